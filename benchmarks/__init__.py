@@ -1,0 +1,1 @@
+"""Running and reporting the benchmark: data, recipes, training, costs, throughput, records, report."""

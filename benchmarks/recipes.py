@@ -1,0 +1,227 @@
+"""Recipes: how a model is trained, as data.
+
+A recipe has one optimizer block for stored and one for generated kernels; everything else is shared by a pair. Its hash
+covers every field, and results with different hashes are never pooled.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+import re
+import tomllib
+import types
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+OPTIMIZERS = ("sgd", "adam")
+SCHEDULES = ("cosine", "steps")
+PRECISIONS = ("auto", "fp32", "bf16")
+COMPILE_MODES = ("auto", "off", "default", "reduce-overhead", "max-autotune")
+
+
+class RecipeError(ValueError):
+    """A recipe that is not allowed; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """How one kind of kernel source is optimized.
+
+    `l2` multiplies half the sum of squares of the kernels as used, and of stem, shortcuts and classifier. `schedule` is
+    "cosine" (linear warm-up over the share `warmup` of all steps, then to zero) or "steps" (`milestones`: from which step
+    on which learning rate). `steps` overrides the recipe's epochs.
+    """
+
+    optimizer: str
+    learning_rate: float
+    l2: float
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    milestones: tuple[tuple[int, float], ...] = ()
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+    steps: int | None = None
+
+    def __post_init__(self) -> None:
+        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _one_of("schedule", self.schedule, SCHEDULES)
+        _check("learning_rate", self.learning_rate, self.learning_rate > 0, "more than 0")
+        _check("l2", self.l2, self.l2 >= 0, "at least 0")
+        _check("warmup", self.warmup, 0 <= self.warmup < 1, "in [0, 1)")
+        _check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
+        _check("betas", self.betas, len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two, in [0, 1)")
+        _check("steps", self.steps, self.steps is None or self.steps > 0, "at least 1")
+        starts = [start for start, _ in self.milestones]
+        rising = starts == sorted(set(starts)) and all(s > 0 and rate > 0 for s, rate in self.milestones)
+        _check("milestones", self.milestones, rising, "[step, learning rate] pairs, steps and rates positive, steps rising")
+
+    def learning_rate_at(self, step: int, total: int) -> float:
+        """The learning rate of step `step` (from 0) of `total`."""
+        if self.schedule == "steps":
+            return [self.learning_rate, *(rate for start, rate in self.milestones if step >= start)][-1]
+        warm = round(self.warmup * total)
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        return self.learning_rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A named recipe. `precision` and `compile` "auto" are resolved per device and recorded as used."""
+
+    name: str
+    epochs: int
+    stored: Block
+    generated: Block
+    batch_size: int = 128
+    crop_padding: int = 4
+    precision: str = "auto"
+    compile: str = "auto"
+    hash: str = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9._]+", self.name):
+            raise RecipeError(f"recipe name {self.name!r} is not allowed; use letters, digits, '.' and '_'")
+        _check("epochs", self.epochs, self.epochs >= 1, "at least 1")
+        _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2")
+        _check("crop_padding", self.crop_padding, 0 <= self.crop_padding <= 16, "0 to 16")
+        _one_of("precision", self.precision, PRECISIONS)
+        _one_of("compile", self.compile, COMPILE_MODES)
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "hash"}
+        content |= {kind: dataclasses.asdict(content[kind]) for kind in ("stored", "generated")}
+        text = json.dumps(content, sort_keys=True)
+        object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def block(self, generated: bool) -> Block:
+        return self.generated if generated else self.stored
+
+    def total_steps(self, generated: bool, steps_per_epoch: int) -> int:
+        return self.block(generated).steps or self.epochs * steps_per_epoch
+
+    def as_dict(self) -> dict:
+        """Everything, as JSON has it."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+
+def _check(name: str, value: object, good: bool, allowed: str) -> None:
+    if not good:
+        raise RecipeError(f"{name} {value!r} is not allowed; it is {allowed}")
+
+
+def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        near = difflib.get_close_matches(str(value), allowed, n=1)
+        hint = f" (nearest: {near[0]})" if near else ""
+        raise RecipeError(f"{name} {value!r} is not allowed; choose from {', '.join(allowed)}{hint}")
+
+
+_SGD = Block("sgd", 0.1, 5e-4)
+_ADAM = Block("adam", 0.01, 5e-6)
+
+_PAPER_SGD = Block(
+    "sgd", 0.1, 5e-4, "steps", 0.0,
+    ((28_000, 0.02), (56_000, 0.004), (84_000, 0.0008), (112_000, 0.00016)), steps=140_000,
+)  # fmt: skip
+_PAPER_ADAM = Block(
+    "adam", 0.002, 5e-6, "steps", 0.0,
+    ((168_000, 0.001), (336_000, 0.0002), (504_000, 0.00005)), steps=672_000,
+)  # fmt: skip
+
+DESCRIPTIONS = {
+    "paper": "the paper's own schedules (appendix A.3.2): plain 140,000 steps of SGD, hyper 672,000 of Adam, batch 128",
+    "fast": "200 epochs for both members of a pair, warm-up and cosine",
+    "quick": "10 epochs, warm-up and cosine",
+    "quick8": "8 epochs, as quick",
+    "quick15": "15 epochs, as quick",
+    "smoke": "a few epochs of small batches, fp32, eager: seconds to a minute, for digits and tests",
+}
+
+RECIPES: dict[str, Recipe] = {
+    r.name: r
+    for r in (
+        Recipe("paper", 1911, _PAPER_SGD, _PAPER_ADAM, crop_padding=2),
+        Recipe("fast", 200, _SGD, _ADAM),
+        Recipe("quick", 10, _SGD, _ADAM),
+        Recipe("quick8", 8, _SGD, _ADAM),
+        Recipe("quick15", 15, _SGD, _ADAM),
+        Recipe("smoke", 3, Block("sgd", 0.05, 5e-4), Block("adam", 0.003, 5e-6), batch_size=32, crop_padding=2,
+               precision="fp32", compile="off"),
+    )
+}  # fmt: skip
+
+
+def default_name(dataset: str) -> str:
+    return "smoke" if dataset == "digits" else "quick"
+
+
+def load(text: str) -> Recipe:
+    """The recipe of a name, or of a TOML file (`name`, `base`, overrides).
+
+    Raises:
+        RecipeError: for an unknown name or key, or a value that is not allowed.
+    """
+    if text in RECIPES:
+        return RECIPES[text]
+    if text.endswith(".toml"):
+        return _from_toml(Path(text))
+    near = difflib.get_close_matches(text, RECIPES, n=1)
+    hint = f"nearest: {near[0]}; " if near else ""
+    raise RecipeError(f"unknown recipe {text!r}; {hint}allowed are {', '.join(RECIPES)}, or a file ending in .toml")
+
+
+def _from_toml(path: Path) -> Recipe:
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise RecipeError(f"recipe {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path}: {error}") from None
+    for key in ("name", "base"):
+        if not isinstance(values.get(key), str):
+            raise RecipeError(f"recipe {path}: {key} is missing or no text")
+    if values["name"] in RECIPES:
+        raise RecipeError(f"recipe {path}: name {values['name']!r} is taken by a built-in recipe")
+    _one_of("base", base := values.pop("base"), tuple(RECIPES))
+    try:
+        return _override(RECIPES[base], values)
+    except RecipeError as error:
+        raise RecipeError(f"recipe {path}: {error}") from None
+
+
+def _override(instance, values: dict):
+    """`instance` with `values`, of the types of its fields; nested blocks likewise."""
+    hints = typing.get_type_hints(type(instance))
+    allowed = [f.name for f in dataclasses.fields(instance) if f.init]
+    changes = {}
+    for key, value in values.items():
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            hint = f" (nearest: {near[0]})" if near else ""
+            raise RecipeError(f"unknown key {key!r}; allowed are {', '.join(allowed)}{hint}")
+        if hints[key] is Block:
+            if not isinstance(value, dict):
+                raise RecipeError(f"{key} {value!r} is not a table")
+            changes[key] = _override(getattr(instance, key), value)
+        else:
+            changes[key] = _typed(key, value, hints[key])
+    return dataclasses.replace(instance, **changes)
+
+
+def _typed(key: str, value, hint):
+    """`value` if it is of the type `hint`; lists become tuples, whole numbers floats."""
+    if isinstance(hint, types.UnionType):
+        hint = next(t for t in typing.get_args(hint) if t is not type(None))
+    if typing.get_origin(hint) is tuple and isinstance(value, list):
+        inner = typing.get_args(hint)
+        if inner[-1] is Ellipsis:
+            return tuple(_typed(key, v, inner[0]) for v in value)
+        if len(inner) == len(value):
+            return tuple(_typed(key, v, t) for v, t in zip(value, inner, strict=True))
+    if hint is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if hint in (int, str) and type(value) is hint:
+        return value
+    raise RecipeError(f"{key} {value!r} is not of type {getattr(hint, '__name__', hint)}")

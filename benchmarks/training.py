@@ -1,0 +1,302 @@
+"""Training: the objective, the loop over epochs, checkpoint and resume, and the one reading of the test set.
+
+It takes a module, data and a recipe and returns plain values; who builds and who records is the runner's business.
+"""
+
+import hashlib
+import io
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from benchmarks.files import write_atomically
+from benchmarks.recipes import Block, Recipe
+from models.kernels.protocol import KernelNetwork
+
+CHECKPOINT_VERSION = 1
+
+
+class TrainingError(ValueError):
+    """A training that cannot start or go on; the message is one line for the user."""
+
+
+class Interrupted(Exception):
+    """Stopped by the time limit after an epoch's checkpoint; running again goes on from there."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the arithmetic is done: device, precision ("fp32" or "bf16"), compile mode ("off" or torch.compile's)."""
+
+    device: torch.device
+    precision: str = "fp32"
+    compile: str = "off"
+    fallbacks: tuple[str, ...] = ()
+
+    def autocast(self):
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def compiled(self, module: Callable) -> Callable:
+        return module if self.compile == "off" else torch.compile(module, mode=self.compile, dynamic=False)
+
+
+@dataclass
+class History:
+    """One entry an epoch, all plain numbers: errors in percent, seconds of training without evaluation."""
+
+    epochs: list[dict] = field(default_factory=list)
+    images: int = 0
+    seconds: float = 0.0
+
+    @property
+    def images_per_s(self) -> float | None:
+        return self.images / self.seconds if self.seconds else None
+
+
+@dataclass(frozen=True)
+class Result:
+    """`status` is "ok" or "diverged"; `test_error` in percent, read once, after the last epoch."""
+
+    status: str
+    reason: str | None
+    history: History
+    test_error: float | None
+
+
+class Normalize(nn.Module):
+    """uint8 images (B, 3, 32, 32) to floats with the data set's mean and standard deviation (of the 0..1 scale)."""
+
+    def __init__(self, mean: Iterable[float], std: Iterable[float]):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1) * 255, persistent=False)
+        self.register_buffer("std", torch.tensor(tuple(std)).view(1, 3, 1, 1) * 255, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x.float() - self.mean) / self.std
+
+
+class Objective(nn.Module):
+    """What is minimised: cross-entropy + (l2 / 2) sum of squares of the weights as used, in fp32.
+
+    The kernels are generated once a step and every one counts, stored or generated, per use; so do stem, shortcut and
+    classifier weights. Biases, batch norms, embeddings and generator parameters never do. In a foreign `nn.Module` the
+    parameters of two or more dimensions take the place of kernels. Gives (loss, number of wrong answers).
+    """
+
+    def __init__(self, model: nn.Module, normalize: Normalize, l2: float):
+        super().__init__()
+        self.model, self.normalize, self.l2 = model, normalize, l2
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.normalize(x)
+        if isinstance(self.model, KernelNetwork):
+            kernels = self.model.generate()
+            logits = self.model.classify(x, kernels)
+            weights = [*kernels, *self.model.stored_weights()]
+        else:
+            logits = self.model(x)
+            weights = [p for p in self.model.parameters() if p.ndim > 1]
+        loss = F.cross_entropy(logits.float(), y)
+        if self.l2:
+            loss = loss + 0.5 * self.l2 * sum(w.float().square().sum() for w in weights)
+        return loss, wrong_answers(logits, y)
+
+
+class Evaluation(nn.Module):
+    """Per image: cross-entropy and whether the answer is wrong."""
+
+    def __init__(self, model: nn.Module, normalize: Normalize):
+        super().__init__()
+        self.model, self.normalize = model, normalize
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.model(self.normalize(x)).float()
+        return F.cross_entropy(logits, y, reduction="none"), logits.argmax(1) != y
+
+
+def wrong_answers(logits: Tensor, y: Tensor) -> Tensor:
+    return (logits.detach().argmax(1) != y).sum()
+
+
+def is_generated(model: nn.Module) -> bool:
+    """Which block of a recipe a module takes: its own `generated`, or stored where it has none."""
+    return bool(getattr(model, "generated", False))
+
+
+def make_optimizer(model: nn.Module, block: Block, device: torch.device) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum, or Adam. L2 is in the objective, so there is no weight decay here.
+
+    The learning rate is a tensor: changing it neither synchronises nor recompiles.
+    """
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    rate = torch.tensor(block.learning_rate, device=device)
+    if block.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, betas=block.betas, fused=True)
+    return torch.optim.SGD(parameters, lr=rate, momentum=block.momentum, nesterov=block.momentum > 0, fused=True)
+
+
+def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> tuple[float, float]:
+    """(mean cross-entropy, error in percent) over batches (x, y, count) of which the first `count` images are real."""
+    losses, wrong, images = [], [], 0
+    with torch.inference_mode(), settings.autocast():
+        for x, y, count in batches:
+            loss, mistakes = evaluation(x, y)
+            losses.append(loss[:count].double().sum())
+            wrong.append(mistakes[:count].sum())
+            images += count
+    return float(torch.stack(losses).sum()) / images, 100 * float(torch.stack(wrong).sum()) / images
+
+
+class Trainer:
+    """One run: a module, its data and recipe, from the first step or from a checkpoint to the last epoch."""
+
+    def __init__(self, model: nn.Module, data, batches, recipe: Recipe, settings: Settings, seed: int, identity: dict):
+        self.model = model.to(settings.device, memory_format=torch.channels_last)
+        self.data, self.batches, self.recipe, self.settings, self.seed = data, batches, recipe, settings, seed
+        self.block = recipe.block(is_generated(model))
+        self.total = recipe.total_steps(is_generated(model), batches.steps_per_epoch)
+        self.epochs = math.ceil(self.total / batches.steps_per_epoch)
+        self.identity = identity | {"recipe": recipe.hash, "seed": seed}
+        normalize = Normalize(data.mean, data.std).to(settings.device)
+        self.objective = settings.compiled(Objective(self.model, normalize, self.block.l2))
+        self.evaluation = settings.compiled(Evaluation(self.model, normalize))
+        self.optimizer = make_optimizer(self.model, self.block, settings.device)
+        self.history = History()
+
+    def train(
+        self,
+        evaluation_batches: Callable,
+        checkpoint: Path | None = None,
+        deadline: float | None = None,
+        on_epoch: Callable[[dict, int], None] = lambda entry, epochs: None,
+        on_step: Callable[[int, int], None] = lambda step, steps: None,
+    ) -> Result:
+        """Train to the end; the test set is read here, once.
+
+        `deadline` is in `time.monotonic()` seconds; no epoch is begun that would probably pass it.
+
+        Raises:
+            Interrupted: at the deadline; the checkpoint holds all finished epochs.
+        """
+        if checkpoint is not None and checkpoint.exists():
+            self.restore(checkpoint)
+        slowest = 0.0
+        while len(self.history.epochs) < self.epochs:
+            begin = time.monotonic()
+            if deadline is not None and begin + slowest > deadline:
+                raise Interrupted(f"after epoch {len(self.history.epochs)} of {self.epochs}")
+            entry = self._epoch(len(self.history.epochs), evaluation_batches, on_step)
+            if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
+                return Result("diverged", f"loss is not finite in epoch {entry['epoch']}", self.history, None)
+            self.history.epochs.append(entry)
+            if checkpoint is not None:
+                self.save(checkpoint)
+            on_epoch(entry, self.epochs)
+            slowest = max(slowest, time.monotonic() - begin)
+        test = evaluation_batches(self.data.read_test(), self.recipe.batch_size)
+        _, error = self._evaluate(test)
+        return Result("ok", None, self.history, error)
+
+    def _epoch(self, epoch: int, evaluation_batches: Callable, on_step: Callable) -> dict:
+        self.model.train()
+        first = epoch * self.batches.steps_per_epoch
+        steps = min(self.batches.steps_per_epoch, self.total - first)
+        losses, wrong, begin = [], [], time.perf_counter()
+        for i, (x, y) in zip(range(steps), self.batches.epoch(self.seed, epoch), strict=False):
+            loss, mistakes = self.step(x, y, first + i)
+            losses.append(loss)
+            wrong.append(mistakes)
+            on_step(i + 1, steps)
+            if i == 0:  # The first step compiles: it counts in the epoch, not in the rate.
+                self._synchronize()
+                after_first = time.perf_counter()
+        self._synchronize()
+        end = time.perf_counter()
+        self.history.images += (steps - 1) * self.recipe.batch_size
+        self.history.seconds += end - after_first
+        val_loss, val_error = self._evaluate(evaluation_batches(self.data.validation, self.recipe.batch_size))
+        return {
+            "epoch": epoch + 1,
+            "step": first + steps,
+            "train_loss": float(torch.stack(losses).double().mean()),
+            "train_error": 100 * float(torch.stack(wrong).sum()) / (steps * self.recipe.batch_size),
+            "val_loss": val_loss,
+            "val_error": val_error,
+            "learning_rate": self.block.learning_rate_at(first + steps - 1, self.total),
+            "seconds": round(end - begin, 3),
+        }
+
+    def step(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """One step of the optimizer; gives the loss and the wrong answers, still on the device."""
+        for group in self.optimizer.param_groups:
+            group["lr"].fill_(self.block.learning_rate_at(step, self.total))
+        with self.settings.autocast():
+            loss, mistakes = self.objective(x, y)
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        # A copy: CUDA graphs reuse the memory of what they return.
+        return loss.detach().clone(), mistakes.clone()
+
+    def _evaluate(self, batches: Iterable) -> tuple[float, float]:
+        self.model.eval()
+        return evaluate(self.evaluation, batches, self.settings)
+
+    def _synchronize(self) -> None:
+        if self.settings.device.type == "cuda":
+            torch.cuda.synchronize(self.settings.device)
+
+    def save(self, path: Path) -> None:
+        """Write model, optimizer and history, with a SHA-256 beside, atomically."""
+        buffer = io.BytesIO()
+        state = {
+            "version": CHECKPOINT_VERSION,
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": asdict(self.history),
+        }
+        torch.save(state, buffer)
+        data = buffer.getvalue()
+        # One file, the hash in front: no moment at which one is new and the other old.
+        write_atomically(path, hashlib.sha256(data).digest() + data)
+
+    def restore(self, path: Path) -> None:
+        """Go on from a checkpoint of the same run.
+
+        Raises:
+            TrainingError: if it is damaged, or of another run, recipe or source; the message says what differs.
+        """
+        state = load_checkpoint(path)
+        differing = [key for key in self.identity if state["identity"].get(key) != self.identity[key]]
+        if differing:
+            parts = ", ".join(f"{k} {state['identity'].get(k)!r} there, {self.identity[k]!r} here" for k in differing)
+            raise TrainingError(f"checkpoint {path} is of another run ({parts}); remove it to start again")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.history = History(**state["history"])
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict:
+    """The content of a checkpoint, its hash checked before anything in it is read.
+
+    Raises:
+        TrainingError: if the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"checkpoint {path}: {error.strerror}") from None
+    digest, data = content[:32], content[32:]
+    if hashlib.sha256(data).digest() != digest:
+        raise TrainingError(f"checkpoint {path} is damaged (SHA-256 differs) or no checkpoint")
+    return torch.load(io.BytesIO(data), map_location=device, weights_only=True)

@@ -1,0 +1,69 @@
+"""Hyper kernels: the static hypernetwork of Ha, Dai & Le 2017 (section 3.1, equations 2 and 3)."""
+
+from itertools import groupby
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.kernels.protocol import KernelSource
+from models.ledger import KernelShape, hyper_parameters, tile_counts
+
+
+class HyperKernels(KernelSource):
+    """Kernels made of tiles of 16 input x 16 output channels, each generated from its own embedding z of size N_z.
+
+    For a tile (equation 2): a_i = W_i z + B_i and K_i = <W_out, a_i> + B_out for each of its input channels i; W_i
+    (d x N_z), B_i, W_out (16 f^2 x d) and B_out are shared by all tiles of all layers, d = N_z. The tiles of a kernel are
+    laid out row by row, rows being blocks of input channels (equation 3). Parameters: 16 d (N_z + 1) + 16 f^2 (d + 1)
+    shared, and N_z a tile.
+
+    All tiles come from two matrix products, in channels_last memory. Each layer's z is scaled by a fixed
+    sqrt(16 / C_in), so that its kernel starts with the variance 2 / (9 C_in) (Chang et al. 2020: the variance that the
+    *generated* weights should have; the scale is derived from the shapes, never trained or saved).
+    """
+
+    components: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
+    count = staticmethod(hyper_parameters)
+
+    def __init__(self, shapes: list[KernelShape], embedding: int = 64, tile: int = 16):
+        super().__init__(shapes)
+        counts = tile_counts(shapes, tile)
+        self.tile, self.size = tile, shapes[0].size
+        self.embeddings = nn.Parameter(embeddings_on_sphere(sum(counts), embedding))
+        self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding) * embedding**-0.5)
+        self.b_in = nn.Parameter(torch.zeros(tile, embedding))
+        self.w_out = nn.Parameter(self._draw_w_out(embedding))
+        self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
+        scale = [(tile / s.in_channels) ** 0.5 for s, n in zip(shapes, counts, strict=True) for _ in range(n)]
+        self.register_buffer("scale", torch.tensor(scale)[:, None], persistent=False)
+
+    def _draw_w_out(self, embedding: int) -> Tensor:
+        """W_out (16 f^2, d), rows ordered (output channel, f, f); the variance is that of `tile` input channels."""
+        variance = 2 / (self.tile * self.size**2) / embedding
+        return torch.randn(self.tile * self.size**2, embedding) * variance**0.5
+
+    def tiles(self) -> Tensor:
+        """All tiles, (T, input channel, output channel, f, f)."""
+        a = F.linear(self.embeddings * self.scale, self.w_in.flatten(0, 1), self.b_in.flatten())
+        tiles = F.linear(a.unflatten(1, self.b_in.shape), self.w_out, self.b_out)
+        return tiles.unflatten(2, (self.tile, self.size, self.size))
+
+    def forward(self) -> list[Tensor]:
+        kernels, tiles, start = [], self.tiles(), 0
+        # Neighbours of one shape are laid out together: 5 copies for 36 kernels.
+        for (out_channels, in_channels), run in groupby(self.shapes, lambda s: (s.out_channels, s.in_channels)):
+            layers, rows, columns = len(list(run)), in_channels // self.tile, out_channels // self.tile
+            part = tiles[start : start + layers * rows * columns]
+            start += layers * rows * columns
+            part = part.unflatten(0, (layers, rows, columns)).permute(0, 2, 4, 5, 6, 1, 3)
+            part = part.reshape(layers, out_channels, self.size, self.size, in_channels)
+            kernels.extend(part.permute(0, 1, 4, 2, 3).unbind(0))
+        return kernels
+
+
+def embeddings_on_sphere(count: int, size: int) -> Tensor:
+    """Random embeddings (count, size) with |z|^2 = size, so that every tile starts with the same variance."""
+    z = torch.randn(count, size)
+    return z * (size**0.5 / z.norm(dim=1, keepdim=True))

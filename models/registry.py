@@ -1,0 +1,219 @@
+"""The registry: a frozen spec per model, the paper's rows as data, and names that build.
+
+Importing this module does not import torch; `build` does. A plugin adds to it with `@register_model` and
+`@register_kernels` (docs/adding-a-model.md).
+"""
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from models import ledger
+
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+
+
+class RegistryError(ValueError):
+    """A name or spec that is not allowed; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class KernelEntry:
+    """A kernel source: where its class is, and its closed forms (torch-free; `macs` may be unknown)."""
+
+    target: str | type
+    parameters: Callable[..., dict[str, int]]
+    macs: Callable[..., int] | None = None
+
+    def load(self) -> type:
+        if isinstance(self.target, str):
+            module, name = self.target.split(":")
+            return getattr(import_module(module), name)
+        return self.target
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One model: a backbone with a kernel source, or a builder that gives a foreign `nn.Module`."""
+
+    name: str
+    kernels: str = "stored"
+    depth: int = 0
+    channels: tuple[int, int, int] = (0, 0, 0)
+    shortcut: str = "pad"
+    options: dict[str, Any] = field(default_factory=dict)
+    pair: str | None = None
+    builder: Callable[[int], Any] | None = None
+
+    @property
+    def closed_form(self) -> bool:
+        """Whether parameters and MACs are known without building."""
+        return self.builder is None and KERNELS[self.kernels].macs is not None
+
+    def parameters(self, num_classes: int = 10) -> dict[str, int]:
+        """Trainable parameters by component, all components named; needs `closed_form`."""
+        parts = ledger.backbone_parameters(self.depth, self.channels, self.shortcut, num_classes)
+        parts |= KERNELS[self.kernels].parameters(self._shapes(), **self.options)
+        return {name: parts.get(name, 0) for name in ledger.COMPONENTS}
+
+    def macs(self, num_classes: int = 10) -> tuple[int, int]:
+        """(MACs per image, generator MACs per forward pass); needs `closed_form`."""
+        per_image = ledger.backbone_macs(self.depth, self.channels, self.shortcut, num_classes)
+        return per_image, KERNELS[self.kernels].macs(self._shapes(), **self.options)
+
+    def _shapes(self) -> list[ledger.KernelShape]:
+        return ledger.kernel_shapes(self.depth, self.channels)
+
+
+KERNELS: dict[str, KernelEntry] = {
+    "stored": KernelEntry("models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.stored_macs),
+    "hyper": KernelEntry("models.kernels.hyper:HyperKernels", ledger.hyper_parameters, ledger.hyper_macs),
+}
+
+FAMILIES = {"wide_resnet": "stored", "hyper_resnet": "hyper"}
+_FAMILY_NAME = re.compile(rf"({'|'.join(FAMILIES)})(\d+)_(\d+)(_projection)?")
+
+PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
+"""The rows of Ha et al. 2017, Table 2, in its order."""
+
+_LISTED = (*PAPER_TABLE, "wide_resnet16_1", "hyper_resnet16_1", "wide_resnet28_10", "hyper_resnet28_10")
+_PLUGINS: dict[str, ModelSpec] = {}
+
+
+def names() -> list[str]:
+    """The listed models; every other valid depth and width of a family builds too."""
+    return [*_LISTED, *(f"{name}_projection" for name in _LISTED), *_PLUGINS]
+
+
+def get(name: str) -> ModelSpec:
+    """The spec of a name.
+
+    Raises:
+        RegistryError: for an unknown name (with near matches) or a depth or width that is not allowed.
+    """
+    if name in _PLUGINS:
+        return _PLUGINS[name]
+    match = _FAMILY_NAME.fullmatch(name)
+    if match is None:
+        raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
+    family, depth, width, projection = match.groups()
+    try:
+        ledger.blocks_per_stage(int(depth))
+        channels = ledger.stage_channels(int(width))
+    except ValueError as error:
+        raise RegistryError(f"model {name!r}: {error}") from None
+    pair = f"wide_resnet{int(depth)}_{int(width)}{projection or ''}" if family != "wide_resnet" else None
+    shortcut = "projection" if projection else "pad"
+    return ModelSpec(name, FAMILIES[family], int(depth), channels, shortcut, pair=pair)
+
+
+def _hint(name: str) -> str:
+    near = difflib.get_close_matches(name, names(), n=3)
+    nearest = f"nearest: {', '.join(near)}; " if near else ""
+    return f"{nearest}allowed are {', '.join(f + '{depth}_{width}[_projection]' for f in FAMILIES)} and plugins' models"
+
+
+def build(name: str, num_classes: int = 10):
+    """The network of a name, drawn from torch's global generator (seed it for reproducibility).
+
+    Raises:
+        RegistryError: for an unknown name or a builder that does not give an `nn.Module`.
+    """
+    from torch import nn
+
+    spec = get(name)
+    if spec.builder is not None:
+        model = spec.builder(num_classes)
+        if not isinstance(model, nn.Module):
+            raise RegistryError(f"the builder of {name!r} gave {type(model).__name__}, not an nn.Module")
+        return model
+    from models.wide_resnet import WideResNet
+
+    source = KERNELS[spec.kernels].load()
+    return WideResNet(
+        spec.depth,
+        num_classes=num_classes,
+        channels=spec.channels,
+        shortcut=spec.shortcut,
+        kernels=lambda shapes: source(shapes, **spec.options),
+    )
+
+
+def register(spec: ModelSpec) -> ModelSpec:
+    """Add a row.
+
+    Raises:
+        RegistryError: for a name that is taken or not allowed, or an unknown kernel source or pair.
+    """
+    if not NAME.fullmatch(spec.name):
+        raise RegistryError(f"model name {spec.name!r} is not allowed; use letters, digits, '.', '_' and '-'")
+    if spec.name in _PLUGINS or spec.name in _LISTED or _FAMILY_NAME.fullmatch(spec.name):
+        raise RegistryError(f"model {spec.name!r} is registered already")
+    if spec.kernels not in KERNELS:
+        raise RegistryError(f"model {spec.name!r}: unknown kernels {spec.kernels!r}; allowed are {', '.join(KERNELS)}")
+    if spec.pair is not None:
+        get(spec.pair)
+    if spec.builder is None:
+        ledger.blocks_per_stage(spec.depth)
+    _PLUGINS[spec.name] = spec
+    return spec
+
+
+def register_model(name: str, pair: str | None = None) -> Callable:
+    """Decorator: a function `(num_classes) -> nn.Module` becomes the model `name`."""
+
+    def decorate(builder: Callable[[int], Any]) -> Callable[[int], Any]:
+        register(ModelSpec(name, pair=pair, builder=builder))
+        return builder
+
+    return decorate
+
+
+def register_kernels(name: str, rows: dict[str, str] | None = None, **options: Any) -> Callable:
+    """Decorator: a `KernelSource` class becomes the kernel source `name`.
+
+    `rows` maps new model names to the plain model whose backbone each one takes, which is then its pair; `options` go to
+    the class and to its `count`.
+
+    Raises:
+        RegistryError: if the name is taken.
+    """
+    if name in KERNELS:
+        raise RegistryError(f"kernel source {name!r} is registered already")
+
+    def decorate(source: type) -> type:
+        KERNELS[name] = KernelEntry(source, source.count)
+        for row, plain in (rows or {}).items():
+            base = get(plain)
+            register(ModelSpec(row, name, base.depth, base.channels, base.shortcut, dict(options), pair=plain))
+        return source
+
+    return decorate
+
+
+def load_plugin(path: str) -> str:
+    """Run a user's Python file, which registers models, and give the SHA-256 of the file.
+
+    Raises:
+        RegistryError: if the file is missing, raises, or registers nothing.
+    """
+    import hashlib
+    import importlib.util
+    from pathlib import Path
+
+    file, before = Path(path), len(_PLUGINS)
+    if not file.is_file():
+        raise RegistryError(f"plugin {path!r} is not a file")
+    spec = importlib.util.spec_from_file_location(f"plugin_{len(_PLUGINS)}", file)
+    if spec is None or spec.loader is None:
+        raise RegistryError(f"plugin {path!r} is not a Python file (.py)")
+    try:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except Exception as error:
+        raise RegistryError(f"plugin {path!r} raised {type(error).__name__}: {error}") from error
+    if len(_PLUGINS) == before:
+        raise RegistryError(f"plugin {path!r} registered no model")
+    return hashlib.sha256(file.read_bytes()).hexdigest()

@@ -1,0 +1,370 @@
+"""The command line of the benchmark: parsing and printing only."""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmarks import listing, recipes, records
+from models import registry
+
+OK, FAILED, WRONG_INPUT, STOPPED = 0, 1, 2, 75
+EXIT_CODES = "exit codes: 0 done, 1 something failed, 2 wrong input, 75 stopped, run again to go on"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line of error."""
+
+    def error(self, message: str):
+        self.exit(WRONG_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def seeds(text: str) -> list[int]:
+    """`0-2` or `0,3,5` to a list."""
+    chosen = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()) or (dash and int(last) < int(first)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not allowed; write 0, 0-2 or 0,3,5 (seeds from 0 on)")
+        chosen.extend(range(int(first), int(last or first) + 1))
+    return sorted(set(chosen))
+
+
+def positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it is a number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it is a whole number from 1 on")
+    return int(text)
+
+
+def _common() -> dict[str, argparse.ArgumentParser]:
+    """Groups of options that several commands share."""
+    groups = {name: argparse.ArgumentParser(add_help=False) for name in ("plugin", "places", "device", "data")}
+    groups["plugin"].add_argument("--plugin", action="append", default=[], metavar="FILE",
+                                  help="a Python file that registers models (docs/adding-a-model.md); may be repeated")
+    places = groups["places"]
+    places.add_argument("--results-dir", type=Path, default=Path("results"), help="where records lie (%(default)s)")
+    places.add_argument("--reports-dir", type=Path, default=Path("reports"), help="where reports go (%(default)s)")
+    places.add_argument("--data-dir", type=Path, default=Path("data"), help="where data sets lie (%(default)s)")
+    places.add_argument("--checkpoint-dir", type=Path, default=Path("checkpoints"), help="(%(default)s)")
+    device = groups["device"]
+    device.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes CUDA if there is one")
+    device.add_argument("--threads", type=whole, help="CPU threads (all cores)")
+    device.add_argument("--precision", choices=recipes.PRECISIONS,
+                        help="the recipe's, or: auto is bf16 on CUDA and on a CPU with AMX or AVX512-BF16, else fp32")
+    device.add_argument("--compile", choices=recipes.COMPILE_MODES, help="the recipe's, or a mode of torch.compile")
+    data = groups["data"]
+    data.add_argument("--dataset", default="digits", metavar="D",
+                      help="digits (bundled, the default), cifar10, or folder:PATH with class folders in train/ and test/")
+    data.add_argument("--download", action="store_true", help="fetch cifar10 (170 MB) into the data folder, verified")
+    return groups  # fmt: skip
+
+
+def _recipe_options(parser: argparse.ArgumentParser) -> None:
+    described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
+    parser.add_argument("--recipe", metavar="R",
+                        help=f"a name or a TOML file (smoke on digits, else quick). {described}")
+    parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
+    parser.add_argument("--time-limit", type=positive, metavar="SECONDS",
+                        help="stop cleanly after an epoch before this; run again to go on (exit code 75)")  # fmt: skip
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="run_bench.py",
+        description="How few trainable parameters reach which error, at which cost: the table of HyperNetworks "
+        "(Ha, Dai, Le, ICLR 2017), measured.",
+        epilog=f"start with: python run_bench.py reproduce --dataset digits. {EXIT_CODES}",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    g = _common()
+
+    def command(name: str, function, text: str, parents: str) -> argparse.ArgumentParser:
+        chosen = [g[key] for key in parents.split()]
+        sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".", parents=chosen,
+                                  epilog=EXIT_CODES)  # fmt: skip
+        sub.set_defaults(function=function)
+        return sub
+
+    sub = command("list", list_command, "the registered models with their closed-form counts", "plugin")
+    sub.add_argument("--json", action="store_true", help="a list of objects")
+    sub = command("cost", cost_command, "parameters and MACs, counted on the built models and checked; no training", "plugin")
+    sub.add_argument("models", nargs="*", metavar="MODEL", help="(all listed)")
+    sub.add_argument("--json", action="store_true", help="a list of objects")
+    sub = command("check", check_command, "the contract tests on one model, in plain words", "plugin")
+    sub.add_argument("model", metavar="MODEL")
+    sub = command("train", train_command, "train models and write a record for each run", "data plugin device places")
+    sub.add_argument("models", nargs="+", metavar="MODEL")
+    _recipe_options(sub)
+    sub = command("evaluate", evaluate_command, "the test error of a checkpoint", "data plugin device places")
+    sub.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    sub = command("export", export_command, "the weights of a checkpoint as safetensors", "plugin")
+    sub.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    sub.add_argument("out", type=Path, metavar="OUT")
+    sub.add_argument("--materialize", action="store_true", help="stored kernels: loads into the plain network")
+    sub = command("throughput", throughput_command, "images per second in training and inference, by the timing protocol",
+                  "plugin device places")  # fmt: skip
+    sub.add_argument("models", nargs="+", metavar="MODEL")
+    sub.add_argument("--batch-size", type=whole, help="images a step (128)")
+    sub.add_argument("--json", action="store_true", help="the records")
+    sub = command("report", report_command, "regenerate the report from the records", "places")
+    sub.add_argument("--dataset", metavar="D", help="one data set's name (all that have records)")
+    sub = command("reproduce", reproduce_command,
+                  "the paper's table: train what is missing of the four rows, time them, report",
+                  "data plugin device places")  # fmt: skip
+    sub.add_argument("models", nargs="*", metavar="MODEL", help="other models (the four rows of the paper)")
+    _recipe_options(sub)
+    return parser
+
+
+def list_command(options) -> int:
+    rows = []
+    for name in registry.names():
+        spec = registry.get(name)
+        rows.append(listing.listed(spec) if spec.closed_form else _counted(name))
+    return _print_rows(rows, options.json)
+
+
+def _counted(name: str) -> dict:
+    from benchmarks import runner
+
+    return runner.cost(name)
+
+
+def cost_command(options) -> int:
+    for name in options.models:
+        registry.get(name)
+    return _print_rows([_counted(name) for name in options.models or registry.names()], options.json)
+
+
+def _print_rows(rows: list[dict], as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return OK
+    table = [
+        (r["model"], r["pair"] or "-", f"{r['params']:,}", f"{r['macs_per_image']:,}", f"{r['generator_macs']:,}",
+         f"{r['published']['test_error']:.2f} %" if r["published"] else "-")
+        for r in rows
+    ]  # fmt: skip
+    headers = ("model", "plain pair", "parameters", "MACs/image", "generator MACs", "published error")
+    print(tabulate(table, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4)))
+    print("\n1 MAC is one multiply-add of a convolution or matrix product; FLOPs = 2 x MACs.")
+    return OK
+
+
+def check_command(options) -> int:
+    from benchmarks import check
+
+    registry.get(options.model)
+    problems = 0
+    for title, problem in check.run(options.model):
+        print(f"{'ok  ' if problem is None else 'FAIL'}  {title}" + (f": {problem}" if problem else ""))
+        problems += problem is not None
+    print(f"{options.model}: " + ("every check passed" if not problems else f"{problems} checks failed"))
+    return FAILED if problems else OK
+
+
+def _dataset(options):
+    from benchmarks import datasets
+
+    return datasets.load(options.dataset, options.data_dir, download=options.download, progress=sys.stderr.isatty())
+
+
+def _recipe(options, dataset: str) -> recipes.Recipe:
+    from benchmarks import runner
+
+    recipe = recipes.load(options.recipe or recipes.default_name(dataset))
+    return runner.with_overrides(recipe, options.precision, options.compile)
+
+
+def _settings(options, recipe: recipes.Recipe):
+    import torch
+
+    from benchmarks import runner
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    settings = runner.resolve_settings(options.device, recipe.precision, recipe.compile)
+    for fallback in settings.fallbacks:
+        print(f"note: {fallback}", file=sys.stderr)
+    return settings
+
+
+def _places(options):
+    from benchmarks import runner
+
+    return runner.Places(options.results_dir, options.reports_dir, options.data_dir, options.checkpoint_dir)
+
+
+def train_command(options) -> int:
+    return _train(options)[0]
+
+
+def _train(options) -> tuple[int, object]:
+    """Train all (model, seed) that are not done; gives the exit code and the data set."""
+    from benchmarks import datasets, runner
+
+    for name in options.models:
+        registry.get(name)
+    recipe = _recipe(options, datasets.dataset_name(options.dataset))
+    settings, code = _settings(options, recipe), OK
+    data = _dataset(options).to(settings.device)
+    deadline = time.monotonic() + options.time_limit if options.time_limit else None
+    runs = [
+        runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, deadline)
+        for seed in options.seeds
+        for name in options.models
+    ]
+    done = [run.done() for run in runs]
+    for number, (run, ready) in enumerate(zip(runs, done, strict=True), start=1):
+        title = f"[{number}/{len(runs)}] {run.model} on {data.name}, {recipe.name}, seed {run.seed}"
+        if ready:
+            print(f"{title}: done already ({run.record_path})")
+            continue
+        print(f"{title}: {settings.device.type}, {settings.precision}, compile {settings.compile}", flush=True)
+        record = _execute(run)
+        code = max(code, {"ok": OK, "diverged": OK, "interrupted": STOPPED}.get(record["status"], FAILED))
+        if code == STOPPED:
+            break
+    return code, data
+
+
+def _execute(run) -> dict:
+    """A run with its progress: a bar on a terminal, a line an epoch elsewhere."""
+    from tqdm import tqdm
+
+    bar = tqdm(leave=False, disable=not sys.stderr.isatty(), unit="step")
+
+    def on_step(step: int, steps: int) -> None:
+        if step == 1:
+            bar.reset(total=steps)
+        bar.update()
+
+    def on_epoch(entry: dict, epochs: int) -> None:
+        bar.write(
+            f"  epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  train {entry['train_error']:.2f} %  "
+            f"validation {entry['val_error']:.2f} %  {entry['seconds']:.1f} s"
+        )
+        sys.stdout.flush()
+
+    record = run.execute(on_epoch, on_step)
+    bar.close()
+    if record["status"] == "ok":
+        print(f"  test error {record['test_error']:.2f} %, {record['params']:,} parameters -> {run.record_path}")
+    else:
+        print(f"  {record['status']}: {record['reason']} -> {run.record_path}")
+    return record
+
+
+def evaluate_command(options) -> int:
+    from benchmarks import runner
+
+    recipe = runner.with_overrides(recipes.load("smoke"), options.precision, options.compile)
+    result = runner.evaluate_checkpoint(options.checkpoint, _dataset(options), _settings(options, recipe))
+    print(f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "
+          f"test error {result['test_error']:.2f} %, cross-entropy {result['test_loss']:.4f}")  # fmt: skip
+    return OK
+
+
+def export_command(options) -> int:
+    from benchmarks import runner
+
+    count = runner.export(options.checkpoint, options.out, options.materialize)
+    print(f"{options.out}: {count} tensors")
+    return OK
+
+
+def throughput_command(options) -> int:
+    from dataclasses import replace
+
+    from benchmarks import datasets, runner, throughput
+
+    recipe = runner.with_overrides(recipes.load("quick"), options.precision, options.compile)
+    if options.batch_size:
+        recipe = replace(recipe, batch_size=options.batch_size)
+    data = datasets.load("digits", options.data_dir)
+    return _time(options, options.models, data, recipe, throughput.Protocol(), options.json)
+
+
+def _time(options, models: list[str], data, recipe, protocol, as_json: bool = False) -> int:
+    """Time the models, one after the other, and write their records."""
+    from benchmarks import runner
+
+    for name in models:
+        registry.get(name)
+    settings, measured = _settings(options, recipe), []
+    for name in models:
+        record = runner.time_model(name, data, recipe, settings, protocol)
+        path = runner.save_throughput(_places(options), record)
+        measured.append(record)
+        if not as_json:
+            parts = (f"{key.replace('_', ' ')} {m['median']:,.0f}" for key, m in record["measurements"].items())
+            print(f"{name}, images/s: {', '.join(parts)} -> {path}", flush=True)
+    if as_json:
+        print(json.dumps(measured, indent=1))
+    return OK
+
+
+def report_command(options) -> int:
+    from benchmarks.report import write_report
+
+    names = [options.dataset] if options.dataset else sorted(p.name for p in (options.results_dir / "runs").glob("*/"))
+    if not names:
+        raise ValueError(f"no records under {options.results_dir / 'runs'}; train something first")
+    for name in names:
+        print(f"report: {write_report(options.results_dir, options.reports_dir, name)}")
+    return OK
+
+
+def reproduce_command(options) -> int:
+    from benchmarks.report import write_report
+
+    from benchmarks import throughput
+
+    options.models = options.models or list(registry.PAPER_TABLE)
+    code, data = _train(options)
+    if code == STOPPED:
+        return code
+    recipe = _recipe(options, data.name)
+    missing = [name for name in options.models if not _timed(options, name, recipe)]
+    protocol = throughput.SHORT if data.name == "digits" else throughput.Protocol()
+    _time(options, missing, data, recipe, protocol)
+    print(f"report: {write_report(options.results_dir, options.reports_dir, data.name)}")
+    return code
+
+
+def _timed(options, name: str, recipe) -> bool:
+    from benchmarks import runner
+
+    device = runner.settings_environment(_settings(options, recipe))["device"]
+    return records.throughput_path(options.results_dir, device, name).exists()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = make_parser().parse_args(arguments)
+    try:
+        hashes = [registry.load_plugin(path) for path in getattr(options, "plugin", [])]
+        options.plugin_sha256 = ",".join(hashes) or None
+        return options.function(options)
+    except ValueError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return WRONG_INPUT
+    except KeyboardInterrupt:
+        print("stopped; finished epochs are kept, run again to go on", file=sys.stderr)
+        return STOPPED
+
+
+if __name__ == "__main__":
+    sys.exit(main())
