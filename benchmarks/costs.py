@@ -23,10 +23,14 @@ IMAGE_SHAPE = (3, 32, 32)
 NOT_COUNTED = ("batch_norm", "layer_norm", "group_norm", "instance_norm", "adaptive_avg_pool2d", "upsample_bilinear2d",
                "upsample_nearest2d", "grid_sampler", "scatter_add")  # fmt: skip
 """Operators that fvcore would count although they are no products."""
-ZERO_COST = frozenset(
-    f"aten::{name}"
-    for name in ["_weight_norm", "abs", "adaptive_max_pool2d", "add", "add_", "avg_pool2d", "cat", "chunk", "clamp", "clone", "constant_pad_nd", "contiguous", "copy_", "detach", "div", "div_", "dropout", "exp", "expand", "expand_as", "fill_", "flatten", "gather", "gelu", "hardtanh_", "index", "index_select", "leaky_relu", "linalg_vector_norm", "log_softmax", "max_pool2d", "mean", "mul", "mul_", "neg", "new_zeros", "norm", "ones", "ones_like", "pad", "permute", "pow", "relu", "relu_", "repeat", "repeat_interleave", "reshape", "rsqrt", "rsub", "select", "sigmoid", "silu", "slice", "softmax", "split", "split_with_sizes", "sqrt", "squeeze", "stack", "sub", "sum", "t", "tanh", "tile", "to", "transpose", "unbind", "unflatten", "unsqueeze", "var", "view", "zeros", "zeros_like"]
-)
+_ZERO_COST_NAMES = """
+    _weight_norm abs adaptive_max_pool2d add add_ avg_pool2d cat chunk clamp clone constant_pad_nd contiguous copy_ detach div
+    div_ dropout exp expand expand_as fill_ flatten gather gelu hardtanh_ index index_select leaky_relu linalg_vector_norm
+    log_softmax max_pool2d mean mul mul_ neg new_zeros norm ones ones_like pad permute pow relu relu_ repeat repeat_interleave
+    reshape rsqrt rsub select sigmoid silu slice softmax split split_with_sizes sqrt squeeze stack sub sum t tanh tile to
+    transpose unbind unflatten unsqueeze var view view_as zeros zeros_like
+"""
+ZERO_COST = frozenset(f"aten::{name}" for name in _ZERO_COST_NAMES.split())
 """Additions, scalings, normalisations, activations, pooling, padding and layout: zero MACs by convention."""
 
 

@@ -433,7 +433,7 @@ def _read_cache(place: Path, sha256: str, labels: np.ndarray) -> np.ndarray | No
 
 
 def _write_cache(place: Path, images: np.ndarray, sha256: str, labels: np.ndarray) -> None:
-    """Store the images and, beside them, their hash; a failure only costs time at the next start, so it is only noted."""
+    """Store the images and, beside them, their hash; a failure costs time at the next start, so it is only noted."""
     buffer = io.BytesIO()
     np.save(buffer, images, allow_pickle=False)
     noted = {"sha256": sha256, "decoded_sha256": _decoded_sha256(images, labels)}
@@ -470,7 +470,7 @@ class Batches:
     """Shuffled, randomly cropped and flipped batches of a split, made on its device without a wait for the host.
 
     A crop is a window of the image's own size in the image padded by `crop_padding` black pixels on each side. The last
-    partial batch is dropped: `steps_per_epoch = N // batch_size`. Raises DataError if that is 0 or the padding negative.
+    partial batch is dropped: `steps_per_epoch = N // batch_size`. Raises DataError if that is 0 or the padding < 0.
     """
 
     def __init__(self, split: Split, batch_size: int, crop_padding: int, flip: bool) -> None:

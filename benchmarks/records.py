@@ -187,8 +187,8 @@ def environment(device_type: str, **settings: object) -> dict:
         "cpu_features": cpu_features(),
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
+        "torch": str(torch.__version__),
+        "torchvision": str(torchvision.__version__),
         "cuda": torch.version.cuda if on_gpu else None,
         **settings,
     }

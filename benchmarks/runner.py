@@ -175,7 +175,7 @@ class Run:
             "model": self.model,
             "dataset": self.data.fingerprint["decoded_sha256"],
             "source_sha256": provenance["source_sha256"],
-            "torch": torch.__version__,
+            "torch": str(torch.__version__),
             "precision": self.settings.precision,
             "compile": self.settings.compile,
             "num_classes": self.data.num_classes,

@@ -132,6 +132,14 @@ def is_generated(model: nn.Module) -> bool:
     return bool(getattr(model, "generated", False))
 
 
+def channels_last(model: nn.Module) -> nn.Module:
+    """The model with its four-dimensional parameters in channels_last memory, as the images are."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
 def make_optimizer(model: nn.Module, block: Block, device: torch.device) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or Adam. L2 is in the objective, so there is no weight decay here.
 
@@ -160,7 +168,7 @@ class Trainer:
     """One run: a module, its data and recipe, from the first step or from a checkpoint to the last epoch."""
 
     def __init__(self, model: nn.Module, data, batches, recipe: Recipe, settings: Settings, seed: int, identity: dict):
-        self.model = model.to(settings.device, memory_format=torch.channels_last)
+        self.model = channels_last(model.to(settings.device))
         self.data, self.batches, self.recipe, self.settings, self.seed = data, batches, recipe, settings, seed
         self.block = recipe.block(is_generated(model))
         self.total = recipe.total_steps(is_generated(model), batches.steps_per_epoch)

@@ -55,7 +55,6 @@ class WideResNet(KernelNetwork):
         self.classifier = nn.Linear(channels[-1], num_classes)
         self._initialise()
         self.kernels = kernels(shapes)
-        self.to(memory_format=torch.channels_last)
 
     def _initialise(self) -> None:
         for module in self.modules():

@@ -58,7 +58,7 @@ class HyperKernels(KernelSource):
             part = tiles[start : start + layers * rows * columns]
             start += layers * rows * columns
             part = part.unflatten(0, (layers, rows, columns)).permute(0, 2, 4, 5, 6, 1, 3)
-            part = part.reshape(layers, out_channels, self.size, self.size, in_channels)
+            part = part.contiguous().view(layers, out_channels, self.size, self.size, in_channels)
             kernels.extend(part.permute(0, 1, 4, 2, 3).unbind(0))
         return kernels
 

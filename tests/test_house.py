@@ -1,0 +1,57 @@
+"""The house rules: who imports whom, and what loads torch."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+FORBIDDEN = {
+    "models": ("benchmarks",),
+    "models/wide_resnet.py": ("models.kernels.stored", "models.kernels.hyper", "models.registry"),
+    "benchmarks/training.py": ("models.registry", "benchmarks.records", "benchmarks.costs", "benchmarks.throughput"),
+    "benchmarks/costs.py": ("models.registry", "benchmarks.records", "benchmarks.training", "benchmarks.throughput"),
+    "benchmarks/throughput.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.costs"),
+    "benchmarks/report.py": ("models", "torch"),
+    "benchmarks/datasets.py": ("models", "benchmarks.records", "benchmarks.training"),
+}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("place", FORBIDDEN)
+def test_imports(place):
+    files = sorted((ROOT / place).rglob("*.py")) if (ROOT / place).is_dir() else [ROOT / place]
+    assert files
+    for file in files:
+        for name in imported(file):
+            assert not any(name == bad or name.startswith(f"{bad}.") for bad in FORBIDDEN[place]), (file.name, name)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import run_bench; run_bench.main(['list'])",
+        "import benchmarks.report",
+        "import models.ledger, models.registry; models.registry.get('hyper_resnet40_2').parameters()",
+    ],
+)
+def test_torch_is_not_loaded(code):
+    subprocess.run([sys.executable, "-c", f"{code}\nimport sys; assert 'torch' not in sys.modules"], cwd=ROOT, check=True,
+                   stdout=subprocess.DEVNULL)  # fmt: skip
+
+
+def test_only_records_and_report_know_their_folders():
+    for file in (ROOT / "benchmarks").glob("*.py"):
+        text = file.read_text()
+        if '"runs"' in text:
+            assert file.name in ("records.py", "runner.py"), file.name

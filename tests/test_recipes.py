@@ -1,0 +1,83 @@
+"""Recipes: schedules, hashes, TOML."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks import recipes
+
+
+def test_paper_schedules():
+    plain, hyper = (recipes.RECIPES["paper"].block(generated) for generated in (False, True))
+    assert (plain.steps, hyper.steps) == (140_000, 672_000)
+    assert [plain.learning_rate_at(s, 140_000) for s in (0, 27_999, 28_000, 112_000)] == [0.1, 0.1, 0.02, 0.00016]
+    assert [hyper.learning_rate_at(s, 672_000) for s in (0, 168_000, 336_000, 504_000)] == [0.002, 0.001, 0.0002, 0.00005]
+    assert recipes.RECIPES["paper"].crop_padding == 2
+
+
+def test_cosine():
+    block = recipes.Block("sgd", 0.1, 0.0, warmup=0.1)
+    assert block.learning_rate_at(0, 100) == pytest.approx(0.01)
+    assert block.learning_rate_at(9, 100) == pytest.approx(0.1)
+    assert block.learning_rate_at(55, 100) == pytest.approx(0.05)
+    assert 0 < block.learning_rate_at(99, 100) < 0.001
+
+
+def test_pairs_take_the_same_steps_except_in_paper():
+    for name, recipe in recipes.RECIPES.items():
+        same = recipe.total_steps(False, 351) == recipe.total_steps(True, 351)
+        assert same is (name != "paper")
+
+
+def test_every_field_changes_the_hash():
+    base = recipes.RECIPES["quick"]
+    changes = {"name": "other", "epochs": 11, "batch_size": 64, "crop_padding": 3, "precision": "fp32", "compile": "off",
+               "stored": dataclasses.replace(base.stored, l2=0.1), "generated": dataclasses.replace(base.generated, l2=0.1)}
+    assert set(changes) | {"hash"} == {f.name for f in dataclasses.fields(base)}
+    hashes = {dataclasses.replace(base, **{key: value}).hash for key, value in changes.items()}
+    assert len(hashes | {base.hash}) == len(changes) + 1
+
+
+def test_every_built_in_is_described():
+    assert set(recipes.DESCRIPTIONS) == set(recipes.RECIPES)
+
+
+def write(tmp_path, text):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_toml(tmp_path):
+    text = 'name="mine"\nbase="quick"\nepochs=3\n[generated]\nlearning_rate=1\nmilestones=[[5, 0.1]]\nschedule="steps"\n'
+    recipe = recipes.load(write(tmp_path, text))
+    assert (recipe.name, recipe.epochs, recipe.generated.learning_rate) == ("mine", 3, 1.0)
+    assert recipe.generated.milestones == ((5, 0.1),)
+    assert recipe.stored == recipes.RECIPES["quick"].stored
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('base="quick"', "name is missing"),
+        ('name="quick"\nbase="quick"', "taken by a built-in"),
+        ('name="a"\nbase="quik"', "base 'quik'.*nearest: quick"),
+        ('name="a"\nbase="quick"\nepoch=3', "unknown key 'epoch'.*nearest: epochs"),
+        ('name="a"\nbase="quick"\nepochs=0', "epochs 0"),
+        ('name="a"\nbase="quick"\nepochs="3"', "epochs '3' is not of type int"),
+        ('name="a"\nbase="quick"\nepochs=true', "epochs True"),
+        ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
+        ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
+        ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
+        ('name="../a"\nbase="quick"', "recipe name '../a'"),
+        ("name=", "Invalid value"),
+    ],
+)
+def test_bad_toml(tmp_path, text, message):
+    with pytest.raises(recipes.RecipeError, match=message):
+        recipes.load(write(tmp_path, text))
+
+
+def test_unknown_recipe():
+    with pytest.raises(recipes.RecipeError, match="unknown recipe 'quik'; nearest: quick"):
+        recipes.load("quik")
