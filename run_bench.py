@@ -320,18 +320,17 @@ def _time(options, models: list[str], data, recipe, protocol, as_json: bool = Fa
 def report_command(options) -> int:
     from benchmarks.report import write_report
 
-    names = [options.dataset] if options.dataset else sorted(p.name for p in (options.results_dir / "runs").glob("*/"))
+    names = [options.dataset] if options.dataset else records.datasets(options.results_dir)
     if not names:
-        raise ValueError(f"no records under {options.results_dir / 'runs'}; train something first")
+        raise ValueError(f"no records under {options.results_dir}; train something first")
     for name in names:
         print(f"report: {write_report(options.results_dir, options.reports_dir, name)}")
     return OK
 
 
 def reproduce_command(options) -> int:
-    from benchmarks.report import write_report
-
     from benchmarks import throughput
+    from benchmarks.report import write_report
 
     options.models = options.models or list(registry.PAPER_TABLE)
     code, data = _train(options)

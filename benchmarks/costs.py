@@ -60,10 +60,8 @@ def count_parameters(model: nn.Module) -> dict[str, int]:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if hasattr(model, "component_of"):
-            component = model.component_of(name)
-        else:
-            component = "kernels" if parameter.ndim > 1 else "biases"
+        own = hasattr(model, "component_of")
+        component = model.component_of(name) if own else ("kernels" if parameter.ndim > 1 else "biases")
         parts[component] += parameter.numel()
     return parts
 

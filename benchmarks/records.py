@@ -118,6 +118,11 @@ def refuse_other_hash(path: Path, recipe_hash: str) -> None:
         )
 
 
+def datasets(results_dir: Path) -> list[str]:
+    """Names of the data sets that have records."""
+    return sorted(folder.name for folder in (results_dir / "runs").glob("*/") if any(folder.glob("*/*.json")))
+
+
 def load_all(results_dir: Path, dataset: str) -> tuple[list[dict], list[str]]:
     """All records of a data set in path order, and a line for each file that cannot be read."""
     records, problems = [], []

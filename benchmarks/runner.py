@@ -45,8 +45,8 @@ class Places:
     checkpoints: Path = Path("checkpoints")
 
     def checkpoint(self, dataset: str, model: str, recipe: str, seed: int) -> Path:
-        record = records.run_path(self.results, dataset, model, recipe, seed)
-        return self.checkpoints / record.parent.relative_to(self.results / "runs") / f"{record.stem}.ckpt"
+        record = records.run_path(Path(), dataset, model, recipe, seed)
+        return self.checkpoints / dataset / model / f"{record.stem}.ckpt"
 
 
 def resolve_settings(device: str, precision: str, compile_mode: str) -> Settings:

@@ -24,10 +24,10 @@ def literal_kernel(source: HyperKernels, layer: int) -> np.ndarray:
     rows, columns = shape.in_channels // n, shape.out_channels // n
     for row in range(rows):
         for column in range(columns):
-            z = z_all[first + row * columns + column] * (n / shape.in_channels) ** 0.5
+            z = z_all[first + row * columns + column]
             for i in range(n):
                 a = w_in[i] @ z + b_in[i]
-                slice_ = (w_out @ a + b_out).reshape(n, 3, 3)
+                slice_ = (w_out @ a + b_out).reshape(n, 3, 3) * (2 / shape.fan_in) ** 0.5
                 kernel[column * n : (column + 1) * n, row * n + i] = slice_
     return kernel
 

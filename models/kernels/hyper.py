@@ -19,9 +19,10 @@ class HyperKernels(KernelSource):
     laid out row by row, rows being blocks of input channels (equation 3). Parameters: 16 d (N_z + 1) + 16 f^2 (d + 1)
     shared, and N_z a tile.
 
-    All tiles come from two matrix products, in channels_last memory. Each layer's z is scaled by a fixed
-    sqrt(16 / C_in), so that its kernel starts with the variance 2 / (9 C_in) (Chang et al. 2020: the variance that the
-    *generated* weights should have; the scale is derived from the shapes, never trained or saved).
+    All tiles come from two matrix products, in channels_last memory. Each kernel is scaled by a fixed sqrt(2 / (9 C_in)), so
+    that W_i and W_out keep unit gain and the *generated* kernel starts with the variance of its fan-in (Chang et al. 2020).
+    The scale is derived from the shapes, never trained or saved. Under Adam, whose steps do not follow a parameter's size,
+    it matters where the scale sits: a W_out drawn as small as the kernels is thrown about by every step.
     """
 
     components: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
@@ -34,20 +35,15 @@ class HyperKernels(KernelSource):
         self.embeddings = nn.Parameter(embeddings_on_sphere(sum(counts), embedding))
         self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding) * embedding**-0.5)
         self.b_in = nn.Parameter(torch.zeros(tile, embedding))
-        self.w_out = nn.Parameter(self._draw_w_out(embedding))
+        self.w_out = nn.Parameter(torch.randn(tile * self.size**2, embedding) * embedding**-0.5)  # rows: (output channel, f, f)
         self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
-        scale = [(tile / s.in_channels) ** 0.5 for s, n in zip(shapes, counts, strict=True) for _ in range(n)]
-        self.register_buffer("scale", torch.tensor(scale)[:, None], persistent=False)
-
-    def _draw_w_out(self, embedding: int) -> Tensor:
-        """W_out (16 f^2, d), rows ordered (output channel, f, f); the variance is that of `tile` input channels."""
-        variance = 2 / (self.tile * self.size**2) / embedding
-        return torch.randn(self.tile * self.size**2, embedding) * variance**0.5
+        scale = [(2 / s.fan_in) ** 0.5 for s, n in zip(shapes, counts, strict=True) for _ in range(n)]
+        self.register_buffer("scale", torch.tensor(scale)[:, None, None], persistent=False)
 
     def tiles(self) -> Tensor:
         """All tiles, (T, input channel, output channel, f, f)."""
-        a = F.linear(self.embeddings * self.scale, self.w_in.flatten(0, 1), self.b_in.flatten())
-        tiles = F.linear(a.unflatten(1, self.b_in.shape), self.w_out, self.b_out)
+        a = F.linear(self.embeddings, self.w_in.flatten(0, 1), self.b_in.flatten())
+        tiles = F.linear(a.unflatten(1, self.b_in.shape), self.w_out, self.b_out) * self.scale
         return tiles.unflatten(2, (self.tile, self.size, self.size))
 
     def forward(self) -> list[Tensor]:

@@ -1,0 +1,183 @@
+"""The report's figures. The numbers that are drawn come from `points` and `curves`, as plain values."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.files import write_atomically
+from benchmarks.summary import Group, Speeds, number
+
+AXES = {
+    "parameters": "trainable parameters",
+    "macs": "MACs per image",
+    "throughput": "training images/s",
+}
+_COLOURS = ("#1b6ca8", "#c8511b", "#3b8f4a", "#7d4ba0", "#a8323e", "#5c5c5c", "#b08a00", "#1d8a8a")
+_FIGURE = {"figsize": (7.2, 4.4), "dpi": 120}
+
+
+def points(group: Group, speeds: Speeds, axis: str) -> list[dict]:
+    """One point a model: x on the axis, mean error in percent and its standard deviation over seeds."""
+    found = []
+    for row in group.rows:
+        x = {
+            "parameters": number(row.first("params")),
+            "macs": number(row.first("macs_per_image")),
+            "throughput": speeds.training(row.model),
+        }[axis]
+        if x and row.mean is not None:
+            found.append({"model": row.model, "pair": row.pair, "x": x, "error": row.mean, "deviation": row.deviation or 0.0})
+    return found
+
+
+def published_points(published: dict[str, dict], axis: str) -> list[dict]:
+    """The published numbers of the paper's kind of models: hollow markers."""
+    key = {"parameters": "params", "macs": "macs"}.get(axis)
+    chosen = [row for row in published.values() if key and row.get(key)]
+    return [{"model": row["model"], "x": row[key], "error": row["test_error"]} for row in chosen]
+
+
+def curves(group: Group) -> dict[str, list[list[tuple[int, float]]]]:
+    """Validation error in percent by epoch, a list of runs for each model."""
+    found = {}
+    for row in group.rows:
+        runs = []
+        for record in row.good:
+            history = record.get("history")
+            entries = [e for e in history if isinstance(e, dict)] if isinstance(history, list) else []
+            complete = [e for e in entries if number(e.get("epoch")) and number(e.get("val_error")) is not None]
+            runs.append([(e["epoch"], e["val_error"]) for e in complete])
+        if any(runs):
+            found[row.model] = [run for run in runs if run]
+    return found
+
+
+def draw_points(found: list[dict], published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
+    """Error against one axis (log), pairs joined, labels that keep out of each other's way."""
+    figure, axes = _figure(title)
+    axes.set_xscale("log")
+    for number_, point in enumerate(found):
+        colour = _COLOURS[number_ % len(_COLOURS)]
+        axes.errorbar(point["x"], point["error"], yerr=point["deviation"] or None, marker="o", color=colour, capsize=3)
+        other = next((p for p in found if p["model"] == point["pair"]), None)
+        if other:
+            axes.plot([point["x"], other["x"]], [point["error"], other["error"]], color="#999999", linewidth=0.8, zorder=0)
+    for point in published:
+        axes.plot(point["x"], point["error"], marker="D", markerfacecolor="none", color="#777777", linestyle="none")
+    xs = [p["x"] for p in [*found, *published]]
+    room = max(1.8, (max(xs) / min(xs)) ** 0.25)
+    axes.set_xlim(min(xs) / room, max(xs) * room)
+    axes.margins(y=0.25)
+    axes.set_xlabel(AXES[axis])
+    axes.set_ylabel("test error (%)")
+    entries = [(p["model"], p["x"], p["error"], "#222222") for p in found]
+    entries += [(f"{p['model']} (published)", p["x"], p["error"], "#777777") for p in published]
+    place_labels(figure, axes, entries)
+    return figure
+
+
+def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
+    """Validation error by epoch: a line a run, a colour a model."""
+    figure, axes = _figure(title)
+    for number_, (model, runs) in enumerate(found.items()):
+        for index, run in enumerate(runs):
+            epochs, errors = zip(*run, strict=True)
+            label = model if index == 0 else None
+            colour = _COLOURS[number_ % len(_COLOURS)]
+            axes.plot(epochs, errors, color=colour, label=label, linewidth=1.4, alpha=0.85, marker=".")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("validation error (%)")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _figure(title: str):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "parameter-efficiency"
+    from matplotlib.figure import Figure
+
+    figure = Figure(**_FIGURE, layout="constrained")
+    axes = figure.subplots()
+    axes.set_title(title, fontsize=10)
+    axes.grid(True, which="major", color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure, axes
+
+
+def place_labels(figure, axes, entries: list[tuple[str, float, float, str]]) -> list:
+    """Write each label at the first of its candidate places where it meets no other label and no marker."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # settles the layout, so that boxes are where they will be
+    figure.set_layout_engine("none")
+    renderer, frame = canvas.get_renderer(), axes.get_window_extent()
+    markers = [_around(axes.transData.transform((x, y)), 5) for _, x, y, _ in entries]
+    taken, labels = [], []
+    for text, x, y, colour in sorted(entries, key=lambda e: (e[2], e[1], e[0])):
+        label = axes.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=7, color=colour,
+                              va="center", arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5})
+        for dx, dy in _candidates():
+            label.set_position((dx, dy))
+            label.set_horizontalalignment("left" if dx >= 0 else "right")
+            box = label._get_layout(renderer) and _text_box(label, renderer)
+            free = not any(box.overlaps(other) for other in [*taken, *markers])
+            if free and box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1:
+                break
+        taken.append(box)
+        labels.append(label)
+    return labels
+
+
+def _candidates() -> list[tuple[float, float]]:
+    """Offsets in points, near ones first, right before left."""
+    places = [(side * reach, height) for reach in (7, 20, 45, 80, 120) for height in range(-150, 151, 10) for side in (1, -1)]
+    return sorted(places, key=lambda p: (p[0] ** 2 + 2 * p[1] ** 2, -p[0]))
+
+
+def _around(place, radius: float):
+    from matplotlib.transforms import Bbox
+
+    return Bbox([[place[0] - radius, place[1] - radius], [place[0] + radius, place[1] + radius]])
+
+
+def _text_box(label, renderer):
+    """The label's own box; that of an annotation includes its leader line."""
+    from matplotlib.text import Text
+
+    label.update_positions(renderer)
+    return Text.get_window_extent(label, renderer)
+
+
+def save(figure, folder: Path, name: str) -> list[Path]:
+    """Write a figure as SVG and PNG, the same bytes for the same numbers."""
+    paths = []
+    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=metadata)
+        paths.append(folder / f"{name}.{kind}")
+        write_atomically(paths[-1], buffer.getvalue())
+    return paths
+
+
+def write_figures(group: Group, speeds: Speeds, published: dict[str, dict], folder: Path, stem: str) -> dict[str, str | None]:
+    """Draw what there is data for: figure name by kind, None where there is nothing to draw."""
+    written: dict[str, str | None] = {}
+    title: Callable[[str], str] = lambda text: f"{text} ({group.recipe}, {group.hash[:8]})"  # noqa: E731
+    for axis, text in AXES.items():
+        found = points(group, speeds, axis)
+        name = f"{stem}-error-{axis}"
+        written[axis] = name if found else None
+        if found:
+            figure = draw_points(found, published_points(published, axis), axis, title(f"Test error against {text}"))
+            save(figure, folder, name)
+    found = curves(group)
+    written["curves"] = f"{stem}-curves" if found else None
+    if found:
+        save(draw_curves(found, title("Validation error by epoch")), folder, f"{stem}-curves")
+    return written

@@ -1,0 +1,317 @@
+"""The report: records + published numbers -> tables, figures and a page a data set. A pure function of the files it reads."""
+
+from pathlib import Path
+
+from tabulate import tabulate
+
+from benchmarks import plots, records
+from benchmarks.files import write_atomically
+from benchmarks.summary import (
+    PAPER_ORDER,
+    Group,
+    Row,
+    Speeds,
+    at,
+    choose_speeds,
+    number,
+    paired_difference,
+    sampling_error,
+    summarize,
+)
+
+BLANK = "–"
+CIFAR10 = ("cifar10", "cifar10-jpeg")
+NOTES = {
+    "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a demonstration that everything works, "
+    "not a measure of the models.",
+    "cifar10-jpeg": "CIFAR-10 re-encoded as JPEG, quality 75. Errors run higher than on CIFAR-10 and compare only with other "
+    "`cifar10-jpeg` results; published errors are of CIFAR-10 itself.",
+}
+
+
+def escape(text: object) -> str:
+    """Text from a record, harmless in a Markdown table and in HTML."""
+    flat = " ".join(str(text).split())
+    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;"),
+                              ("*", "&#42;"), ("_", "&#95;"), ("!", "&#33;")):  # fmt: skip
+        flat = flat.replace(character, entity)
+    return flat
+
+
+def code(text: object) -> str:
+    """A name from a record: in code style if it is harmless there, else escaped."""
+    return f"`{text}`" if records.NAME.fullmatch(str(text)) else escape(text)
+
+
+def show(value: object, form: str = ",.0f", unit: str = "") -> str:
+    """A number in a format, or the blank."""
+    value = number(value)
+    return BLANK if value is None else f"{value:{form}}{unit}"
+
+
+def table(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
+    align = ("left",) * left + ("right",) * (len(headers) - left)
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align) if rows else ""
+
+
+def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
+    """Regenerate the page of a data set, its figures and the index; gives the page's path.
+
+    Raises:
+        ValueError: if there are no records of it.
+    """
+    found, problems = records.load_all(results_dir, dataset)
+    if not found:
+        raise ValueError(f"no records of data set {dataset!r} under {results_dir}; train something first")
+    published_rows = records.load_published(results_dir) if (results_dir / "published.csv").exists() else {}
+    published = published_rows if dataset in CIFAR10 else {}
+    groups = summarize(found)
+    models = [row.model for group in groups for row in group.rows]
+    throughput = records.load_throughput(results_dir)
+    folder = reports_dir / dataset
+    sections = [f"# {escape(dataset)}\n\n{NOTES.get(dataset, f'Image classification on `{dataset}`.')}"]
+    for index, group in enumerate(groups):
+        speeds = choose_speeds(throughput, models)
+        shown = {name: row for name, row in published.items() if name in PAPER_ORDER or group.row(name)}
+        figures = plots.write_figures(group, speeds, shown, folder / "figures", f"{_slug(group)}")
+        sections += recipe_sections(group, speeds, published, figures, first=index == 0)
+    sections.append(unmeasured_section(dataset, groups))
+    sections.append(failures_section(groups, problems))
+    sections.append(speed_section(throughput, models))
+    sections.append(method_section(found, published))
+    text = "\n\n".join(section for section in sections if section) + "\n"
+    write_atomically(folder / "README.md", text)
+    write_index(reports_dir)
+    return folder / "README.md"
+
+
+def _slug(group: Group) -> str:
+    return f"{group.recipe}-{group.hash[:8]}" if records.NAME.fullmatch(group.recipe) else group.hash[:8]
+
+
+def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict, first: bool) -> list[str]:
+    """The sections of one recipe: its table, the pairs, the seeds, the figures."""
+    epochs = sorted({e for row in group.rows if (e := number(row.first("recipe", "epochs")))})
+    span = f", {' or '.join(f'{e:,.0f}' for e in epochs)} epochs" if epochs else ""
+    title = f"## Recipe {code(group.recipe)}{span}\n\nRecipe hash `{escape(group.hash)}`."
+    parts = [title, main_table(group, speeds, published), pair_table(group, speeds), seed_table(group), legend(group, speeds)]
+    captions = {"parameters": "Error against parameters", "macs": "Error against MACs", "throughput": "Error against throughput",
+                "curves": "Learning curves"}  # fmt: skip
+    missing = [captions[kind].lower() for kind, name in figures.items() if name is None]
+    for kind, name in figures.items():
+        if name:
+            parts.append(f"![{captions[kind]}](figures/{name}.svg)")
+    if missing:
+        parts.append(f"Not drawn, for want of measurements: {', '.join(missing)}.")
+    return parts
+
+
+def main_table(group: Group, speeds: Speeds, published: dict) -> str:
+    """Published and measured side by side, a row a model."""
+    headers = ["model", "test error", "published error", "parameters", "published parameters", "MACs/image",
+               "generator MACs/pass", "images/s, training", "optimizer", "steps", "runs"]  # fmt: skip
+    rows = []
+    for row in group.rows:
+        printed = published.get(row.model, {})
+        rows.append([
+            code(row.model) + (" †" if row.dirty else ""),
+            error_text(row),
+            show(printed.get("test_error"), ".2f", " %"),
+            show(row.first("params")),
+            show(printed.get("params")),
+            show(row.first("macs_per_image")),
+            show(row.first("generator_macs")),
+            show(speeds.training(row.model)),
+            optimizer_text(row),
+            show(row.first("recipe", "steps")),
+            ", ".join(f"{n} {escape(status)}" for status, n in sorted(row.statuses().items())),
+        ])  # fmt: skip
+    return table(headers, rows)
+
+
+def error_text(row: Row) -> str:
+    """Mean and standard deviation over seeds."""
+    if row.mean is None:
+        return BLANK
+    return f"{row.mean:.2f} %" if row.deviation is None else f"{row.mean:.2f} ± {row.deviation:.2f} %"
+
+
+def optimizer_text(row: Row) -> str:
+    block = row.first("recipe", str(row.first("recipe", "block")))
+    if not isinstance(block, dict):
+        return BLANK
+    return f"{escape(block.get('optimizer'))}, {show(block.get('learning_rate'), 'g')}, L2 {show(block.get('l2'), 'g')}"
+
+
+def pair_table(group: Group, speeds: Speeds) -> str:
+    """Each model against its plain pair: same backbone, stored kernels."""
+    rows = []
+    for row in group.rows:
+        pair = group.row(row.pair)
+        if pair is None:
+            continue
+        difference = paired_difference(row, pair)
+        spread = "" if difference is None or difference[1] is None else f" ± {difference[1]:.2f}"
+        rows.append([
+            code(row.model),
+            code(pair.model),
+            BLANK if difference is None else f"{difference[0]:+.2f}{spread} ({difference[2]})",
+            ratio(row.first("params"), pair.first("params")),
+            ratio(row.first("macs_per_image"), pair.first("macs_per_image")),
+            ratio(speeds.training(row.model), speeds.training(pair.model)),
+        ])  # fmt: skip
+    headers = ["model", "plain pair", "error difference, points (seeds)", "parameters", "MACs/image", "images/s, training"]
+    return f"### Against the plain pair\n\nRatios, model / plain.\n\n{table(headers, rows, left=2)}" if rows else ""
+
+
+def ratio(value: object, base: object) -> str:
+    value, base = number(value), number(base)
+    return BLANK if value is None or not base else f"{value / base:.3f}"
+
+
+def seed_table(group: Group) -> str:
+    """Every seed of every model, and the test set's own sampling error."""
+    rows = []
+    for row in group.rows:
+        images = number(row.first("dataset_fingerprint", "test"))
+        sampling = sampling_error(row.mean, images) if row.mean is not None else None
+        seeds = ", ".join(f"{escape(seed)}: {error:.2f} %" for seed, error in row.errors.items()) or BLANK
+        rows.append([code(row.model), str(len(row.errors)), seeds, show(sampling, ".2f", " points")])
+    headers = ["model", "n", "test error by seed", "sampling error of the test set"]
+    return f"### Every seed\n\n{table(headers, rows, left=1)}"
+
+
+def legend(group: Group, speeds: Speeds) -> str:
+    """What the blanks and marks of this recipe's tables mean."""
+    lines = [
+        "Test errors are of the last epoch, mean ± standard deviation (n - 1) over seeds where there are several. "
+        "One MAC is one multiply-add (FLOPs = 2 x MACs); a generator's are per forward pass, whatever the batch size."
+    ]
+    if speeds.device:
+        lines.append(f"Images/s were measured on {escape(speeds.device)}.")
+    reasons = []
+    if any(row.mean is None for row in group.rows):
+        reasons.append("an error: no run ended well")
+    if any(speeds.training(row.model) is None for row in group.rows):
+        reasons.append("images/s: not timed on that device" if speeds.device else "images/s: no speed was recorded")
+    reasons.append("published numbers: none are known here, or the data set is another")
+    lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
+    if any(row.dirty for row in group.rows):
+        lines.append("† made from a tree with uncommitted changes, or of unknown origin.")
+    if any(row.statuses().get("diverged") for row in group.rows):
+        lines.append("Diverged runs are counted, and are not in the mean.")
+    return " ".join(lines)
+
+
+def unmeasured_section(dataset: str, groups: list[Group]) -> str:
+    """Which rows of the paper's table have no run on this data set."""
+    if dataset not in CIFAR10:
+        return ""
+    measured = {row.model for group in groups for row in group.rows if row.mean is not None}
+    missing = [name for name in PAPER_ORDER if name not in measured]
+    if not missing:
+        return ""
+    return f"## Not yet measured\n\nRows of the paper's table without a run here: {', '.join(map(code, missing))}."
+
+
+def failures_section(groups: list[Group], problems: list[str]) -> str:
+    rows = [
+        [code(row.model), escape(group.recipe), escape(r.get("seed")), escape(r.get("status")), escape(r.get("reason"))]
+        for group in groups
+        for row in group.rows
+        for r in row.records
+        if r not in row.good
+    ]
+    parts = [table(["model", "recipe", "seed", "status", "reason"], rows, left=5)] if rows else []
+    parts += [f"- {escape(problem)}" for problem in problems]
+    return "\n\n".join(["## Runs that did not end well", *parts]) if parts else ""
+
+
+def speed_section(throughput: list[dict], models: list[str]) -> str:
+    """Images/s of the models of this page and of the paper's rows, a table a device."""
+    wanted = {*models, *PAPER_ORDER}
+    devices: dict[str, list[dict]] = {}
+    for record in throughput:
+        if record.get("model") in wanted:
+            devices.setdefault(str(record.get("device")), []).append(record)
+    if not devices:
+        return "## Speed\n\nNothing was timed yet (`python run_bench.py throughput MODEL ...`)."
+    parts = ["## Speed\n\nImages/s, median over windows [quartiles]; generated: kernels computed at every batch; materialised: "
+             "computed once."]  # fmt: skip
+    for device, found in sorted(devices.items()):
+        rows = [
+            [code(r["model"]), show(r.get("batch_size")), escape(at(r, "environment", "precision")),
+             escape(at(r, "environment", "compile")),
+             *(rate_text(at(r, "measurements", k)) for k in ("training_step", "inference_generated", "inference_materialized")),
+             show(r.get("materialize_s"), ".3f", " s"), show(r.get("compile_s"), ".1f", " s"), windows_text(r)]
+            for r in sorted(found, key=lambda r: _order_of(r["model"]))
+        ]  # fmt: skip
+        headers = ["model", "batch", "precision", "compile", "training", "inference, generated", "inference, materialised",
+                   "materialise once", "compilation", "windows"]  # fmt: skip
+        parts.append(f"### {escape(device)}\n\n{table(headers, rows)}")
+    return "\n\n".join(parts)
+
+
+def _order_of(model: str) -> tuple:
+    return (PAPER_ORDER.index(model) if model in PAPER_ORDER else len(PAPER_ORDER), model)
+
+
+def rate_text(measurement: object) -> str:
+    median, q1, q3 = (at(measurement, key) for key in ("median", "q1", "q3"))
+    return BLANK if number(median) is None else f"{show(median)} [{show(q1)}, {show(q3)}]"
+
+
+def windows_text(record: dict) -> str:
+    return show(at(record, "measurements", "training_step", "windows"))
+
+
+def method_section(found: list[dict], published: dict) -> str:
+    """How it was measured, in words, from the records."""
+    first = found[0]
+    split = [number(at(first, "dataset_fingerprint", part)) for part in ("train", "validation", "test")]
+    lines = []
+    if all(split):
+        lines.append("Data: {:,.0f} training, {:,.0f} validation and {:,.0f} test images (split seed {}). ".format(
+            *split, escape(at(first, "dataset_fingerprint", "split_seed")))
+            + "The test set is read once a run, after the last epoch; nothing is chosen on it.")  # fmt: skip
+    recipes = {str(at(r, "recipe", "hash")): at(r, "recipe") for r in found if isinstance(at(r, "recipe"), dict)}
+    lines += [recipe_text(recipe) for _, recipe in sorted(recipes.items(), key=lambda item: (str(item[1].get("name")), item[0]))]
+    for title, path in (("Device", "device"), ("Threads", "threads"), ("Precision", "precision"), ("Compilation", "compile"),
+                        ("torch", "torch"), ("Memory format", "memory_format")):  # fmt: skip
+        lines.append(f"{title}: {_values(found, 'environment', path)}.")
+    fallbacks = sorted({str(f) for r in found for f in (at(r, "environment", "fallbacks") or [])})
+    if fallbacks:
+        lines.append(f"Fall-backs: {escape('; '.join(fallbacks))}.")
+    lines.append(f"Commits: {_values(found, 'code', 'commit')}.")
+    lines.append("MACs count convolutions and matrix products; batch norm, biases, pooling, padding and additions are left out.")
+    text = "## How it was measured\n\n" + "\n".join(f"- {line}" for line in lines)
+    sources = [f"- {code(name)}: {escape(row['source'])} (selection: {escape(row['selection'])})"
+               for name, row in published.items() if name in {r.get("model") for r in found} or name in PAPER_ORDER]  # fmt: skip
+    return text + ("\n\nPublished numbers:\n\n" + "\n".join(sources) if sources else "")
+
+
+def _values(found: list[dict], *path: str) -> str:
+    values = sorted({str(at(r, *path)) for r in found})
+    return ", ".join("unknown" if value == "None" else escape(value) for value in values)
+
+
+def recipe_text(recipe: dict) -> str:
+    """One recipe in a sentence, both optimizer blocks."""
+    blocks = []
+    for kind in ("stored", "generated"):
+        block = recipe.get(kind)
+        if isinstance(block, dict):
+            blocks.append(
+                f"{kind} kernels: {escape(block.get('optimizer'))}, learning rate {show(block.get('learning_rate'), 'g')} "
+                f"({escape(block.get('schedule'))}, warm-up {show(block.get('warmup'), '.0%')}), L2 {show(block.get('l2'), 'g')}"
+            )
+    return (f"Recipe {code(recipe.get('name'))}: batch {show(recipe.get('batch_size'))}, crop padding "
+            f"{show(recipe.get('crop_padding'))}; {'; '.join(blocks)}.")  # fmt: skip
+
+
+def write_index(reports_dir: Path) -> None:
+    """`reports/README.md`: the data sets with a report. The digits' report is a demonstration and stays unlisted."""
+    names = sorted(p.parent.name for p in reports_dir.glob("*/README.md") if p.parent.name != "digits")
+    if names:
+        lines = "\n".join(f"- [{escape(name)}]({name}/README.md)" for name in names)
+        write_atomically(reports_dir / "README.md", f"# Reports\n\nGenerated by `python run_bench.py report`.\n\n{lines}\n")

@@ -1,0 +1,135 @@
+"""What the records of a data set say, as plain numbers: one summary a model and recipe. No torch, no text."""
+
+import math
+import statistics
+from dataclasses import dataclass, field
+
+PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
+
+
+def number(value: object) -> float | None:
+    """A finite number, or None for anything else."""
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return value if good else None
+
+
+def at(record: object, *path: str) -> object:
+    """A nested value, or None where the record lacks it."""
+    for key in path:
+        record = record.get(key) if isinstance(record, dict) else None
+    return record
+
+
+@dataclass
+class Row:
+    """All runs of one model with one recipe; errors in percent by seed, of the runs that ended well."""
+
+    model: str
+    pair: str | None
+    records: list[dict] = field(default_factory=list)
+
+    @property
+    def good(self) -> list[dict]:
+        return [r for r in self.records if r.get("status") == "ok" and number(r.get("test_error")) is not None]
+
+    @property
+    def errors(self) -> dict[int, float]:
+        return {r.get("seed"): r["test_error"] for r in self.good}
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.errors.values()) if self.errors else None
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation over seeds, n - 1."""
+        return statistics.stdev(self.errors.values()) if len(self.errors) > 1 else None
+
+    def first(self, *path: str) -> object:
+        """The value of the first run that has it, good runs first."""
+        for record in [*self.good, *self.records]:
+            if (value := at(record, *path)) is not None:
+                return value
+        return None
+
+    @property
+    def dirty(self) -> bool:
+        return any(at(r, "code", "dirty") is not False for r in self.records)
+
+    def statuses(self) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        for record in self.records:
+            status = str(record.get("status"))
+            counts[status] = counts.get(status, 0) + 1
+        return counts
+
+
+@dataclass
+class Group:
+    """The rows of one recipe, by name and hash: results of two hashes are never pooled."""
+
+    recipe: str
+    hash: str
+    rows: list[Row]
+
+    def row(self, model: str | None) -> Row | None:
+        return next((row for row in self.rows if row.model == model), None)
+
+
+def summarize(records: list[dict]) -> list[Group]:
+    """Records grouped by recipe and hash, then by model; pairs adjacent, the paper's rows first."""
+    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    for record in records:
+        key = str(at(record, "recipe", "name")), str(at(record, "recipe", "hash"))
+        model, pair = str(record.get("model")), record.get("pair")
+        row = groups.setdefault(key, {}).setdefault(model, Row(model, pair if isinstance(pair, str) else None))
+        row.records.append(record)
+    for rows in groups.values():
+        for row in rows.values():
+            row.records.sort(key=lambda r: (str(type(r.get("seed"))), r.get("seed") or 0))
+    return [Group(*key, sorted(rows.values(), key=_order)) for key, rows in sorted(groups.items())]
+
+
+def _order(row: Row) -> tuple:
+    plain = row.pair or row.model
+    place = PAPER_ORDER.index(plain) if plain in PAPER_ORDER else len(PAPER_ORDER)
+    return place, plain, row.pair is not None, row.model
+
+
+def paired_difference(row: Row, pair: Row | None) -> tuple[float, float | None, int] | None:
+    """(mean, standard deviation, n) of the error minus the pair's, over the seeds that both have."""
+    if pair is None:
+        return None
+    differences = [row.errors[seed] - pair.errors[seed] for seed in row.errors if seed in pair.errors]
+    if not differences:
+        return None
+    deviation = statistics.stdev(differences) if len(differences) > 1 else None
+    return statistics.fmean(differences), deviation, len(differences)
+
+
+def sampling_error(error: float, images: float | None) -> float | None:
+    """Standard deviation of an error rate in percent, from `images` test images alone."""
+    p = error / 100
+    return 100 * math.sqrt(p * (1 - p) / images) if images else None
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """Training images/s by model on the one device that measured most of the models (ties: the first by name)."""
+
+    device: str | None
+    by_model: dict[str, dict]
+
+    def training(self, model: str | None) -> float | None:
+        return number(at(self.by_model.get(model), "measurements", "training_step", "median"))
+
+
+def choose_speeds(throughput: list[dict], models: list[str]) -> Speeds:
+    devices: dict[str, dict[str, dict]] = {}
+    for record in throughput:
+        if record.get("model") in models:
+            devices.setdefault(str(record.get("device")), {})[record["model"]] = record
+    if not devices:
+        return Speeds(None, {})
+    device = min(devices, key=lambda name: (-len(devices[name]), name))
+    return Speeds(device, devices[device])

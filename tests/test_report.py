@@ -1,0 +1,173 @@
+"""The report: a pure function of records, honest about blanks, harmless whatever a record says."""
+
+import copy
+import json
+import math
+import shutil
+
+import pytest
+
+from benchmarks import plots, records, report
+from benchmarks.summary import Speeds, choose_speeds, paired_difference, sampling_error, summarize
+from tests.conftest import ROOT
+
+BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 5e-4, "schedule": "cosine", "warmup": 0.05}
+
+
+def record(model="wide_resnet16_1", seed=0, error=10.0, pair=None, recipe="quick8", recipe_hash="a" * 16, **changes):
+    parts = {"stem": 10, "kernels": 90} if pair is None else {"stem": 10, "generator": 30}
+    return {
+        "schema_version": 1, "model": model, "pair": pair, "dataset": "made", "seed": seed, "status": "ok", "reason": None,
+        "dataset_fingerprint": {"split_seed": 0, "train": 45000, "validation": 5000, "test": 10000},
+        "recipe": {"name": recipe, "hash": recipe_hash, "epochs": 2, "steps": 702, "block": "stored", "batch_size": 128,
+                   "crop_padding": 4, "stored": BLOCK, "generated": BLOCK},
+        "test_error": error, "val_error": error, "params": sum(parts.values()), "params_by_component": parts,
+        "macs_per_image": 1000, "generator_macs": 0, "train_images_per_s": 5.0,
+        "history": [{"epoch": 1, "val_error": 50.0}, {"epoch": 2, "val_error": error}],
+        "environment": {"device": "A processor", "precision": "bf16", "fallbacks": []},
+        "code": {"commit": "c" * 40, "dirty": False},
+    } | changes  # fmt: skip
+
+
+def hyper(seed=0, error=12.0, **changes):
+    return record("hyper_resnet16_1", seed, error, pair="wide_resnet16_1", **changes)
+
+
+PAIRS = [record(seed=s, error=e) for s, e in enumerate((10.0, 11.0, 12.0))]
+PAIRS += [hyper(seed=s, error=e) for s, e in enumerate((12.0, 13.0, 17.0))]
+
+
+def speed(model, median, device="A processor"):
+    return {"model": model, "device": device, "batch_size": 128,
+            "measurements": {"training_step": {"median": median, "q1": median, "q3": median, "windows": 3}}}  # fmt: skip
+
+
+def write(folder, found, throughput=()):
+    """A results folder with these records as they are, valid or not; gives the page's text."""
+    results = folder / "results"
+    results.mkdir(parents=True)
+    shutil.copy(ROOT / "results" / "published.csv", results)
+    for number, entry in enumerate(found):
+        path = results / "runs" / "made" / f"m{number}" / "r-seed0.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(entry if isinstance(entry, str) else json.dumps(entry))
+    for entry in throughput:
+        records.write_atomically(records.throughput_path(results, entry["device"], entry["model"]), records.to_json(entry))
+    return report.write_report(results, folder / "reports", "made").read_text()
+
+
+def test_statistics_by_hand():
+    (group,) = summarize(PAIRS)
+    plain, generated = group.rows
+    assert (plain.mean, plain.deviation) == (11.0, 1.0)
+    assert generated.mean == 14.0
+    mean, deviation, n = paired_difference(generated, plain)
+    assert (mean, n) == (3.0, 3) and deviation == pytest.approx(math.sqrt(3))
+    assert sampling_error(7.0, 10_000) == pytest.approx(0.2551, abs=1e-4)
+
+
+def test_pairs_use_shared_seeds_only():
+    plain = [record(seed=0, error=10.0), record(seed=1, error=20.0)]
+    (group,) = summarize([*plain, hyper(seed=0, error=13.0), hyper(seed=2, error=50.0)])
+    assert paired_difference(group.rows[1], group.rows[0]) == (3.0, None, 1)
+
+
+def test_two_hashes_are_never_pooled(tmp_path):
+    groups = summarize([record(error=10.0), record(seed=1, error=30.0, recipe_hash="b" * 16)])
+    assert [g.rows[0].mean for g in groups] == [10.0, 30.0]
+    text = write(tmp_path, [record(error=10.0), record(seed=1, error=30.0, recipe_hash="b" * 16)])
+    assert text.count("## Recipe `quick8`") == 2 and "20.00 %" not in text
+
+
+def test_the_page_says_what_the_records_say(tmp_path):
+    text = write(tmp_path, PAIRS, [speed("wide_resnet16_1", 800.0), speed("hyper_resnet16_1", 700.0)])
+    assert "11.00 ± 1.00 %" in text and "14.00 ± 2.65 %" in text
+    assert "+3.00 ± 1.73 (3)" in text
+    assert "0: 12.00 %, 1: 13.00 %, 2: 17.00 %" in text
+    assert "0.400" in text and "0.875" in text and "Images/s were measured on A processor." in text
+
+
+def test_byte_for_byte(tmp_path):
+    for name, found in (("a", PAIRS), ("b", list(reversed(PAIRS)))):
+        write(tmp_path / name, sorted(found, key=lambda r: (r["model"], r["seed"])), [speed("wide_resnet16_1", 800.0)])
+    files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "reports").rglob("*.*"))
+    assert {p.suffix for p in files} == {".md", ".svg", ".png"} and len(files) == 10
+    for file in files:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_plotted_numbers():
+    (group,) = summarize(PAIRS)
+    speeds = choose_speeds([speed("wide_resnet16_1", 800.0)], ["wide_resnet16_1", "hyper_resnet16_1"])
+    assert [(p["model"], p["x"], p["error"]) for p in plots.points(group, speeds, "parameters")] == [
+        ("wide_resnet16_1", 100, 11.0), ("hyper_resnet16_1", 40, 14.0)]  # fmt: skip
+    assert [(p["model"], p["x"]) for p in plots.points(group, speeds, "throughput")] == [("wide_resnet16_1", 800.0)]
+    assert plots.curves(group)["hyper_resnet16_1"][2] == [(1, 50.0), (2, 17.0)]
+
+
+def test_the_device_that_measured_most_is_chosen():
+    chosen = choose_speeds([speed("a", 1.0, "Y"), speed("b", 2.0, "Y"), speed("a", 9.0, "X")], ["a", "b"])
+    assert chosen.device == "Y" and chosen.training("a") == 1.0
+    assert choose_speeds([], ["a"]) == Speeds(None, {})
+
+
+@pytest.mark.parametrize(
+    "changes, expected",
+    [
+        ({"status": "diverged", "test_error": None, "reason": "loss is not finite"}, "1 diverged"),
+        ({"status": "failed", "test_error": None, "reason": "no memory | <b>"}, "no memory &#124; &lt;b&gt;"),
+        ({"test_error": float("nan")}, "no run ended well"),
+        ({"code": {"dirty": True}}, "† made from a tree"),
+        ({"history": None}, "Not drawn"),
+        ({"environment": None}, "Device: unknown"),
+        ({"params": None}, "–"),
+        ({"recipe": {}}, "## Recipe `None`"),
+        ({"model": "<script>alert(1)</script>"}, "&lt;script&gt;"),
+        ({"model": "a|b"}, "a&#124;b"),
+    ],
+)
+def test_odd_records_render(tmp_path, changes, expected):
+    text = write(tmp_path, [record(**{k: v for k, v in changes.items() if k == "model"}) | changes])
+    assert expected in text and "<script>" not in text and "nan" not in text
+
+
+@pytest.mark.parametrize("key", records.KEYS)
+def test_a_missing_key_is_no_fault(tmp_path, key):
+    incomplete = copy.deepcopy(record())
+    del incomplete[key]
+    assert "# made" in write(tmp_path, [incomplete, hyper()])
+
+
+def test_torn_records_are_listed(tmp_path):
+    text = write(tmp_path, [record(), '{"torn'])
+    assert "m1/r-seed0.json" in text and str(tmp_path) not in text
+
+
+def test_no_records(tmp_path):
+    with pytest.raises(ValueError, match="no records of data set 'made'"):
+        report.write_report(tmp_path, tmp_path, "made")
+
+
+def test_labels_do_not_overlap():
+    found = [{"model": f"some_resnet40_{i}", "pair": None, "x": 1e5 * (1 + i / 50), "error": 7 + i / 100, "deviation": 0.0}
+             for i in range(12)]  # fmt: skip
+    figure = plots.draw_points(found, [], "parameters", "crowded")
+    figure.canvas.draw()
+    boxes = [plots._text_box(label, figure.canvas.get_renderer()) for label in figure.axes[0].texts]
+    assert len(boxes) == 12
+    for i, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_committed_reports_are_what_the_records_give(tmp_path):
+    names = sorted(p.name for p in (ROOT / "results" / "runs").glob("*/") if p.name != "digits")
+    for name in names:
+        report.write_report(ROOT / "results", tmp_path, name)
+        assert (tmp_path / name / "README.md").read_text() == (ROOT / "reports" / name / "README.md").read_text()
+
+
+def test_committed_records_are_valid():
+    found = [path for path in (ROOT / "results" / "runs").rglob("*.json") if "digits" not in path.parts]
+    assert found
+    for path in found:
+        records.validate(records.load(path))
