@@ -1,6 +1,7 @@
 """The report's figures. The numbers that are drawn come from `points` and `curves`, as plain values."""
 
 import io
+import statistics
 from collections.abc import Callable
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def points(group: Group, speeds: Speeds, axis: str) -> list[dict]:
             "macs": number(row.first("macs_per_image")),
             "throughput": speeds.training(row.model),
         }[axis]
-        if x and row.mean is not None:
+        if x and x > 0 and row.mean is not None:
             found.append({"model": row.model, "pair": row.pair, "x": x, "error": row.mean, "deviation": row.deviation or 0.0})
     return found
 
@@ -50,6 +51,13 @@ def curves(group: Group) -> dict[str, list[list[tuple[int, float]]]]:
         if any(runs):
             found[row.model] = [run for run in runs if run]
     return found
+
+
+def mean_curve(runs: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
+    """The mean over the runs of one model, at the epochs that every run has."""
+    by_epoch = [dict(run) for run in runs]
+    shared = sorted(set.intersection(*(set(run) for run in by_epoch)))
+    return [(epoch, statistics.fmean(run[epoch] for run in by_epoch)) for epoch in shared]
 
 
 def draw_points(found: list[dict], published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
@@ -77,18 +85,19 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
 
 
 def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
-    """Validation error by epoch: a line a run, a colour a model."""
+    """Validation error by epoch: a colour a model, its mean over seeds strong, each seed light."""
     figure, axes = _figure(title)
     for number_, (model, runs) in enumerate(found.items()):
-        for index, run in enumerate(runs):
-            epochs, errors = zip(*run, strict=True)
-            label = model if index == 0 else None
-            colour = _COLOURS[number_ % len(_COLOURS)]
-            axes.plot(epochs, errors, color=colour, label=label, linewidth=1.4, alpha=0.85, marker=".")
+        colour = _COLOURS[number_ % len(_COLOURS)]
+        for run in runs if len(runs) > 1 else []:
+            axes.plot(*zip(*run, strict=True), color=colour, linewidth=0.8, alpha=0.3)
+        mean = mean_curve(runs)
+        axes.plot([e for e, _ in mean], [v for _, v in mean], color=colour, label=model, linewidth=1.6, marker=".")
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation error (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend(frameon=False, fontsize=8)
+    for text in axes.legend(frameon=False, fontsize=8).get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -101,7 +110,7 @@ def _figure(title: str):
 
     figure = Figure(**_FIGURE, layout="constrained")
     axes = figure.subplots()
-    axes.set_title(title, fontsize=10)
+    axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(True, which="major", color="#e5e5e5", linewidth=0.6)
     axes.set_axisbelow(True)
     for side in ("top", "right"):
@@ -119,18 +128,24 @@ def place_labels(figure, axes, entries: list[tuple[str, float, float, str]]) -> 
     renderer, frame = canvas.get_renderer(), axes.get_window_extent()
     markers = [_around(axes.transData.transform((x, y)), 5) for _, x, y, _ in entries]
     taken, labels = [], []
-    for text, x, y, colour in sorted(entries, key=lambda e: (e[2], e[1], e[0])):
-        label = axes.annotate(text, (x, y), xytext=(0, 0), textcoords="offset points", fontsize=7, color=colour,
-                              va="center", arrowprops={"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5})
+    for index, (text, x, y, colour) in sorted(enumerate(entries), key=lambda e: (e[1][2], e[1][1], e[1][0])):
+        place, others = axes.transData.transform((x, y)), [m for k, m in enumerate(markers) if k != index]
+        style = {"textcoords": "offset points", "fontsize": 7, "color": colour, "parse_math": False, "va": "center"}
+        label = axes.annotate(text, (x, y), xytext=(0, 0), **style)
         for dx, dy in _candidates():
             label.set_position((dx, dy))
             label.set_horizontalalignment("left" if dx >= 0 else "right")
             box = label._get_layout(renderer) and _text_box(label, renderer)
             free = not any(box.overlaps(other) for other in [*taken, *markers])
+            edge = (box.x0 if dx >= 0 else box.x1, (box.y0 + box.y1) / 2)
+            free = free and not _crosses(place, edge, [*taken, *others])
             if free and box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1:
                 break
+        side = label.get_horizontalalignment()
+        label.remove()
+        leader = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5, "relpos": (0.0 if side == "left" else 1.0, 0.5)}
         taken.append(box)
-        labels.append(label)
+        labels.append(axes.annotate(text, (x, y), xytext=(dx, dy), ha=side, arrowprops=leader, **style))
     return labels
 
 
@@ -138,6 +153,14 @@ def _candidates() -> list[tuple[float, float]]:
     """Offsets in points, near ones first, right before left."""
     places = [(side * reach, height) for reach in (7, 20, 45, 80, 120) for height in range(-150, 151, 10) for side in (1, -1)]
     return sorted(places, key=lambda p: (p[0] ** 2 + 2 * p[1] ** 2, -p[0]))
+
+
+def _crosses(start, end, boxes: list) -> bool:
+    """Whether a leader line from `start` to `end` passes through one of the boxes."""
+    from matplotlib.path import Path as Line
+
+    line = Line([start, end])
+    return any(line.intersects_bbox(box, filled=False) for box in boxes)
 
 
 def _around(place, radius: float):

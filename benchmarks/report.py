@@ -67,34 +67,56 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     published = published_rows if dataset in CIFAR10 else {}
     groups = summarize(found)
     models = [row.model for group in groups for row in group.rows]
-    throughput = records.load_throughput(results_dir)
+    throughput = load_speeds(results_dir, problems)
     folder = reports_dir / dataset
     sections = [f"# {escape(dataset)}\n\n{NOTES.get(dataset, f'Image classification on `{dataset}`.')}"]
+    absent = [name for name in published if name in PAPER_ORDER and name not in models]
+    drawn = set()
     for index, group in enumerate(groups):
         speeds = choose_speeds(throughput, models)
         shown = {name: row for name, row in published.items() if name in PAPER_ORDER or group.row(name)}
         figures = plots.write_figures(group, speeds, shown, folder / "figures", f"{_slug(group)}")
-        sections += recipe_sections(group, speeds, published, figures, first=index == 0)
+        drawn |= {name for name in figures.values() if name}
+        sections += recipe_sections(group, speeds, published, figures, absent if index == 0 else [])
     sections.append(unmeasured_section(dataset, groups))
     sections.append(failures_section(groups, problems))
     sections.append(speed_section(throughput, models))
     sections.append(method_section(found, published))
     text = "\n\n".join(section for section in sections if section) + "\n"
     write_atomically(folder / "README.md", text)
+    remove_stale(folder / "figures", drawn)
     write_index(reports_dir)
     return folder / "README.md"
+
+
+def load_speeds(results_dir: Path, problems: list[str]) -> list[dict]:
+    """The speed records; a file that cannot be read is one more of the page's problems."""
+    try:
+        found = records.load_throughput(results_dir)
+    except records.RecordError as error:
+        problems.append(str(error).replace(f"{results_dir}/", ""))
+        return []
+    return [r for r in found if isinstance(r, dict) and isinstance(r.get("model"), str)]
+
+
+def remove_stale(folder: Path, drawn: set[str]) -> None:
+    """Drop figures of recipes that have no records any more: the page must depend on the records alone."""
+    for path in sorted([*folder.glob("*.svg"), *folder.glob("*.png")]):
+        if path.stem not in drawn:
+            path.unlink()
 
 
 def _slug(group: Group) -> str:
     return f"{group.recipe}-{group.hash[:8]}" if records.NAME.fullmatch(group.recipe) else group.hash[:8]
 
 
-def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict, first: bool) -> list[str]:
+def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict, absent: list[str]) -> list[str]:
     """The sections of one recipe: its table, the pairs, the seeds, the figures."""
     epochs = sorted({e for row in group.rows if (e := number(row.first("recipe", "epochs")))})
     span = f", {' or '.join(f'{e:,.0f}' for e in epochs)} epochs" if epochs else ""
     title = f"## Recipe {code(group.recipe)}{span}\n\nRecipe hash `{escape(group.hash)}`."
-    parts = [title, main_table(group, speeds, published), pair_table(group, speeds), seed_table(group), legend(group, speeds)]
+    parts = [title, main_table(group, speeds, published, absent), pair_table(group, speeds)]
+    parts += [seed_table(group), legend(group, speeds)]
     captions = {"parameters": "Error against parameters", "macs": "Error against MACs", "throughput": "Error against throughput",
                 "curves": "Learning curves"}  # fmt: skip
     missing = [captions[kind].lower() for kind, name in figures.items() if name is None]
@@ -106,12 +128,12 @@ def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict
     return parts
 
 
-def main_table(group: Group, speeds: Speeds, published: dict) -> str:
-    """Published and measured side by side, a row a model."""
-    headers = ["model", "test error", "published error", "parameters", "published parameters", "MACs/image",
+def main_table(group: Group, speeds: Speeds, published: dict, absent: list[str]) -> str:
+    """Published and measured side by side, a row a model; `absent` models have published numbers only."""
+    headers = ["model", "test error", "published error (CIFAR-10)", "parameters", "published parameters", "MACs/image",
                "generator MACs/pass", "images/s, training", "optimizer", "steps", "runs"]  # fmt: skip
     rows = []
-    for row in group.rows:
+    for row in [*group.rows, *(Row(name, None) for name in absent)]:
         printed = published.get(row.model, {})
         rows.append([
             code(row.model) + (" †" if row.dirty else ""),
@@ -124,7 +146,7 @@ def main_table(group: Group, speeds: Speeds, published: dict) -> str:
             show(speeds.training(row.model)),
             optimizer_text(row),
             show(row.first("recipe", "steps")),
-            ", ".join(f"{n} {escape(status)}" for status, n in sorted(row.statuses().items())),
+            ", ".join(f"{n} {escape(status)}" for status, n in sorted(row.statuses().items())) or "not yet measured",
         ])  # fmt: skip
     return table(headers, rows)
 
@@ -133,7 +155,8 @@ def error_text(row: Row) -> str:
     """Mean and standard deviation over seeds."""
     if row.mean is None:
         return BLANK
-    return f"{row.mean:.2f} %" if row.deviation is None else f"{row.mean:.2f} ± {row.deviation:.2f} %"
+    spread = "" if row.deviation is None else f" ± {row.deviation:.2f}"
+    return f"{row.mean:.2f}{spread} % (n = {len(row.errors)})"
 
 
 def optimizer_text(row: Row) -> str:
@@ -214,9 +237,15 @@ def unmeasured_section(dataset: str, groups: list[Group]) -> str:
     return f"## Not yet measured\n\nRows of the paper's table without a run here: {', '.join(map(code, missing))}."
 
 
+def reason_of(record: dict) -> object:
+    """Why a run has no error; a run that claims to be well and has none is told apart."""
+    wrong = "the test error is no percentage" if record.get("status") == "ok" else "unknown"
+    return record.get("reason") or wrong
+
+
 def failures_section(groups: list[Group], problems: list[str]) -> str:
     rows = [
-        [code(row.model), escape(group.recipe), escape(r.get("seed")), escape(r.get("status")), escape(r.get("reason"))]
+        [code(row.model), escape(group.recipe), escape(r.get("seed")), escape(r.get("status")), escape(reason_of(r))]
         for group in groups
         for row in group.rows
         for r in row.records
@@ -243,11 +272,11 @@ def speed_section(throughput: list[dict], models: list[str]) -> str:
             [code(r["model"]), show(r.get("batch_size")), escape(at(r, "environment", "precision")),
              escape(at(r, "environment", "compile")),
              *(rate_text(at(r, "measurements", k)) for k in ("training_step", "inference_generated", "inference_materialized")),
-             show(r.get("materialize_s"), ".3f", " s"), show(r.get("compile_s"), ".1f", " s"), windows_text(r)]
+             show(r.get("materialize_s"), ".3f", " s"), show(r.get("compile_s"), ".1f", " s"), memory_text(r), windows_text(r)]
             for r in sorted(found, key=lambda r: _order_of(r["model"]))
         ]  # fmt: skip
         headers = ["model", "batch", "precision", "compile", "training", "inference, generated", "inference, materialised",
-                   "materialise once", "compilation", "windows"]  # fmt: skip
+                   "materialise once", "compilation", "peak memory", "windows"]  # fmt: skip
         parts.append(f"### {escape(device)}\n\n{table(headers, rows)}")
     return "\n\n".join(parts)
 
@@ -259,6 +288,11 @@ def _order_of(model: str) -> tuple:
 def rate_text(measurement: object) -> str:
     median, q1, q3 = (at(measurement, key) for key in ("median", "q1", "q3"))
     return BLANK if number(median) is None else f"{show(median)} [{show(q1)}, {show(q3)}]"
+
+
+def memory_text(record: dict) -> str:
+    size = number(record.get("peak_memory_bytes"))
+    return show(size and size / 2**20, ",.0f", " MiB")
 
 
 def windows_text(record: dict) -> str:
@@ -274,12 +308,14 @@ def method_section(found: list[dict], published: dict) -> str:
         lines.append("Data: {:,.0f} training, {:,.0f} validation and {:,.0f} test images (split seed {}). ".format(
             *split, escape(at(first, "dataset_fingerprint", "split_seed")))
             + "The test set is read once a run, after the last epoch; nothing is chosen on it.")  # fmt: skip
+    if len({str(at(r, "dataset_fingerprint", "sha256")) for r in found}) > 1:
+        lines.append("**The data differ between runs** (more than one fingerprint): their errors do not compare.")
     recipes = {str(at(r, "recipe", "hash")): at(r, "recipe") for r in found if isinstance(at(r, "recipe"), dict)}
     lines += [recipe_text(recipe) for _, recipe in sorted(recipes.items(), key=lambda item: (str(item[1].get("name")), item[0]))]
     for title, path in (("Device", "device"), ("Threads", "threads"), ("Precision", "precision"), ("Compilation", "compile"),
                         ("torch", "torch"), ("Memory format", "memory_format")):  # fmt: skip
         lines.append(f"{title}: {_values(found, 'environment', path)}.")
-    fallbacks = sorted({str(f) for r in found for f in (at(r, "environment", "fallbacks") or [])})
+    fallbacks = sorted({str(f) for r in found for f in _list(at(r, "environment", "fallbacks"))})
     if fallbacks:
         lines.append(f"Fall-backs: {escape('; '.join(fallbacks))}.")
     lines.append(f"Commits: {_values(found, 'code', 'commit')}.")
@@ -288,6 +324,10 @@ def method_section(found: list[dict], published: dict) -> str:
     sources = [f"- {code(name)}: {escape(row['source'])} (selection: {escape(row['selection'])})"
                for name, row in published.items() if name in {r.get("model") for r in found} or name in PAPER_ORDER]  # fmt: skip
     return text + ("\n\nPublished numbers:\n\n" + "\n".join(sources) if sources else "")
+
+
+def _list(value: object) -> list:
+    return value if isinstance(value, list) else []
 
 
 def _values(found: list[dict], *path: str) -> str:

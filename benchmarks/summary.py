@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import sys
 from dataclasses import dataclass, field
 
 PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
@@ -9,8 +10,20 @@ PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_
 
 def number(value: object) -> float | None:
     """A finite number, or None for anything else."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
     return value if good else None
+
+
+def percentage(value: object) -> float | None:
+    """A number from 0 to 100, or None for anything else."""
+    value = number(value)
+    return value if value is not None and 0 <= value <= 100 else None
+
+
+def seed_of(record: dict) -> int | str:
+    """The seed as a key that sorts and hashes whatever a record holds."""
+    seed = record.get("seed")
+    return seed if isinstance(seed, int) else str(seed)
 
 
 def at(record: object, *path: str) -> object:
@@ -30,11 +43,11 @@ class Row:
 
     @property
     def good(self) -> list[dict]:
-        return [r for r in self.records if r.get("status") == "ok" and number(r.get("test_error")) is not None]
+        return [r for r in self.records if r.get("status") == "ok" and percentage(r.get("test_error")) is not None]
 
     @property
-    def errors(self) -> dict[int, float]:
-        return {r.get("seed"): r["test_error"] for r in self.good}
+    def errors(self) -> dict[int | str, float]:
+        return {seed_of(r): r["test_error"] for r in self.good}
 
     @property
     def mean(self) -> float | None:
@@ -86,7 +99,7 @@ def summarize(records: list[dict]) -> list[Group]:
         row.records.append(record)
     for rows in groups.values():
         for row in rows.values():
-            row.records.sort(key=lambda r: (str(type(r.get("seed"))), r.get("seed") or 0))
+            row.records.sort(key=lambda r: (isinstance(seed_of(r), str), seed_of(r)))
     return [Group(*key, sorted(rows.values(), key=_order)) for key, rows in sorted(groups.items())]
 
 
@@ -109,6 +122,8 @@ def paired_difference(row: Row, pair: Row | None) -> tuple[float, float | None, 
 
 def sampling_error(error: float, images: float | None) -> float | None:
     """Standard deviation of an error rate in percent, from `images` test images alone."""
+    if percentage(error) is None:
+        return None
     p = error / 100
     return 100 * math.sqrt(p * (1 - p) / images) if images else None
 

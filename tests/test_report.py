@@ -124,6 +124,13 @@ def test_the_device_that_measured_most_is_chosen():
         ({"recipe": {}}, "## Recipe `None`"),
         ({"model": "<script>alert(1)</script>"}, "&lt;script&gt;"),
         ({"model": "a|b"}, "a&#124;b"),
+        ({"test_error": 120.0}, "the test error is no percentage"),
+        ({"model": "a$\\bad$"}, "a$\\bad$"),
+        ({"recipe": {"name": "a$\\bad$", "hash": "c"}}, "a$\\bad$"),
+        ({"seed": [1]}, "&#91;1]: 10.00 %"),
+        ({"params": 10**400}, "–"),
+        ({"params": -5}, "Not drawn"),
+        ({"environment": {"fallbacks": 3}}, "Device: unknown"),
     ],
 )
 def test_odd_records_render(tmp_path, changes, expected):
@@ -143,6 +150,43 @@ def test_torn_records_are_listed(tmp_path):
     assert "m1/r-seed0.json" in text and str(tmp_path) not in text
 
 
+@pytest.mark.parametrize("content", ['{"torn', "[]", '{"model": ["a"]}'])
+def test_speeds_that_cannot_be_read(tmp_path, content):
+    place = tmp_path / "results" / "throughput" / "x" / "m.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(content)
+    problems = []
+    assert report.load_speeds(tmp_path / "results", problems) == []
+    assert all(str(tmp_path) not in problem for problem in problems) and len(problems) == ("torn" in content)
+
+
+def test_rows_of_the_paper_without_a_record_have_published_numbers_only():
+    (group,) = summarize(PAIRS)
+    published = {"hyper_resnet40_1": {"test_error": 8.02, "params": 97000}}
+    text = report.main_table(group, Speeds(None, {}), published, ["hyper_resnet40_1"])
+    (line,) = [line for line in text.splitlines() if "hyper_resnet40_1" in line]
+    assert "8.02 %" in line and "97,000" in line and "not yet measured" in line
+
+
+def test_mean_curve_by_hand():
+    assert plots.mean_curve([[(1, 50.0), (2, 10.0)], [(1, 40.0), (2, 20.0), (3, 9.0)]]) == [(1, 45.0), (2, 15.0)]
+    assert plots.mean_curve([[(1, 5.0)], [(2, 6.0)]]) == []
+
+
+def test_figures_without_records_go(tmp_path):
+    for name in ("old.svg", "old.png", "kept.svg", "notes.txt"):
+        (tmp_path / name).touch()
+    report.remove_stale(tmp_path, {"kept"})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["kept.svg", "notes.txt"]
+
+
+def test_two_fingerprints_are_told():
+    prints = ({"sha256": name, "train": 1, "validation": 1, "test": 1} for name in "ab")
+    text = report.method_section([record(dataset_fingerprint=p) for p in prints], {})
+    assert "The data differ between runs" in text
+    assert "The data differ" not in report.method_section([record(), record(seed=1)], {})
+
+
 def test_no_records(tmp_path):
     with pytest.raises(ValueError, match="no records of data set 'made'"):
         report.write_report(tmp_path, tmp_path, "made")
@@ -157,6 +201,13 @@ def test_labels_do_not_overlap():
     assert len(boxes) == 12
     for i, box in enumerate(boxes):
         assert not any(box.overlaps(other) for other in boxes[:i])
+
+
+def test_leaders_keep_off_other_markers():
+    from matplotlib.transforms import Bbox
+
+    assert plots._crosses((0, 0), (10, 10), [Bbox([[4, 4], [6, 6]])])
+    assert not plots._crosses((0, 0), (10, 0), [Bbox([[4, 4], [6, 6]])])
 
 
 def test_committed_reports_are_what_the_records_give(tmp_path):
