@@ -1,5 +1,6 @@
 """The objective, the loop, checkpoints, and that the test set is read once."""
 
+import copy
 import dataclasses
 import time
 
@@ -165,18 +166,20 @@ def test_damaged_and_foreign_checkpoints_are_refused(digits, tiny, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["wide_resnet10_1", "hyper_resnet10_1"])
-def test_compiled_agrees_with_eager(name):
-    x, y = batch(32)
+@pytest.mark.parametrize("dtype, images, tolerance", [(torch.float64, 32, 1e-5), (torch.float32, 4, 1e-3)])
+def test_compiled_agrees_with_eager(name, dtype, images, tolerance):
+    """In fp32 few images: where rounding turns one ReLU around, gradients of random sign are off by 3e-3 at once."""
+    x, y = batch(images)
     results = []
     for compiled in ("off", "default"):
         model = runner.build(name, 10, seed=0).train()
-        objective = Settings(torch.device("cpu"), "fp32", compiled).compiled(Objective(model, NORMALIZE, 5e-4))
-        loss, _ = objective(x, y)
+        objective = Objective(model, copy.deepcopy(NORMALIZE), 5e-4).to(dtype)
+        loss, _ = Settings(torch.device("cpu"), "fp32", compiled).compiled(objective)(x, y)
         loss.backward()
-        results.append((float(loss), {n: p.grad for n, p in model.named_parameters()}))
+        results.append((float(loss.detach()), {n: p.grad for n, p in model.named_parameters()}))
     (eager, eager_grads), (compiled, grads) = results
     assert compiled == pytest.approx(eager, rel=1e-5)
     for key, grad in eager_grads.items():
         if key == "stem.bias" or key.startswith("biases."):
             continue  # zero but for rounding: each feeds a batch norm
-        assert float((grads[key] - grad).norm()) <= 1e-3 * float(grad.norm()), key
+        assert float((grads[key] - grad).norm()) <= tolerance * float(grad.norm()), key
