@@ -64,7 +64,10 @@ def _common() -> dict[str, argparse.ArgumentParser]:
     device.add_argument("--threads", type=whole, help="CPU threads (all cores)")
     device.add_argument("--precision", choices=recipes.PRECISIONS,
                         help="the recipe's, or: auto is bf16 on CUDA and on a CPU with AMX or AVX512-BF16, else fp32")
-    device.add_argument("--compile", choices=recipes.COMPILE_MODES, help="the recipe's, or a mode of torch.compile")
+    device.add_argument("--compile", choices=recipes.COMPILE_MODES,
+                        help="the recipe's, or: off, a mode of torch.compile, or graph (on CUDA the whole step is one CUDA graph); "
+                        "auto is graph on CUDA, default on a CPU with a C++ compiler, else off")
+    device.add_argument("--deterministic", action="store_true", help="bit-identical repeats on one machine, slower on CUDA")
     data = groups["data"]
     data.add_argument("--dataset", default="digits", metavar="D",
                       help="digits (bundled, the default), cifar10, or folder:PATH with class folders in train/ and test/")
@@ -77,8 +80,15 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--recipe", metavar="R",
                         help=f"a name or a TOML file (smoke on digits, else quick). {described}")
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
+    parser.add_argument("--parallel-seeds", type=whole, default=1, metavar="N",
+                        help="runs of the same model side by side on one GPU (1)")
     parser.add_argument("--time-limit", type=positive, metavar="SECONDS",
                         help="stop cleanly after an epoch before this; run again to go on (exit code 75)")  # fmt: skip
+
+
+def _speed_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--batch-size", type=whole, help="images a step (128)")
+    parser.add_argument("--json", action="store_true", help="the records")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -116,9 +126,12 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--materialize", action="store_true", help="stored kernels: loads into the plain network")
     sub = command("throughput", throughput_command, "images per second in training and inference, by the timing protocol",
                   "plugin device places")  # fmt: skip
-    sub.add_argument("models", nargs="+", metavar="MODEL")
-    sub.add_argument("--batch-size", type=whole, help="images a step (128)")
-    sub.add_argument("--json", action="store_true", help="the records")
+    sub.add_argument("models", nargs="*", metavar="MODEL", help="one record each")
+    sub.add_argument("--pair", metavar="MODEL", help="instead, the ratio of a model to its plain pair, in turns, after a null run")
+    _speed_options(sub)
+    sub = command("compare", compare_command, "a pair's speed against code as others write it, in turns", "device places")
+    sub.add_argument("model", nargs="?", default="hyper_resnet40_1", metavar="MODEL", help="a HyperResNet (%(default)s)")
+    _speed_options(sub)
     sub = command("report", report_command, "regenerate the report from the records", "places")
     sub.add_argument("--dataset", metavar="D", help="one data set's name (all that have records)")
     sub = command("reproduce", reproduce_command,
@@ -196,7 +209,8 @@ def _settings(options, recipe: recipes.Recipe):
 
     if options.threads:
         torch.set_num_threads(options.threads)
-    settings = runner.resolve_settings(options.device, recipe.precision, recipe.compile)
+    parallel = getattr(options, "parallel_seeds", 1)
+    settings = runner.resolve_settings(options.device, recipe.precision, recipe.compile, options.deterministic, parallel)
     for fallback in settings.fallbacks:
         print(f"note: {fallback}", file=sys.stderr)
     return settings
@@ -224,29 +238,56 @@ def _train(options) -> tuple[int, object]:
     deadline = time.monotonic() + options.time_limit if options.time_limit else None
     runs = [
         runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, deadline)
-        for seed in options.seeds
         for name in options.models
+        for seed in options.seeds
     ]
-    done = [run.done() for run in runs]
-    for number, (run, ready) in enumerate(zip(runs, done, strict=True), start=1):
-        title = f"[{number}/{len(runs)}] {run.model} on {data.name}, {recipe.name}, seed {run.seed}"
+    missing = []
+    for run, ready in [(run, run.done()) for run in runs]:
         if ready:
-            print(f"{title}: done already ({run.record_path})")
-            continue
-        print(f"{title}: {settings.device.type}, {settings.precision}, compile {settings.compile}", flush=True)
-        record = _execute(run)
-        code = max(code, {"ok": OK, "diverged": OK, "interrupted": STOPPED}.get(record["status"], FAILED))
+            print(f"{run.title}: done already ({run.record_path})")
+        else:
+            missing.append(run)
+    for group in _side_by_side(missing, options.parallel_seeds):
+        for record in _execute(group):
+            code = max(code, {"ok": OK, "diverged": OK, "interrupted": STOPPED}.get(record["status"], FAILED))
         if code == STOPPED:
             break
     return code, data
 
 
-def _execute(run) -> dict:
-    """A run with its progress: a bar on a terminal, a line an epoch elsewhere."""
+def _side_by_side(runs: list, count: int) -> list[list]:
+    """Groups of at most `count` runs of one model."""
+    groups: list[list] = []
+    for run in runs:
+        if groups and groups[-1][0].model == run.model and len(groups[-1]) < count:
+            groups[-1].append(run)
+        else:
+            groups.append([run])
+    return groups
+
+
+def _execute(runs: list) -> list[dict]:
+    """Runs side by side with their progress: a bar each on a terminal, a line an epoch elsewhere."""
     from tqdm import tqdm
 
-    bar = tqdm(leave=False, disable=not sys.stderr.isatty(), unit="step")
+    from benchmarks import runner
 
+    bars, callbacks = [], []
+    for run in runs:
+        print(f"{run.title}: {run.settings.device.type}, {run.settings.precision}, compile {run.settings.compile}", flush=True)
+        bars.append(tqdm(leave=False, disable=not sys.stderr.isatty(), unit="step"))
+        callbacks.append(_progress(bars[-1], f"seed {run.seed} " if len(runs) > 1 else ""))
+    found = runner.execute_together(runs, callbacks)
+    for run, bar, record in zip(runs, bars, found, strict=True):
+        bar.close()
+        if record["status"] == "ok":
+            print(f"  test error {record['test_error']:.2f} %, {record['params']:,} parameters -> {run.record_path}")
+        else:
+            print(f"  {record['status']}: {record['reason']} -> {run.record_path}")
+    return found
+
+
+def _progress(bar, prefix: str) -> tuple:
     def on_step(step: int, steps: int) -> None:
         if step == 1:
             bar.reset(total=steps)
@@ -254,18 +295,12 @@ def _execute(run) -> dict:
 
     def on_epoch(entry: dict, epochs: int) -> None:
         bar.write(
-            f"  epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  train {entry['train_error']:.2f} %  "
+            f"  {prefix}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  train {entry['train_error']:.2f} %  "
             f"validation {entry['val_error']:.2f} %  {entry['seconds']:.1f} s"
         )
         sys.stdout.flush()
 
-    record = run.execute(on_epoch, on_step)
-    bar.close()
-    if record["status"] == "ok":
-        print(f"  test error {record['test_error']:.2f} %, {record['params']:,} parameters -> {run.record_path}")
-    else:
-        print(f"  {record['status']}: {record['reason']} -> {run.record_path}")
-    return record
+    return on_epoch, on_step
 
 
 def evaluate_command(options) -> int:
@@ -286,33 +321,78 @@ def export_command(options) -> int:
     return OK
 
 
-def throughput_command(options) -> int:
+def _speed_setup(options) -> tuple:
+    """Data, recipe, settings and protocol of `throughput` and `compare`."""
     from dataclasses import replace
 
-    from benchmarks import datasets, runner, throughput
+    from benchmarks import datasets, runner, speed, throughput
 
     recipe = runner.with_overrides(recipes.load("quick"), options.precision, options.compile)
-    if options.batch_size:
-        recipe = replace(recipe, batch_size=options.batch_size)
-    data = datasets.load("digits", options.data_dir)
-    return _time(options, options.models, data, recipe, throughput.Protocol(), options.json)
+    recipe = replace(recipe, batch_size=options.batch_size or recipe.batch_size)
+    settings = _settings(options, recipe)
+    protocol = throughput.ON_GPU if settings.device.type == "cuda" else throughput.ON_CPU
+    data = speed.timing_data(datasets.load("digits", options.data_dir), protocol.epoch_images, settings)
+    return data, recipe, settings, protocol
 
 
-def _time(options, models: list[str], data, recipe, protocol, as_json: bool = False) -> int:
-    """Time the models, one after the other, and write their records."""
-    from benchmarks import runner
+def throughput_command(options) -> int:
+    from benchmarks import speed
 
-    for name in models:
+    if bool(options.models) == bool(options.pair):
+        raise ValueError("name models, or one with --pair, not both")
+    for name in [*options.models, *([options.pair] if options.pair else [])]:
         registry.get(name)
-    settings, measured = _settings(options, recipe), []
+    setup = _speed_setup(options)
+    if options.pair:
+        return _print_pair(options, speed.time_pair(options.pair, *setup))
+    return _time(options, options.models, *setup)
+
+
+def _print_pair(options, record: dict) -> int:
+    path = records.save_throughput(options.results_dir, record)
+    if options.json:
+        print(json.dumps(record, indent=1))
+        return OK
+    shown = {"training": record, **{f"inference, {kind}": r for kind, r in record["inference"].items()}}
+    rows = [[kind, *(_interval_text(r[key]) for key in ("null", "ratio")), "noisy" if r["noisy"] else "", len(r["attempts"])]
+            for kind, r in shown.items()]  # fmt: skip
+    print(tabulate(rows, (" / ".join(record["pair"]), "null [95 %]", "ratio [95 %]", "", "attempts"), disable_numparse=True))
+    print(f"-> {path}")
+    return OK
+
+
+def _interval_text(ratio: dict) -> str:
+    return f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+
+
+def compare_command(options) -> int:
+    from benchmarks import speed
+
+    record = speed.compare(options.model, *_speed_setup(options))
+    path = records.save_throughput(options.results_dir, record)
+    if options.json:
+        print(json.dumps(record, indent=1))
+        return OK
+    for kind in ("step", "epoch"):
+        print(tabulate([[name, f"{r['median']:,.0f}"] for name, r in record[kind]["rates"].items()], (kind, "images/s")))
+        print(tabulate([[name, _interval_text(r)] for name, r in record[kind]["ratios"].items()], (kind, "ratio [95 %]")))
+    print(f"-> {path}")
+    return OK
+
+
+def _time(options, models: list[str], data, recipe, settings, protocol) -> int:
+    """Time the models, one after the other, and write their records."""
+    from benchmarks import speed
+
+    measured = []
     for name in models:
-        record = runner.time_model(name, data, recipe, settings, protocol)
-        path = runner.save_throughput(_places(options), record)
+        record = speed.time_model(name, data, recipe, settings, protocol)
+        path = records.save_throughput(options.results_dir, record)
         measured.append(record)
-        if not as_json:
+        if not options.json:
             parts = (f"{key.replace('_', ' ')} {m['median']:,.0f}" for key, m in record["measurements"].items())
             print(f"{name}, images/s: {', '.join(parts)} -> {path}", flush=True)
-    if as_json:
+    if options.json:
         print(json.dumps(measured, indent=1))
     return OK
 
@@ -329,26 +409,23 @@ def report_command(options) -> int:
 
 
 def reproduce_command(options) -> int:
-    from benchmarks import throughput
+    from benchmarks import runner, speed, throughput
     from benchmarks.report import write_report
 
-    options.models = options.models or list(registry.PAPER_TABLE)
+    options.models, options.json = options.models or list(registry.PAPER_TABLE), False
     code, data = _train(options)
     if code == STOPPED:
         return code
     recipe = _recipe(options, data.name)
-    missing = [name for name in options.models if not _timed(options, name, recipe)]
-    protocol = throughput.SHORT if data.name == "digits" else throughput.Protocol()
-    _time(options, missing, data, recipe, protocol)
+    settings = _settings(options, recipe)
+    device = runner.settings_environment(settings)["device"]
+    missing = [n for n in options.models if not records.throughput_path(options.results_dir, device, n).exists()]
+    protocol = throughput.ON_GPU if settings.device.type == "cuda" else throughput.ON_CPU
+    if data.name == "digits":
+        protocol = throughput.SHORT
+    _time(options, missing, speed.timing_data(data, protocol.epoch_images, settings), recipe, settings, protocol)
     print(f"report: {write_report(options.results_dir, options.reports_dir, data.name)}")
     return code
-
-
-def _timed(options, name: str, recipe) -> bool:
-    from benchmarks import runner
-
-    device = runner.settings_environment(_settings(options, recipe))["device"]
-    return records.throughput_path(options.results_dir, device, name).exists()
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from pathlib import Path
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "steps")
 PRECISIONS = ("auto", "fp32", "bf16")
-COMPILE_MODES = ("auto", "off", "default", "reduce-overhead", "max-autotune")
+COMPILE_MODES = ("auto", "off", "default", "reduce-overhead", "max-autotune", "graph")
 
 
 class RecipeError(ValueError):

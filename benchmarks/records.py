@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from benchmarks.files import write_atomically
@@ -44,10 +45,22 @@ def run_path(results_dir: Path, dataset: str, model: str, recipe: str, seed: int
     return results_dir / "runs" / _name(dataset) / _name(model) / f"{_name(recipe)}-seed{seed}.json"
 
 
-def throughput_path(results_dir: Path, device: str, model: str) -> Path:
-    """The place of a model's speed on a device."""
+SPEED_KINDS = ("speed", "pair", "compare")
+
+
+def throughput_path(results_dir: Path, device: str, model: str, kind: str = "speed", batch_size: int = 128) -> Path:
+    """The place of a speed record on a device: a model's speed, the ratio of its pair, or its comparison with other code."""
     slug = re.sub(r"[^A-Za-z0-9.]+", "-", device).strip("-") or "unknown"
-    return results_dir / "throughput" / slug / f"{_name(model)}.json"
+    folder = results_dir / "throughput" / slug
+    batch = "" if batch_size == 128 else f"-batch{batch_size}"
+    return (folder if kind == "speed" else folder / kind) / f"{_name(model)}{batch}.json"
+
+
+def save_throughput(results_dir: Path, record: dict) -> Path:
+    """Write a speed record at its place."""
+    path = throughput_path(results_dir, record["device"], record["model"], record["kind"], record["batch_size"])
+    write_atomically(path, to_json(record))
+    return path
 
 
 def to_json(value: dict) -> str:
@@ -125,21 +138,26 @@ def datasets(results_dir: Path) -> list[str]:
 
 def load_all(results_dir: Path, dataset: str) -> tuple[list[dict], list[str]]:
     """All records of a data set in path order, and a line for each file that cannot be read."""
-    records, problems = [], []
-    for path in sorted((results_dir / "runs" / _name(dataset)).glob("*/*.json")):
+    return _load_each((results_dir / "runs" / _name(dataset)).glob("*/*.json"), results_dir)
+
+
+def load_throughput(results_dir: Path, kind: str = "speed") -> tuple[list[dict], list[str]]:
+    """All speed records of a kind in path order, and a line for each file that cannot be read."""
+    pattern = "*/*.json" if kind == "speed" else f"*/{kind}/*.json"
+    return _load_each((results_dir / "throughput").glob(pattern), results_dir)
+
+
+def _load_each(paths: Iterable[Path], results_dir: Path) -> tuple[list[dict], list[str]]:
+    found, problems = [], []
+    for path in sorted(paths):
         try:
             record = load(path)
             if not isinstance(record, dict):
                 raise RecordError(f"record {path} is no JSON object")
-            records.append(record)
+            found.append(record)
         except RecordError as error:
             problems.append(str(error).replace(f"{results_dir}{os.sep}", ""))
-    return records, problems
-
-
-def load_throughput(results_dir: Path) -> list[dict]:
-    """All speed records in path order."""
-    return [load(path) for path in sorted((results_dir / "throughput").glob("*/*.json"))]
+    return found, problems
 
 
 def load_published(results_dir: Path = ROOT / "results") -> dict[str, dict]:

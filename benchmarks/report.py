@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from tabulate import tabulate
-
 from benchmarks import plots, records
 from benchmarks.files import write_atomically
+from benchmarks.markdown import BLANK, code, escape, ratio, show, table
+from benchmarks.speed_tables import condition_text, load_measured, speed_section
 from benchmarks.summary import (
     PAPER_ORDER,
     Group,
@@ -19,7 +19,6 @@ from benchmarks.summary import (
     summarize,
 )
 
-BLANK = "–"
 CIFAR10 = ("cifar10", "cifar10-jpeg")
 NOTES = {
     "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a demonstration that everything works, "
@@ -27,31 +26,6 @@ NOTES = {
     "cifar10-jpeg": "CIFAR-10 re-encoded as JPEG, quality 75. Errors run higher than on CIFAR-10 and compare only with other "
     "`cifar10-jpeg` results; published errors are of CIFAR-10 itself.",
 }
-
-
-def escape(text: object) -> str:
-    """Text from a record, harmless in a Markdown table and in HTML."""
-    flat = " ".join(str(text).split())
-    for character, entity in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "&#124;"), ("`", "&#96;"), ("[", "&#91;"),
-                              ("*", "&#42;"), ("_", "&#95;"), ("!", "&#33;")):  # fmt: skip
-        flat = flat.replace(character, entity)
-    return flat
-
-
-def code(text: object) -> str:
-    """A name from a record: in code style if it is harmless there, else escaped."""
-    return f"`{text}`" if records.NAME.fullmatch(str(text)) else escape(text)
-
-
-def show(value: object, form: str = ",.0f", unit: str = "") -> str:
-    """A number in a format, or the blank."""
-    value = number(value)
-    return BLANK if value is None else f"{value:{form}}{unit}"
-
-
-def table(headers: list[str], rows: list[list[str]], left: int = 1) -> str:
-    align = ("left",) * left + ("right",) * (len(headers) - left)
-    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True, colalign=align) if rows else ""
 
 
 def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
@@ -67,36 +41,26 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     published = published_rows if dataset in CIFAR10 else {}
     groups = summarize(found)
     models = [row.model for group in groups for row in group.rows]
-    throughput = load_speeds(results_dir, problems)
+    measured = load_measured(results_dir, problems)
     folder = reports_dir / dataset
     sections = [f"# {escape(dataset)}\n\n{NOTES.get(dataset, f'Image classification on `{dataset}`.')}"]
     absent = [name for name in published if name in PAPER_ORDER and name not in models]
     drawn = set()
     for index, group in enumerate(groups):
-        speeds = choose_speeds(throughput, models)
+        speeds = choose_speeds(measured.speeds, models)
         shown = {name: row for name, row in published.items() if name in PAPER_ORDER or group.row(name)}
         figures = plots.write_figures(group, speeds, shown, folder / "figures", f"{_slug(group)}")
         drawn |= {name for name in figures.values() if name}
         sections += recipe_sections(group, speeds, published, figures, absent if index == 0 else [])
     sections.append(unmeasured_section(dataset, groups))
     sections.append(failures_section(groups, problems))
-    sections.append(speed_section(throughput, models))
+    sections.append(speed_section(measured, models))
     sections.append(method_section(found, published))
     text = "\n\n".join(section for section in sections if section) + "\n"
     write_atomically(folder / "README.md", text)
     remove_stale(folder / "figures", drawn)
     write_index(reports_dir)
     return folder / "README.md"
-
-
-def load_speeds(results_dir: Path, problems: list[str]) -> list[dict]:
-    """The speed records; a file that cannot be read is one more of the page's problems."""
-    try:
-        found = records.load_throughput(results_dir)
-    except records.RecordError as error:
-        problems.append(str(error).replace(f"{results_dir}/", ""))
-        return []
-    return [r for r in found if isinstance(r, dict) and isinstance(r.get("model"), str)]
 
 
 def remove_stale(folder: Path, drawn: set[str]) -> None:
@@ -187,11 +151,6 @@ def pair_table(group: Group, speeds: Speeds) -> str:
     return f"### Against the plain pair\n\nRatios, model / plain.\n\n{table(headers, rows, left=2)}" if rows else ""
 
 
-def ratio(value: object, base: object) -> str:
-    value, base = number(value), number(base)
-    return BLANK if value is None or not base else f"{value / base:.3f}"
-
-
 def seed_table(group: Group) -> str:
     """Every seed of every model, and the test set's own sampling error."""
     rows = []
@@ -210,13 +169,13 @@ def legend(group: Group, speeds: Speeds) -> str:
         "Test errors are of the last epoch, mean ± standard deviation (n - 1) over seeds where there are several. "
         "One MAC is one multiply-add (FLOPs = 2 x MACs); a generator's are per forward pass, whatever the batch size."
     ]
-    if speeds.device:
-        lines.append(f"Images/s were measured on {escape(speeds.device)}.")
+    if speeds.condition:
+        lines.append(f"Images/s: {condition_text(speeds.condition)}.")
     reasons = []
     if any(row.mean is None for row in group.rows):
         reasons.append("an error: no run ended well")
     if any(speeds.training(row.model) is None for row in group.rows):
-        reasons.append("images/s: not timed on that device" if speeds.device else "images/s: no speed was recorded")
+        reasons.append("images/s: not timed that way" if speeds.condition else "images/s: no speed was recorded")
     reasons.append("published numbers: none are known here, or the data set is another")
     lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
     if any(row.dirty for row in group.rows):
@@ -254,49 +213,6 @@ def failures_section(groups: list[Group], problems: list[str]) -> str:
     parts = [table(["model", "recipe", "seed", "status", "reason"], rows, left=5)] if rows else []
     parts += [f"- {escape(problem)}" for problem in problems]
     return "\n\n".join(["## Runs that did not end well", *parts]) if parts else ""
-
-
-def speed_section(throughput: list[dict], models: list[str]) -> str:
-    """Images/s of the models of this page and of the paper's rows, a table a device."""
-    wanted = {*models, *PAPER_ORDER}
-    devices: dict[str, list[dict]] = {}
-    for record in throughput:
-        if record.get("model") in wanted:
-            devices.setdefault(str(record.get("device")), []).append(record)
-    if not devices:
-        return "## Speed\n\nNothing was timed yet (`python run_bench.py throughput MODEL ...`)."
-    parts = ["## Speed\n\nImages/s, median over windows [quartiles]; generated: kernels computed at every batch; materialised: "
-             "computed once."]  # fmt: skip
-    for device, found in sorted(devices.items()):
-        rows = [
-            [code(r["model"]), show(r.get("batch_size")), escape(at(r, "environment", "precision")),
-             escape(at(r, "environment", "compile")),
-             *(rate_text(at(r, "measurements", k)) for k in ("training_step", "inference_generated", "inference_materialized")),
-             show(r.get("materialize_s"), ".3f", " s"), show(r.get("compile_s"), ".1f", " s"), memory_text(r), windows_text(r)]
-            for r in sorted(found, key=lambda r: _order_of(r["model"]))
-        ]  # fmt: skip
-        headers = ["model", "batch", "precision", "compile", "training", "inference, generated", "inference, materialised",
-                   "materialise once", "compilation", "peak memory", "windows"]  # fmt: skip
-        parts.append(f"### {escape(device)}\n\n{table(headers, rows)}")
-    return "\n\n".join(parts)
-
-
-def _order_of(model: str) -> tuple:
-    return (PAPER_ORDER.index(model) if model in PAPER_ORDER else len(PAPER_ORDER), model)
-
-
-def rate_text(measurement: object) -> str:
-    median, q1, q3 = (at(measurement, key) for key in ("median", "q1", "q3"))
-    return BLANK if number(median) is None else f"{show(median)} [{show(q1)}, {show(q3)}]"
-
-
-def memory_text(record: dict) -> str:
-    size = number(record.get("peak_memory_bytes"))
-    return show(size and size / 2**20, ",.0f", " MiB")
-
-
-def windows_text(record: dict) -> str:
-    return show(at(record, "measurements", "training_step", "windows"))
 
 
 def method_section(found: list[dict], published: dict) -> str:

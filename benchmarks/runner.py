@@ -2,16 +2,15 @@
 
 import os
 import shutil
-import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
-from benchmarks import costs, datasets, records, throughput
+from benchmarks import costs, datasets, records
 from benchmarks.files import write_atomically
 from benchmarks.listing import cost_row
 from benchmarks.recipes import Recipe
@@ -22,6 +21,8 @@ from benchmarks.training import (
     Result,
     Settings,
     Trainer,
+    advance,
+    drive,
     evaluate,
     is_generated,
     load_checkpoint,
@@ -49,10 +50,13 @@ class Places:
         return self.checkpoints / dataset / model / f"{record.stem}.ckpt"
 
 
-def resolve_settings(device: str, precision: str, compile_mode: str) -> Settings:
-    """What "auto" means here, and which fall-backs were taken.
+def resolve_settings(
+    device: str, precision: str, compile_mode: str, deterministic: bool = False, parallel_seeds: int = 1
+) -> Settings:
+    """What "auto" means here, and which fall-backs were taken; sets torch's switches accordingly.
 
-    Precision: bf16 on CUDA and on a CPU with AMX or AVX512-BF16, else fp32. Compile: "default" where a compiler is.
+    Precision: bf16 on CUDA and on a CPU with AMX or AVX512-BF16, else fp32. Compile: "graph" on CUDA, "default" on a CPU with a
+    compiler.
 
     Raises:
         RunError: for a device that is not there.
@@ -67,12 +71,28 @@ def resolve_settings(device: str, precision: str, compile_mode: str) -> Settings
     if precision == "auto":
         fast = device == "cuda" or {"amx_bf16", "avx512_bf16"} & set(records.cpu_features())
         precision = "bf16" if fast else "fp32"
-    if compile_mode == "auto":
+    if compile_mode == "graph" and device == "cpu":
         compile_mode = "default"
+        fallbacks.append("a CPU captures no graphs: compile default instead of graph")
+    if parallel_seeds > 1 and device == "cpu":
+        fallbacks.append(f"parallel seeds {parallel_seeds} take turns on the CPU: nothing is gained")
+    if compile_mode == "auto":
+        compile_mode = "graph" if device == "cuda" else "default"
         if device == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
             compile_mode = "off"
             fallbacks.append("no C++ compiler found: eager instead of compiled")
-    return Settings(torch.device(device), precision, compile_mode, tuple(fallbacks))
+    _set_switches(deterministic)
+    return Settings(torch.device(device), precision, compile_mode, tuple(fallbacks), deterministic, parallel_seeds)
+
+
+def _set_switches(deterministic: bool) -> None:
+    """fp32 means fp32 (no TF32), a compiled model that would fall back to eager raises, and results repeat if asked for."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def build(name: str, num_classes: int, seed: int) -> torch.nn.Module:
@@ -111,6 +131,13 @@ class Run:
     plugin_sha256: str | None = None
     deadline: float | None = None
 
+    def __post_init__(self) -> None:
+        self.stream = self.settings.new_stream()
+
+    @property
+    def title(self) -> str:
+        return f"{self.model} on {self.data.name}, {self.recipe.name}, seed {self.seed}"
+
     @property
     def record_path(self) -> Path:
         return records.run_path(self.places.results, self.data.name, self.model, self.recipe.name, self.seed)
@@ -130,7 +157,11 @@ class Run:
         return there is not None and there["status"] in records.DONE
 
     def execute(self, on_epoch: Callable, on_step: Callable) -> dict:
-        """Train and write the record, whatever happens; gives the record.
+        """`executing`, driven to its end."""
+        return drive(self.executing(on_epoch, on_step), self.stream)
+
+    def executing(self, on_epoch: Callable, on_step: Callable) -> Generator[None, None, dict]:
+        """Train and write the record, whatever happens, pausing after each step; gives the record.
 
         Raises:
             RunError: if another process is at this run.
@@ -138,18 +169,18 @@ class Run:
         self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(f"{self.checkpoint_path}.lock", timeout=0):
-                return self._execute(on_epoch, on_step)
+                return (yield from self._executing(on_epoch, on_step))
         except Timeout:
             raise RunError(f"another process is at {self.record_path.stem} of {self.model}; nothing done") from None
 
-    def _execute(self, on_epoch: Callable, on_step: Callable) -> dict:
+    def _executing(self, on_epoch: Callable, on_step: Callable) -> Generator[None, None, dict]:
         provenance = records.code()
         trainer, facts, result = None, {}, None
         try:
             model = build(self.model, self.data.num_classes, self.seed)
             facts = self._facts(model)
             trainer = self._trainer(model, provenance)
-            result = trainer.train(
+            result = yield from trainer.training(
                 datasets.evaluation_batches, self.checkpoint_path, self.deadline, on_epoch, on_step
             )
         except Interrupted as stop:
@@ -221,6 +252,24 @@ class Run:
         }
 
 
+def execute_together(runs: list[Run], callbacks: list[tuple[Callable, Callable]]) -> list[dict]:
+    """Execute runs side by side in one process, a step each in turn, every run on a stream of its own where there are streams.
+
+    A step that was captured is one launch, so that the streams fill a GPU that one small model leaves idle.
+    """
+    torch._dynamo.reset()  # What was compiled for earlier models is of no use any more.
+    going = {number: run.executing(*callbacks[number]) for number, run in enumerate(runs)}
+    done: dict[int, dict] = {}
+    while going:
+        for number, steps in list(going.items()):
+            try:
+                advance(steps, runs[number].stream)
+            except StopIteration as end:
+                done[number] = end.value
+                del going[number]
+    return [done[number] for number in range(len(runs))]
+
+
 def settings_environment(settings: Settings) -> dict:
     """Environment of a record, with the precision and compile mode as used."""
     return records.environment(
@@ -228,75 +277,10 @@ def settings_environment(settings: Settings) -> dict:
         precision=settings.precision,
         compile=settings.compile,
         memory_format="channels_last",
+        deterministic=settings.deterministic,
+        parallel_seeds=settings.parallel_seeds,
         fallbacks=list(settings.fallbacks),
     )
-
-
-def time_model(
-    name: str, data: datasets.DataSet, recipe: Recipe, settings: Settings, protocol: throughput.Protocol
-) -> dict:
-    """Measure the speed of a model by the protocol; gives the throughput record."""
-    model = build(name, data.num_classes, seed=0)
-    images = recipe.batch_size
-    batches = datasets.Batches(data.train, images, crop_padding=recipe.crop_padding, flip=data.flip)
-    trainer = Trainer(model, data, batches, recipe, settings, seed=0, identity={})
-    if settings.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    measurements = {"training_step": throughput.measure(_endless_step(trainer), images, trainer._synchronize, protocol)}
-    x, y = next(iter(batches.epoch(0, 0)))
-    one_off = None
-    measurements["inference_generated"] = _inference_rate(trainer.model, data, x, y, settings, trainer, protocol)
-    if isinstance(trainer.model, KernelNetwork):
-        begin = time.perf_counter()
-        plain = materialize(trainer.model)
-        trainer._synchronize()
-        one_off = time.perf_counter() - begin
-        measurements["inference_materialized"] = _inference_rate(plain, data, x, y, settings, trainer, protocol)
-    compiled = settings.compile != "off"
-    return {
-        "schema_version": records.SCHEMA_VERSION,
-        "model": name,
-        "device": settings_environment(settings)["device"],
-        "batch_size": images,
-        "measurements": measurements,
-        "materialize_s": one_off,
-        "compile_s": sum(m["first_call_s"] for m in measurements.values()) if compiled else None,
-        "peak_memory_bytes": torch.cuda.max_memory_allocated() if settings.device.type == "cuda" else None,
-        "environment": settings_environment(settings),
-        "code": records.code(),
-    }
-
-
-def _endless_step(trainer: Trainer) -> Callable[[], object]:
-    """A training step on the next batch, augmentation included; epochs without end."""
-    trainer.model.train()
-
-    def stream():
-        epoch = 0
-        while True:
-            yield from trainer.batches.epoch(0, epoch)
-            epoch += 1
-
-    batches = stream()
-    return lambda: trainer.step(*next(batches), 0)
-
-
-def _inference_rate(model, data, x, y, settings: Settings, trainer: Trainer, protocol: throughput.Protocol) -> dict:
-    model.eval()
-    normalize = Normalize(data.mean, data.std).to(settings.device)
-    evaluation = settings.compiled(Evaluation(model, normalize))
-
-    def infer() -> object:
-        with torch.inference_mode(), settings.autocast():
-            return evaluation(x, y)
-
-    return throughput.measure(infer, x.shape[0], trainer._synchronize, protocol)
-
-
-def save_throughput(places: Places, record: dict) -> Path:
-    path = records.throughput_path(places.results, record["device"], record["model"])
-    write_atomically(path, records.to_json(record))
-    return path
 
 
 def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
@@ -314,7 +298,7 @@ def evaluate_checkpoint(checkpoint: Path, data: datasets.DataSet, settings: Sett
     if identity["num_classes"] != data.num_classes:
         raise RunError(f"{checkpoint} has {identity['num_classes']} classes, {data.name} has {data.num_classes}")
     normalize = Normalize(data.mean, data.std).to(settings.device)
-    evaluation = settings.compiled(Evaluation(model.to(settings.device), normalize))
+    evaluation = settings.compiled(Evaluation(model.to(settings.device), normalize), isinstance(model, KernelNetwork))
     loss, error = evaluate(evaluation, datasets.evaluation_batches(data.read_test(), 128), settings)
     return {"model": identity["model"], "dataset": data.name, "seed": identity["seed"], "test_error": error,
             "test_loss": loss}  # fmt: skip

@@ -128,23 +128,29 @@ def sampling_error(error: float, images: float | None) -> float | None:
     return 100 * math.sqrt(p * (1 - p) / images) if images else None
 
 
+def condition(record: dict) -> tuple[str, ...]:
+    """What two speeds must share to be compared: device, batch size, precision, compile mode, torch version."""
+    return (str(record.get("device")), str(record.get("batch_size")),
+            *(str(at(record, "environment", key)) for key in ("precision", "compile", "torch")))  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Speeds:
-    """Training images/s by model on the one device that measured most of the models (ties: the first by name)."""
+    """Training images/s by model under the one condition that most of the models were timed under (ties: the first)."""
 
-    device: str | None
+    condition: tuple[str, ...] | None
     by_model: dict[str, dict]
 
     def training(self, model: str | None) -> float | None:
         return number(at(self.by_model.get(model), "measurements", "training_step", "median"))
 
 
-def choose_speeds(throughput: list[dict], models: list[str]) -> Speeds:
-    devices: dict[str, dict[str, dict]] = {}
-    for record in throughput:
+def choose_speeds(found: list[dict], models: list[str]) -> Speeds:
+    conditions: dict[tuple[str, ...], dict[str, dict]] = {}
+    for record in found:
         if record.get("model") in models:
-            devices.setdefault(str(record.get("device")), {})[record["model"]] = record
-    if not devices:
+            conditions.setdefault(condition(record), {})[record["model"]] = record
+    if not conditions:
         return Speeds(None, {})
-    device = min(devices, key=lambda name: (-len(devices[name]), name))
-    return Speeds(device, devices[device])
+    chosen = min(conditions, key=lambda key: (-len(conditions[key]), key))
+    return Speeds(chosen, conditions[chosen])

@@ -7,10 +7,11 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,20 +34,39 @@ class Interrupted(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How the arithmetic is done: device, precision ("fp32" or "bf16"), compile mode ("off" or torch.compile's)."""
+    """How the arithmetic is done.
+
+    `precision`: "fp32" or "bf16". `compile`: "off", a mode of torch.compile, or "graph": compiled, and on CUDA the whole step
+    (forward, backward, optimizer) replayed as one graph. `parallel_seeds`: how many runs take turns on the device.
+    """
 
     device: torch.device
     precision: str = "fp32"
     compile: str = "off"
     fallbacks: tuple[str, ...] = ()
+    deterministic: bool = False
+    parallel_seeds: int = 1
 
     def autocast(self):
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(self.device.type, torch.bfloat16)
 
-    def compiled(self, module: Callable) -> Callable:
-        return module if self.compile == "off" else torch.compile(module, mode=self.compile, dynamic=False)
+    @property
+    def captures(self) -> bool:
+        """Whether training steps are captured as CUDA graphs."""
+        return self.compile == "graph" and self.device.type == "cuda"
+
+    def new_stream(self) -> "torch.cuda.Stream | None":
+        """A stream of its own for a run whose steps are captured; None where there is none to take."""
+        return torch.cuda.Stream(self.device) if self.captures else None
+
+    def compiled(self, module: nn.Module, whole: bool) -> nn.Module:
+        """The module, compiled if so set; `whole`: into one graph or with an error, since a break is slow and silent."""
+        if self.compile == "off":
+            return module
+        mode = "default" if self.compile == "graph" else self.compile
+        return torch.compile(module, mode=mode, dynamic=False, fullgraph=whole)
 
 
 @dataclass
@@ -143,12 +163,12 @@ def channels_last(model: nn.Module) -> nn.Module:
 def make_optimizer(model: nn.Module, block: Block, device: torch.device) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or Adam. L2 is in the objective, so there is no weight decay here.
 
-    The learning rate is a tensor: changing it neither synchronises nor recompiles.
+    The learning rate is a tensor: changing it neither synchronises nor recompiles, and a captured step sees it.
     """
     parameters = [p for p in model.parameters() if p.requires_grad]
     rate = torch.tensor(block.learning_rate, device=device)
     if block.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=block.betas, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, betas=block.betas, fused=True, capturable=device.type == "cuda")
     return torch.optim.SGD(parameters, lr=rate, momentum=block.momentum, nesterov=block.momentum > 0, fused=True)
 
 
@@ -164,6 +184,36 @@ def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> tup
     return float(torch.stack(losses).sum()) / images, 100 * float(torch.stack(wrong).sum()) / images
 
 
+class CapturedStep:
+    """A training step as one CUDA graph: forward, backward and optimizer are one launch.
+
+    The first `WARM_UP` steps run as they are, because compilation and the optimizer's state must be there before a capture.
+    Must be called on a stream that is not the default one.
+    """
+
+    WARM_UP = 3
+
+    def __init__(self, step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
+        self.step, self.calls, self.graph = step, 0, None
+
+    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        if self.calls < self.WARM_UP:
+            self.calls += 1
+            return self.step(x, y)
+        if self.graph is None:
+            self._capture(x, y)
+        self.x.copy_(x)
+        self.y.copy_(y)
+        self.graph.replay()
+        return tuple(value.clone() for value in self.out)  # the next replay writes in the same place
+
+    def _capture(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y = x.clone(memory_format=torch.preserve_format), y.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.out = self.step(self.x, self.y)
+
+
 class Trainer:
     """One run: a module, its data and recipe, from the first step or from a checkpoint to the last epoch."""
 
@@ -175,20 +225,26 @@ class Trainer:
         self.epochs = math.ceil(self.total / batches.steps_per_epoch)
         self.identity = identity | {"recipe": recipe.hash, "seed": seed}
         normalize = Normalize(data.mean, data.std).to(settings.device)
-        self.objective = settings.compiled(Objective(self.model, normalize, self.block.l2))
-        self.evaluation = settings.compiled(Evaluation(self.model, normalize))
+        whole = isinstance(model, KernelNetwork)
+        self.objective = settings.compiled(Objective(self.model, normalize, self.block.l2), whole)
+        self.evaluation = settings.compiled(Evaluation(self.model, normalize), whole)
         self.optimizer = make_optimizer(self.model, self.block, settings.device)
+        self._optimize = CapturedStep(self._plain_step) if settings.captures else self._plain_step
         self.history = History()
 
-    def train(
+    def train(self, *arguments, **options) -> Result:
+        """`training`, driven to its end on a stream of its own."""
+        return drive(self.training(*arguments, **options), self.settings.new_stream())
+
+    def training(
         self,
         evaluation_batches: Callable,
         checkpoint: Path | None = None,
         deadline: float | None = None,
         on_epoch: Callable[[dict, int], None] = lambda entry, epochs: None,
         on_step: Callable[[int, int], None] = lambda step, steps: None,
-    ) -> Result:
-        """Train to the end; the test set is read here, once.
+    ) -> Generator[None, None, Result]:
+        """Train to the end, pausing after each step so that several runs may take turns; the test set is read here, once.
 
         `deadline` is in `time.monotonic()` seconds; no epoch is begun that would probably pass it.
 
@@ -202,7 +258,7 @@ class Trainer:
             begin = time.monotonic()
             if deadline is not None and begin + slowest > deadline:
                 raise Interrupted(f"after epoch {len(self.history.epochs)} of {self.epochs}")
-            entry = self._epoch(len(self.history.epochs), evaluation_batches, on_step)
+            entry = yield from self._epoch(len(self.history.epochs), evaluation_batches, on_step)
             if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
                 return Result("diverged", f"loss is not finite in epoch {entry['epoch']}", self.history, None)
             self.history.epochs.append(entry)
@@ -214,7 +270,13 @@ class Trainer:
         _, error = self._evaluate(test)
         return Result("ok", None, self.history, error)
 
-    def _epoch(self, epoch: int, evaluation_batches: Callable, on_step: Callable) -> dict:
+    def _epoch(self, epoch: int, evaluation_batches: Callable, on_step: Callable) -> Generator[None, None, dict]:
+        entry = yield from self.train_epoch(epoch, on_step)
+        val_loss, val_error = self._evaluate(evaluation_batches(self.data.validation, self.recipe.batch_size))
+        return entry | {"val_loss": val_loss, "val_error": val_error}
+
+    def train_epoch(self, epoch: int, on_step: Callable = lambda step, steps: None) -> Generator[None, None, dict]:
+        """The steps of one epoch and their bookkeeping, without evaluation; gives the history's entry."""
         self.model.train()
         first = epoch * self.batches.steps_per_epoch
         steps = min(self.batches.steps_per_epoch, self.total - first)
@@ -225,28 +287,27 @@ class Trainer:
             wrong.append(mistakes)
             on_step(i + 1, steps)
             if i == 0:  # The first step compiles: it counts in the epoch, not in the rate.
-                self._synchronize()
+                self.synchronize()
                 after_first = time.perf_counter()
-        self._synchronize()
-        end = time.perf_counter()
-        self.history.images += (steps - 1) * self.recipe.batch_size
-        self.history.seconds += end - after_first
-        val_loss, val_error = self._evaluate(evaluation_batches(self.data.validation, self.recipe.batch_size))
-        return {
+            yield
+        entry = {
             "epoch": epoch + 1,
             "step": first + steps,
             "train_loss": float(torch.stack(losses).double().mean()),
             "train_error": 100 * float(torch.stack(wrong).sum()) / (steps * self.recipe.batch_size),
-            "val_loss": val_loss,
-            "val_error": val_error,
             "learning_rate": self.block.learning_rate_at(first + steps - 1, self.total),
-            "seconds": round(end - begin, 3),
         }
+        end = time.perf_counter()
+        self.history.images += (steps - 1) * self.recipe.batch_size
+        self.history.seconds += end - after_first
+        return entry | {"seconds": round(end - begin, 3)}
 
     def step(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """One step of the optimizer; gives the loss and the wrong answers, still on the device."""
-        for group in self.optimizer.param_groups:
-            group["lr"].fill_(self.block.learning_rate_at(step, self.total))
+        """One step of the optimizer; gives the loss and the number of wrong answers, still on the device."""
+        self.optimizer.param_groups[0]["lr"].fill_(self.block.learning_rate_at(step, self.total))
+        return self._optimize(x, y)
+
+    def _plain_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with self.settings.autocast():
             loss, mistakes = self.objective(x, y)
         loss.backward()
@@ -259,7 +320,7 @@ class Trainer:
         self.model.eval()
         return evaluate(self.evaluation, batches, self.settings)
 
-    def _synchronize(self) -> None:
+    def synchronize(self) -> None:
         if self.settings.device.type == "cuda":
             torch.cuda.synchronize(self.settings.device)
 
@@ -290,8 +351,27 @@ class Trainer:
             parts = ", ".join(f"{k} {state['identity'].get(k)!r} there, {self.identity[k]!r} here" for k in differing)
             raise TrainingError(f"checkpoint {path} is of another run ({parts}); remove it to start again")
         self.model.load_state_dict(state["model"])
+        rate = self.optimizer.param_groups[0]["lr"]  # ours is on the device, the loaded one is not
         self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.param_groups[0]["lr"] = rate
         self.history = History(**state["history"])
+
+
+def drive(steps: Generator[None, None, Any], stream: "torch.cuda.Stream | None" = None) -> Any:
+    """Run a generator to its end on a CUDA stream, if one is given; gives what it returns."""
+    if stream is not None:
+        stream.wait_stream(torch.cuda.current_stream(stream.device))
+    while True:
+        try:
+            advance(steps, stream)
+        except StopIteration as end:
+            return end.value
+
+
+def advance(steps: Generator, stream: "torch.cuda.Stream | None") -> None:
+    """One step of a generator on a CUDA stream, if one is given."""
+    with torch.cuda.stream(stream) if stream is not None else nullcontext():
+        next(steps)
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> dict:

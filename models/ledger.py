@@ -139,3 +139,22 @@ def hyper_macs(shapes: list[KernelShape], embedding: int = 64, tile: int = 16) -
     """MACs of one generation of all kernels, whatever the batch: two products a tile."""
     per_tile = tile * embedding * embedding + tile * (tile * KERNEL_SIZE**2) * embedding
     return per_tile * sum(tile_counts(shapes, tile))
+
+
+ACTIVATION_PASSES = 15
+"""Reads and writes of a convolution's output in a training step that fuses what can be fused, weights and kernels left out.
+
+Forward 5: written by the convolution; read for the batch statistics; read and written by BN-ReLU (with the residual sum);
+read by the next convolution. Backward 10: the next convolution's weight gradient reads its input and the gradient (2), its
+input gradient reads one and writes one (2); batch norm reads the gradient and its input for the sums (2), then again, and
+writes (3); the residual sum's gradient is read once more (1).
+"""
+
+
+def training_bytes(depth: int, channels: tuple[int, ...], bytes_per_value: int = 2) -> int:
+    """Modelled memory traffic of a training step, bytes per image: every convolution's output, `ACTIVATION_PASSES` times."""
+    size, values = IMAGE_SIZE, stem_channels(channels) * IMAGE_SIZE**2
+    for shape in kernel_shapes(depth, channels):
+        size //= shape.stride
+        values += shape.out_channels * size**2
+    return ACTIVATION_PASSES * bytes_per_value * values

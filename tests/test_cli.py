@@ -1,5 +1,6 @@
 """The command line as a user meets it: real processes for what a process does, `main` for the rest."""
 
+import dataclasses
 import json
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 import run_bench
+from benchmarks import throughput
 from models import registry
 from tests.conftest import ROOT
 
@@ -200,15 +202,56 @@ def test_a_run_that_fails_leaves_a_record_and_the_rest_goes_on(places, tmp_path,
     assert run_bench.main(["report", *places]) == 0
 
 
-@pytest.mark.slow
-def test_throughput(places, capsys, tmp_path):
-    from benchmarks import throughput
+@pytest.fixture
+def short(monkeypatch):
+    """The command line's protocol, shortened."""
+    monkeypatch.setattr(throughput, "ON_CPU", dataclasses.replace(throughput.SHORT, window_s=0.05))
+    return ["--json", "--precision", "fp32", "--compile", "off", "--batch-size", "32"]
 
-    arguments = ["throughput", "hyper_resnet10_1", "--json", "--precision", "fp32", "--compile", "off", *places]
-    assert throughput.Protocol().windows == 15
-    assert run_bench.main(arguments) == 0
+
+def test_throughput(places, capsys, tmp_path, short):
+    assert run_bench.main(["throughput", "hyper_resnet10_1", *short, *places]) == 0
     (record,) = json.loads(capsys.readouterr().out)
-    assert set(record["measurements"]) == {"training_step", "inference_generated", "inference_materialized"}
-    assert all(m["q1"] <= m["median"] <= m["q3"] for m in record["measurements"].values())
-    (file,) = (tmp_path / "results" / "throughput").rglob("hyper_resnet10_1.json")
+    kinds = {"training_step", "training_epoch", "inference_generated", "inference_materialized"}
+    assert set(record["measurements"]) == kinds and record["batch_size"] == 32
+    assert record["peak_memory_bytes"] > 2**20 and record["materialize_s"] > 0
+    assert record["compile_s"] is None and record["measurements"]["training_step"]["joules_per_image"] is None
+    (file,) = (tmp_path / "results" / "throughput").rglob("hyper_resnet10_1-batch32.json")
     assert json.loads(file.read_text()) == record
+
+
+def test_throughput_of_a_pair(places, capsys, tmp_path, short):
+    assert run_bench.main(["throughput", "--pair", "hyper_resnet10_1", *short, *places]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["pair"] == ["hyper_resnet10_1", "wide_resnet10_1"]
+    for ratio in (record, *record["inference"].values()):
+        assert ratio["ratio"]["low"] <= ratio["ratio"]["median"] <= ratio["ratio"]["high"]
+        assert ratio["noisy"] == (not ratio["attempts"][-1]["passes"])
+    assert set(record["inference"]) == {"generated", "materialized"}
+    assert (file := next((tmp_path / "results" / "throughput").rglob("pair/*.json"))) and json.loads(file.read_text()) == record
+
+
+def test_compare(places, capsys, short):
+    arguments = [option for option in places if option not in short]
+    assert run_bench.main(["compare", "hyper_resnet10_1", *short, *arguments]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record["descriptions"]) == {*record["step"]["rates"], *record["epoch"]["rates"]}
+    assert all(r["median"] > 0 for kind in ("step", "epoch") for r in record[kind]["ratios"].values())
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["throughput"], "--pair"),
+        (["throughput", "wide_resnet10_1", "--pair", "hyper_resnet10_1"], "--pair"),
+        (["throughput", "--pair", "wide_resnet10_1"], "no plain pair"),
+        (["compare", "wide_resnet10_1"], "hyper_resnet"),
+        (["compare", "--batch-size", "0"], "'0'"),
+    ],
+)
+def test_wrong_input_of_the_timing_commands(arguments, named, capsys):
+    try:
+        code = run_bench.main(arguments)
+    except SystemExit as stop:
+        code = stop.code
+    assert code == 2 and named in capsys.readouterr().err

@@ -14,7 +14,10 @@ FORBIDDEN = {
     "benchmarks/training.py": ("models.registry", "benchmarks.records", "benchmarks.costs", "benchmarks.throughput"),
     "benchmarks/costs.py": ("models.registry", "benchmarks.records", "benchmarks.training", "benchmarks.throughput"),
     "benchmarks/throughput.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.costs"),
+    "benchmarks/device.py": ("models", "benchmarks"),
+    "benchmarks/baselines.py": ("models.registry", "benchmarks"),
     "benchmarks/report.py": ("models", "torch"),
+    "benchmarks/speed_tables.py": ("models", "torch"),
     "benchmarks/datasets.py": ("models", "benchmarks.records", "benchmarks.training"),
 }
 

@@ -9,6 +9,7 @@ import subprocess
 import pytest
 
 from benchmarks import plots, records, report
+from benchmarks.speed_tables import Measured, load_measured
 from benchmarks.summary import Speeds, choose_speeds, paired_difference, sampling_error, summarize
 from tests.conftest import ROOT
 
@@ -38,8 +39,9 @@ PAIRS = [record(seed=s, error=e) for s, e in enumerate((10.0, 11.0, 12.0))]
 PAIRS += [hyper(seed=s, error=e) for s, e in enumerate((12.0, 13.0, 17.0))]
 
 
-def speed(model, median, device="A processor"):
-    return {"model": model, "device": device, "batch_size": 128,
+def speed(model, median, device="A processor", batch_size=128):
+    return {"kind": "speed", "model": model, "device": device, "batch_size": batch_size,
+            "environment": {"precision": "bf16", "compile": "default", "torch": "2.14.0"},
             "measurements": {"training_step": {"median": median, "q1": median, "q3": median, "windows": 3}}}  # fmt: skip
 
 
@@ -53,7 +55,7 @@ def write(folder, found, throughput=()):
         path.parent.mkdir(parents=True)
         path.write_text(entry if isinstance(entry, str) else json.dumps(entry))
     for entry in throughput:
-        records.write_atomically(records.throughput_path(results, entry["device"], entry["model"]), records.to_json(entry))
+        records.save_throughput(results, entry)
     return report.write_report(results, folder / "reports", "made").read_text()
 
 
@@ -85,7 +87,7 @@ def test_the_page_says_what_the_records_say(tmp_path):
     assert "11.00 ± 1.00 %" in text and "14.00 ± 2.65 %" in text
     assert "+3.00 ± 1.73 (3)" in text
     assert "0: 12.00 %, 1: 13.00 %, 2: 17.00 %" in text
-    assert "0.400" in text and "0.875" in text and "Images/s were measured on A processor." in text
+    assert "0.400" in text and "0.875" in text and "measured on A processor, batch 128, bf16, compile default, torch 2.14.0" in text
 
 
 def test_byte_for_byte(tmp_path):
@@ -106,10 +108,27 @@ def test_plotted_numbers():
     assert plots.curves(group)["hyper_resnet16_1"][2] == [(1, 50.0), (2, 17.0)]
 
 
-def test_the_device_that_measured_most_is_chosen():
-    chosen = choose_speeds([speed("a", 1.0, "Y"), speed("b", 2.0, "Y"), speed("a", 9.0, "X")], ["a", "b"])
-    assert chosen.device == "Y" and chosen.training("a") == 1.0
+def test_the_condition_that_measured_most_is_chosen():
+    found = [speed("a", 1.0, "Y"), speed("b", 2.0, "Y"), speed("a", 9.0, "X"), speed("b", 7.0, "Y", batch_size=1024)]
+    chosen = choose_speeds(found, ["a", "b"])
+    assert chosen.condition[:2] == ("Y", "128")
+    assert (chosen.training("a"), chosen.training("b")) == (1.0, 2.0)
     assert choose_speeds([], ["a"]) == Speeds(None, {})
+
+
+def test_pairs_and_comparisons_are_tables(tmp_path):
+    ratio = {"median": 0.98, "low": 0.97, "high": 0.99, "pairs": 15}
+    pair = {"null": ratio | {"median": 1.0}, "ratio": ratio, "noisy": True, "attempts": [{}, {}, {}]}
+    head = {"model": "hyper_resnet16_1", "device": "A processor", "batch_size": 128}
+    compared = {"ratios": {"suite plain / nn.Conv2d": ratio}}
+    entries = [head | {"kind": "pair", **pair, "inference": {"generated": pair | {"noisy": False}}},
+               head | {"kind": "compare", "step": compared, "epoch": compared, "descriptions": {"nn.Conv2d": "by hand"}},
+               head | {"kind": "compare", "batch_size": 64, "step": [], "epoch": None, "descriptions": []}]  # fmt: skip
+    text = write(tmp_path, PAIRS, entries)
+    training, inference = [line for line in text.splitlines() if "1.000 [0.970, 0.990]" in line]
+    assert "training step" in training and "noisy" in training and "0.980 [0.970, 0.990]" in training
+    assert "inference, generated" in inference and "valid" in inference
+    assert text.count("suite plain / nn.Conv2d") == 2 and "- nn.Conv2d: by hand" in text
 
 
 @pytest.mark.parametrize(
@@ -157,8 +176,8 @@ def test_speeds_that_cannot_be_read(tmp_path, content):
     place.parent.mkdir(parents=True)
     place.write_text(content)
     problems = []
-    assert report.load_speeds(tmp_path / "results", problems) == []
-    assert all(str(tmp_path) not in problem for problem in problems) and len(problems) == ("torn" in content)
+    assert load_measured(tmp_path / "results", problems) == Measured([], [], [])
+    assert all(str(tmp_path) not in problem for problem in problems) and len(problems) == (content[0] == "[" or "torn" in content)
 
 
 def test_rows_of_the_paper_without_a_record_have_published_numbers_only():

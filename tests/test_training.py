@@ -174,7 +174,7 @@ def test_compiled_agrees_with_eager(name, dtype, images, tolerance):
     for compiled in ("off", "default"):
         model = runner.build(name, 10, seed=0).train()
         objective = Objective(model, copy.deepcopy(NORMALIZE), 5e-4).to(dtype)
-        loss, _ = Settings(torch.device("cpu"), "fp32", compiled).compiled(objective)(x, y)
+        loss, _ = Settings(torch.device("cpu"), "fp32", compiled).compiled(objective, True)(x, y)
         loss.backward()
         results.append((float(loss.detach()), {n: p.grad for n, p in model.named_parameters()}))
     (eager, eager_grads), (compiled, grads) = results

@@ -39,6 +39,9 @@ class HyperKernels(KernelSource):
         self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
         scale = [(2 / s.fan_in) ** 0.5 for s, n in zip(shapes, counts, strict=True) for _ in range(n)]
         self.register_buffer("scale", torch.tensor(scale)[:, None, None], persistent=False)
+        # Neighbours of one shape are laid out together: 5 copies for 36 kernels.
+        grouped = groupby(shapes, lambda s: (s.out_channels, s.in_channels))
+        self.runs = [(len(list(run)), *channels) for channels, run in grouped]
 
     def tiles(self) -> Tensor:
         """All tiles, (T, input channel, output channel, f, f)."""
@@ -48,9 +51,8 @@ class HyperKernels(KernelSource):
 
     def forward(self) -> list[Tensor]:
         kernels, tiles, start = [], self.tiles(), 0
-        # Neighbours of one shape are laid out together: 5 copies for 36 kernels.
-        for (out_channels, in_channels), run in groupby(self.shapes, lambda s: (s.out_channels, s.in_channels)):
-            layers, rows, columns = len(list(run)), in_channels // self.tile, out_channels // self.tile
+        for layers, out_channels, in_channels in self.runs:
+            rows, columns = in_channels // self.tile, out_channels // self.tile
             part = tiles[start : start + layers * rows * columns]
             start += layers * rows * columns
             part = part.unflatten(0, (layers, rows, columns)).permute(0, 2, 4, 5, 6, 1, 3)

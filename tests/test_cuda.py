@@ -1,0 +1,121 @@
+"""What exists on a GPU only: captured steps, streams, events, energy."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from benchmarks import datasets, device, runner
+from benchmarks.recipes import RECIPES
+from benchmarks.throughput import SHORT, Call, Timer, measure
+from benchmarks.training import CapturedStep, drive
+from tests.test_speed import bench
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+NAMES = ("wide_resnet10_1", "hyper_resnet10_1")
+
+
+@pytest.fixture(autouse=True)
+def afresh():
+    yield
+    torch._dynamo.reset()
+    torch.use_deterministic_algorithms(False)
+
+
+def settings(precision="fp32", compiled="off", deterministic=False):
+    return runner.resolve_settings("cuda", precision, compiled, deterministic)
+
+
+def losses(made, steps=6):
+    """Losses of the first steps, as a run takes them: on its own stream."""
+
+    def going():
+        found = []
+        for number, (x, y) in zip(range(steps), made.trainer.batches.epoch(0, 0), strict=False):
+            found.append(made.trainer.step(x, y, number)[0])
+            yield
+        return torch.stack(found).tolist()
+
+    made.trainer.model.train()
+    return drive(going(), made.settings.new_stream())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("precision, tolerance", [("fp32", 1e-3), ("bf16", 5e-2)])
+def test_a_captured_step_is_the_eager_step(digits, name, precision, tolerance):
+    """The fourth step is the first that is replayed; the learning rate changes at each."""
+    eager = losses(bench(digits, name, settings(precision)))
+    made = bench(digits, name, settings(precision, "graph"))
+    captured = losses(made)
+    assert isinstance(made.trainer._optimize, CapturedStep) and made.trainer._optimize.graph is not None
+    assert captured[0] == pytest.approx(eager[0], rel=1e-5 if precision == "fp32" else 2e-2)
+    assert captured == pytest.approx(eager, rel=tolerance)
+    assert len(set(captured)) == len(captured)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradients_agree_with_the_cpu(digits, name):
+    gradients = []
+    for place in ("cpu", "cuda"):
+        made = bench(digits, name, runner.resolve_settings(place, "fp32", "off"), batch_size=4)
+        x, y = digits.train.images[:4].to(place), digits.train.labels[:4].to(place)
+        made.trainer.model.train()
+        made.trainer.objective(x, y)[0].backward()
+        gradients.append({n: p.grad.cpu() for n, p in made.model.named_parameters()})
+    for key, expected in gradients[0].items():
+        if key != "stem.bias" and not key.startswith("biases."):  # those are zero but for rounding
+            assert float((gradients[1][key] - expected).norm()) <= 1e-3 * float(expected.norm()), key
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
+    """The first epoch's loss within the bounds of compiled against eager; under `--deterministic` bit for bit."""
+    recipe = dataclasses.replace(RECIPES["smoke"], epochs=1, batch_size=64)
+    chosen = settings("fp32", "graph", deterministic)
+
+    def runs(folder, seeds):
+        places = runner.Places(tmp_path / folder, tmp_path / folder, tmp_path, tmp_path / folder)
+        return [runner.Run("hyper_resnet10_1", digits.to(chosen.device), recipe, s, chosen, places) for s in seeds]
+
+    quiet = (lambda entry, epochs: None, lambda step, steps: None)
+    together = runner.execute_together(runs("together", (0, 1, 2)), [quiet] * 3)
+    (solo,) = runner.execute_together(runs("solo", (1,)), [quiet])
+    a, b = together[1]["history"][0]["train_loss"], solo["history"][0]["train_loss"]
+    assert a == b if deterministic else a == pytest.approx(b, rel=1e-2)
+    assert [r["status"] for r in together] == ["ok"] * 3
+
+
+def test_resume_of_a_captured_run(digits, tmp_path):
+    made = bench(digits, "hyper_resnet10_1", settings("fp32", "graph"))
+    losses(made)
+    made.trainer.save(tmp_path / "run.ckpt")
+    again = bench(digits, "hyper_resnet10_1", settings("fp32", "graph"))
+    again.trainer.restore(tmp_path / "run.ckpt")
+    assert losses(again) == pytest.approx(losses(made), rel=1e-3)
+
+
+def test_images_are_gathered_alike(digits):
+    epochs = []
+    for place in ("cpu", "cuda"):
+        split = digits.to(torch.device(place)).train
+        epochs.append([x.cpu() for x, _ in datasets.Batches(split, 64, crop_padding=4, flip=True).epoch(0, 0)])
+    assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
+
+
+def test_events_agree_with_the_clock():
+    place = torch.device("cuda")
+    a = torch.randn(4096, 4096, device=place)
+    timer = Timer(place)
+    result = measure(Call(lambda: a @ a, 1), timer, dataclasses.replace(SHORT, window_s=0.2), device.EnergyMeter(place))
+    assert result["median"] > 0 and all(0.95 <= ratio <= 1.01 for ratio in timer.event_to_clock[-3:])
+
+
+def test_energy_is_plausible():
+    meter = device.EnergyMeter(torch.device("cuda"))
+    if meter() is None:
+        pytest.skip("no NVML energy counter here")
+    a, before = torch.randn(8192, 8192, device="cuda"), meter()
+    for _ in range(50):
+        a @ a
+    torch.cuda.synchronize()
+    assert 0 < meter() - before < 10_000

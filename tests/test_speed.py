@@ -1,0 +1,190 @@
+"""What is compared with is what it says, and the fast path computes what the slow one does."""
+
+import dataclasses
+import mmap
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks import device, runner, speed
+from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
+from benchmarks.datasets import evaluation_batches
+from benchmarks.recipes import RECIPES
+from benchmarks.throughput import SHORT, Timer, interval
+from benchmarks.training import Settings, evaluate
+from models import ledger
+from models.materialize import materialize
+from models.wide_resnet import WideResNet
+
+CPU = torch.device("cpu")
+
+
+def test_the_tile_loop_is_the_same_hypernetwork():
+    ours = runner.build("hyper_resnet10_2", 10, seed=0)
+    theirs = WideResNet(10, 2, 10, TileLoopKernels)
+    theirs.load_state_dict(ours.state_dict())
+    kernels, looped = ours.generate(), theirs.generate()
+    for a, b in zip(kernels, looped, strict=True):
+        assert torch.allclose(a, b, rtol=1e-4, atol=1e-6)
+    for generated in (kernels, looped):
+        sum((k * torch.linspace(-1, 1, k.numel()).view(k.shape)).sum() for k in generated).backward()
+    for (name, p), q in zip(ours.kernels.named_parameters(), theirs.kernels.parameters(), strict=True):
+        assert torch.allclose(p.grad, q.grad, rtol=1e-3, atol=1e-4 * float(p.grad.abs().max())), name
+
+
+def by_hand(depth, width, plain):
+    """The hand-written network with the weights of the suite's."""
+    other = ConvolutionalWRN(depth, width)
+    kernels, biases = plain.generate(), plain.biases
+    convolutions = [conv for block in other.blocks for conv in (block.conv1, block.conv2)]
+    with torch.no_grad():
+        for conv, kernel, bias in zip(convolutions, kernels, biases, strict=True):
+            conv.weight.copy_(kernel)
+            conv.bias.copy_(bias)
+    norms = [norm for block in other.blocks for norm in (block.norm1, block.norm2)]
+    for norm, of in zip(norms, plain.norms, strict=True):
+        norm.load_state_dict(of.state_dict())
+    for part in ("stem", "stem_norm", "final_norm", "classifier"):
+        getattr(other, part).load_state_dict(getattr(plain, part).state_dict())
+    return other
+
+
+@pytest.mark.parametrize("width", [1, 2])
+def test_the_hand_written_network_is_the_same_network(width):
+    plain = runner.build(f"wide_resnet10_{width}", 10, seed=0)
+    other = by_hand(10, width, plain)
+    assert sum(p.numel() for p in other.parameters()) == sum(p.numel() for p in plain.parameters())
+    x = torch.randn(4, 3, 32, 32)
+    for training in (True, False):
+        assert torch.allclose(plain.train(training)(x), other.train(training)(x), atol=1e-4)
+
+
+def test_the_ordinary_loop_trains(digits):
+    torch.manual_seed(0)
+    loop = OrdinaryLoop(ConvolutionalWRN(10, 1), digits.train.images[:256], digits.train.labels[:256], digits.mean, digits.std,
+                        32, CPU)  # fmt: skip
+    assert loop.loader.num_workers == 4 and len(loop.loader) == 8
+    losses = [loop.epoch() for _ in range(3)]
+    assert losses[2] < losses[0]
+
+
+class Trace(TorchDispatchMode):
+    """The operators that run, with the shapes of their tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self.ran = []
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        shapes = [tuple(a.shape) for a in arguments if isinstance(a, torch.Tensor)]
+        self.ran.append((str(function), shapes))
+        return function(*arguments, **(options or {}))
+
+
+def test_a_materialised_network_runs_the_operators_of_its_plain_pair():
+    x, traces = torch.randn(2, 3, 32, 32), []
+    for model in (materialize(runner.build("hyper_resnet10_1", 10, 0)), runner.build("wide_resnet10_1", 10, 0)):
+        with torch.inference_mode(), Trace() as trace:
+            model.eval()(x)
+        traces.append(trace.ran)
+    assert traces[0] == traces[1] and len(traces[0]) > 20
+
+
+def bench(digits, name, settings, batch_size=32, images=256):
+    recipe = dataclasses.replace(RECIPES["quick"], batch_size=batch_size)
+    return speed.Bench(runner.build(name, 10, 0), speed.timing_data(digits, images, settings), recipe, settings)
+
+
+def test_an_epoch_is_steps(digits):
+    made = bench(digits, "wide_resnet10_1", Settings(CPU))
+    assert made.step.images == 32 and made.epoch.images == 256
+    before = [p.detach().clone() for p in made.model.parameters()]
+    made.epoch.run()
+    assert made.trainer.history.images == 7 * 32  # the first step is not in the rate
+    assert any(not torch.equal(a, b) for a, b in zip(before, made.model.parameters(), strict=True))
+
+
+def test_timing_data_are_real_and_repeated(digits):
+    data = speed.timing_data(digits, 3000, Settings(CPU))
+    assert len(data.train) == 3000 and torch.equal(data.train.images[2999], digits.train.images[2999 % len(digits.train)])
+
+
+def test_a_ratio_of_two_models_is_not_one_of_two_optimizers():
+    recipe = speed.same_optimizer(RECIPES["quick"])
+    assert recipe.generated == recipe.stored == RECIPES["quick"].stored
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["wide_resnet10_1", "hyper_resnet10_1"])
+def test_one_graph_for_training_and_one_for_evaluation(digits, name):
+    """Whole epochs, then evaluation with a padded last batch: two graphs, and nothing is compiled twice."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    made = bench(digits, name, Settings(CPU, "bf16", "default"))
+    for _ in range(2):
+        made.epoch.run()
+    stats = torch._dynamo.utils.counters["stats"]
+    assert stats["unique_graphs"] == 1 and not torch._dynamo.utils.counters["graph_break"]
+    trainer = made.trainer
+    trainer.model.eval()
+    for split in (digits.validation, digits.read_test()):
+        evaluate(trainer.evaluation, evaluation_batches(split, 32), trainer.settings)
+    made.epoch.run()
+    assert stats["unique_graphs"] == 2
+
+
+@pytest.mark.slow
+def test_bf16_compiled_agrees_with_eager(digits):
+    losses = []
+    for compiled in ("off", "default"):
+        made = bench(digits, "hyper_resnet10_1", Settings(CPU, "bf16", compiled))
+        x, y = next(made.trainer.batches.epoch(0, 0))
+        losses.append(float(made.trainer.step(x, y, 0)[0]))
+    assert losses[1] == pytest.approx(losses[0], rel=2e-2)
+
+
+def test_seeds_side_by_side_are_the_solo_runs(digits, tiny, tmp_path):
+    """On a CPU bit for bit: runs that take turns share nothing."""
+
+    def runs(folder, seeds):
+        places = runner.Places(tmp_path / folder, tmp_path / folder, tmp_path, tmp_path / folder)
+        return [runner.Run("hyper_resnet10_1", digits, tiny, seed, Settings(CPU), places) for seed in seeds]
+
+    quiet = (lambda entry, epochs: None, lambda step, steps: None)
+    together = runner.execute_together(runs("together", (0, 1)), [quiet] * 2)
+    (solo,) = runner.execute_together(runs("solo", (1,)), [quiet])
+    assert [r["seed"] for r in together] == [0, 1]
+    for key in ("train_loss", "val_loss", "val_error"):
+        assert together[1]["history"][0][key] == solo["history"][0][key] != together[0]["history"][0][key]
+
+
+def test_peak_memory_begins_anew():
+    device.reset_peak_memory(CPU)
+    before = device.peak_memory(CPU)
+    if before is None:
+        pytest.skip("no /proc here")
+    with mmap.mmap(-1, 64 * 2**20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as block:  # malloc may have some left
+        block.write(b"1" * len(block))
+        assert device.peak_memory(CPU) - before >= 60 * 2**20
+    device.reset_peak_memory(CPU)
+    assert device.peak_memory(CPU) < before + 32 * 2**20
+
+
+def test_shares_of_peak_by_hand():
+    shares = device.shares_of_peak("NVIDIA H200", 1000.0, 989e6, 4.8e6)
+    assert (shares["share_of_peak_flops"], shares["share_of_peak_bandwidth"]) == pytest.approx((1e-3, 1e-3))
+    assert device.shares_of_peak("A processor", 1.0, 1.0, 1.0)["share_of_peak_flops"] is None
+    assert device.EnergyMeter(CPU)() is None
+
+
+def test_modelled_traffic_by_hand():
+    """40-1 has 12 blocks' two convolutions at 32x32, 16x16, 8x8 of 16, 32, 64 channels, and the stem's output."""
+    values = 16 * 1024 + 12 * (16 * 1024 + 32 * 256 + 64 * 64)
+    assert ledger.training_bytes(40, (16, 32, 64), 2) == ledger.ACTIVATION_PASSES * 2 * values
+
+
+def test_epoch_against_steps(digits):
+    made = bench(digits, "wide_resnet10_1", Settings(CPU))
+    found = speed._epoch_against_steps(made, Timer(CPU), dataclasses.replace(SHORT, epochs=2))
+    assert found["rate"]["windows"] == 2 and set(found["ratio"]) == set(interval([1.0], [1.0]))
