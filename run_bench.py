@@ -83,7 +83,9 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--parallel-seeds", type=whole, default=1, metavar="N",
                         help="runs of the same model side by side on one GPU (1)")
     parser.add_argument("--time-limit", type=positive, metavar="SECONDS",
-                        help="stop cleanly after an epoch before this; run again to go on (exit code 75)")  # fmt: skip
+                        help="stop with a checkpoint after this; run again to go on (exit code 75)")
+    parser.add_argument("--resume-changed", action="store_true",
+                        help="go on even if code, torch or recipe changed since the checkpoint; the record says so")  # fmt: skip
 
 
 def _speed_options(parser: argparse.ArgumentParser) -> None:
@@ -128,12 +130,16 @@ def make_parser() -> argparse.ArgumentParser:
                   "plugin device places")  # fmt: skip
     sub.add_argument("models", nargs="*", metavar="MODEL", help="one record each")
     sub.add_argument("--pair", metavar="MODEL", help="instead, the ratio of a model to its plain pair, in turns, after a null run")
+    sub.add_argument("--profile", action="store_true", help="instead, the operators of a training step by their share of its time")
     _speed_options(sub)
     sub = command("compare", compare_command, "a pair's speed against code as others write it, in turns", "device places")
     sub.add_argument("model", nargs="?", default="hyper_resnet40_1", metavar="MODEL", help="a HyperResNet (%(default)s)")
     _speed_options(sub)
     sub = command("report", report_command, "regenerate the report from the records", "places")
     sub.add_argument("--dataset", metavar="D", help="one data set's name (all that have records)")
+    sub = command("verify", verify_command, "records and checkpoints against hashes, schema, counts and each other",
+                  "plugin places")  # fmt: skip
+    sub.add_argument("runs", nargs="*", metavar="RUN", help="a path, or a part of one such as digits/hyper_resnet40_1 (all)")
     sub = command("reproduce", reproduce_command,
                   "the paper's table: train what is missing of the four rows, time them, report",
                   "data plugin device places")  # fmt: skip
@@ -235,9 +241,11 @@ def _train(options) -> tuple[int, object]:
     recipe = _recipe(options, datasets.dataset_name(options.dataset))
     settings, code = _settings(options, recipe), OK
     data = _dataset(options).to(settings.device)
-    deadline = time.monotonic() + options.time_limit if options.time_limit else None
+    for name in options.models:
+        runner.refuse_wrong_output(name, data.num_classes)
+    stop = runner.Stop(time.monotonic() + options.time_limit if options.time_limit else None)
     runs = [
-        runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, deadline)
+        runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, stop, options.resume_changed)
         for name in options.models
         for seed in options.seeds
     ]
@@ -247,12 +255,21 @@ def _train(options) -> tuple[int, object]:
             print(f"{run.title}: done already ({run.record_path})")
         else:
             missing.append(run)
-    for group in _side_by_side(missing, options.parallel_seeds):
-        for record in _execute(group):
-            code = max(code, {"ok": OK, "diverged": OK, "interrupted": STOPPED}.get(record["status"], FAILED))
-        if code == STOPPED:
-            break
+    with stop:
+        for group in _side_by_side(missing, options.parallel_seeds):
+            code = max([code, *map(_exit_code, _execute(group))])
+            if stop():
+                return max(code, STOPPED), data
     return code, data
+
+
+def _exit_code(found: "dict | ValueError") -> int:
+    """Of one run: its record, or why it was refused."""
+    from benchmarks import runner
+
+    if isinstance(found, dict):
+        return {"ok": OK, "diverged": OK, "interrupted": STOPPED}.get(found["status"], FAILED)
+    return STOPPED if isinstance(found, runner.Busy) else WRONG_INPUT
 
 
 def _side_by_side(runs: list, count: int) -> list[list]:
@@ -266,7 +283,7 @@ def _side_by_side(runs: list, count: int) -> list[list]:
     return groups
 
 
-def _execute(runs: list) -> list[dict]:
+def _execute(runs: list) -> list:
     """Runs side by side with their progress: a bar each on a terminal, a line an epoch elsewhere."""
     from tqdm import tqdm
 
@@ -280,7 +297,9 @@ def _execute(runs: list) -> list[dict]:
     found = runner.execute_together(runs, callbacks)
     for run, bar, record in zip(runs, bars, found, strict=True):
         bar.close()
-        if record["status"] == "ok":
+        if not isinstance(record, dict):
+            print(f"error: {record}", file=sys.stderr)
+        elif record["status"] == "ok":
             print(f"  test error {record['test_error']:.2f} %, {record['params']:,} parameters -> {run.record_path}")
         else:
             print(f"  {record['status']}: {record['reason']} -> {run.record_path}")
@@ -340,12 +359,26 @@ def throughput_command(options) -> int:
 
     if bool(options.models) == bool(options.pair):
         raise ValueError("name models, or one with --pair, not both")
+    if options.pair and options.profile:
+        raise ValueError("--profile is of models, not of a --pair")
     for name in [*options.models, *([options.pair] if options.pair else [])]:
         registry.get(name)
     setup = _speed_setup(options)
+    if options.profile:
+        return _print_profiles(options, {name: speed.profile(name, *setup[:3]) for name in options.models})
     if options.pair:
         return _print_pair(options, speed.time_pair(options.pair, *setup))
     return _time(options, options.models, *setup)
+
+
+def _print_profiles(options, profiles: dict[str, list[dict]]) -> int:
+    if options.json:
+        print(json.dumps(profiles, indent=1))
+        return OK
+    for name, rows in profiles.items():
+        shown = [(r["operator"][:70], f"{r['calls_per_step']:.1f}", f"{r['share']:.1%}") for r in rows if r["share"] >= 0.005]
+        print(tabulate(shown, (name, "calls a step", "share"), disable_numparse=True, colalign=("left", "right", "right")))
+    return OK
 
 
 def _print_pair(options, record: dict) -> int:
@@ -397,6 +430,21 @@ def _time(options, models: list[str], data, recipe, settings, protocol) -> int:
     return OK
 
 
+def verify_command(options) -> int:
+    from benchmarks import verify
+
+    places = options.results_dir, options.checkpoint_dir
+    chosen = verify.named(options.runs, *places) if options.runs else verify.find(*places)
+    wrong = 0
+    for path in chosen:
+        for problem in verify.problems(path, *places):
+            print(f"{path}: {problem}")
+            wrong += 1
+    records_ = sum(path.suffix == ".json" for path in chosen)
+    print(f"{records_} records, {len(chosen) - records_} checkpoints: {wrong or 'nothing'} wrong")
+    return FAILED if wrong else OK
+
+
 def report_command(options) -> int:
     from benchmarks.report import write_report
 
@@ -414,7 +462,7 @@ def reproduce_command(options) -> int:
 
     options.models, options.json = options.models or list(registry.PAPER_TABLE), False
     code, data = _train(options)
-    if code == STOPPED:
+    if code in (WRONG_INPUT, STOPPED):
         return code
     recipe = _recipe(options, data.name)
     settings = _settings(options, recipe)
@@ -437,8 +485,11 @@ def main(arguments: list[str] | None = None) -> int:
     except ValueError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return WRONG_INPUT
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
-        print("stopped; finished epochs are kept, run again to go on", file=sys.stderr)
+        print("stopped; run again to go on", file=sys.stderr)
         return STOPPED
 
 

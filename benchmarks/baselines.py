@@ -102,11 +102,12 @@ class OrdinaryLoop:
             [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor(),
              transforms.Normalize(mean, std)]
         )  # fmt: skip
-        with warnings.catch_warnings(action="ignore"):  # 4 workers are what is compared, whatever the cores
-            self.loader = torch.utils.data.DataLoader(
-                ImageList(images, labels, pipeline), batch_size, shuffle=True, drop_last=True, num_workers=4,
-                persistent_workers=True, pin_memory=device.type == "cuda",
-            )  # fmt: skip
+        # 4 workers are what is compared, whatever the cores.
+        warnings.filterwarnings("ignore", message="This DataLoader will create 4 worker processes")
+        self.loader = torch.utils.data.DataLoader(
+            ImageList(images, labels, pipeline), batch_size, shuffle=True, drop_last=True, num_workers=4,
+            persistent_workers=True, pin_memory=device.type == "cuda",
+        )  # fmt: skip
         self.model, self.device = model.to(device).train(), device
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 

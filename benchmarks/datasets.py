@@ -294,7 +294,7 @@ def _read_batch(path: Path, md5: str) -> tuple[np.ndarray, np.ndarray, str]:
         batch = _ArrayUnpickler(io.BytesIO(content), encoding="latin1").load()  # written by Python 2
         flat, labels = np.asarray(batch["data"]), np.asarray(batch["labels"], dtype=np.int64)
         images = flat.reshape(len(labels), 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 2, 3, 1)
-    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:
         raise DataError(f"{str(path)!r} is not a CIFAR batch: {_one_line(error)}") from error
     if images.dtype != np.uint8 or labels.ndim != 1 or not np.isin(labels, np.arange(10)).all():
         raise DataError(f"{str(path)!r} is not a CIFAR batch: uint8 images with labels 0..9 are expected")

@@ -1,6 +1,8 @@
 """Files that are whole or not there: temporary file, fsync, rename, fsync of the folder."""
 
+import glob
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -20,7 +22,29 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    folder = os.open(path.parent, os.O_RDONLY)
+    _sync_folder(path.parent)
+
+
+def keep_previous(path: Path, place: Path) -> None:
+    """Keep the file that is at `path` at `place` too; there is no moment without it."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+        link = Path(folder) / "previous"
+        try:
+            os.link(path, link)
+        except OSError:  # a file system without links
+            shutil.copyfile(path, link)
+        os.replace(link, place)
+    _sync_folder(path.parent)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed writer of `path` left half done. Only for whoever holds the run's lock."""
+    for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
+        shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _sync_folder(path: Path) -> None:
+    folder = os.open(path, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

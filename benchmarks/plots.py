@@ -64,24 +64,35 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
     """Error against one axis (log), pairs joined, labels that keep out of each other's way."""
     figure, axes = _figure(title)
     axes.set_xscale("log")
+    joined = []
     for number_, point in enumerate(found):
         colour = _COLOURS[number_ % len(_COLOURS)]
         axes.errorbar(point["x"], point["error"], yerr=point["deviation"] or None, marker="o", color=colour, capsize=3)
         other = next((p for p in found if p["model"] == point["pair"]), None)
         if other:
-            axes.plot([point["x"], other["x"]], [point["error"], other["error"]], color="#999999", linewidth=0.8, zorder=0)
+            joined.append(((point["x"], point["error"]), (other["x"], other["error"])))
+            axes.plot(*zip(*joined[-1], strict=True), color="#999999", linewidth=0.8, zorder=0)
     for point in published:
         axes.plot(point["x"], point["error"], marker="D", markerfacecolor="none", color="#777777", linestyle="none")
     xs = [p["x"] for p in [*found, *published]]
     room = max(1.8, (max(xs) / min(xs)) ** 0.25)
     axes.set_xlim(min(xs) / room, max(xs) * room)
     axes.margins(y=0.25)
+    axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
+    if axis == "throughput":
+        for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            ticks(_thousands)
     axes.set_xlabel(AXES[axis])
     axes.set_ylabel("test error (%)")
     entries = [(p["model"], p["x"], p["error"], "#222222") for p in found]
     entries += [(f"{p['model']} (published)", p["x"], p["error"], "#777777") for p in published]
-    place_labels(figure, axes, entries)
+    place_labels(figure, axes, entries, joined)
     return figure
+
+
+def _thousands(value: float, _) -> str:
+    """A tick of a log axis in full, at 1, 2 and 5 only."""
+    return f"{value:,.0f}" if value >= 1 and f"{value:e}"[0] in "125" else ""
 
 
 def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
@@ -118,8 +129,8 @@ def _figure(title: str):
     return figure, axes
 
 
-def place_labels(figure, axes, entries: list[tuple[str, float, float, str]]) -> list:
-    """Write each label at the first of its candidate places where it meets no other label and no marker."""
+def place_labels(figure, axes, entries: list[tuple[str, float, float, str]], joined: list[tuple] = ()) -> list:
+    """Write each label at the first of its candidate places where it meets no other label, no marker and no joining line."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -127,6 +138,7 @@ def place_labels(figure, axes, entries: list[tuple[str, float, float, str]]) -> 
     figure.set_layout_engine("none")
     renderer, frame = canvas.get_renderer(), axes.get_window_extent()
     markers = [_around(axes.transData.transform((x, y)), 5) for _, x, y, _ in entries]
+    lines = [axes.transData.transform(ends) for ends in joined]
     taken, labels = [], []
     for index, (text, x, y, colour) in sorted(enumerate(entries), key=lambda e: (e[1][2], e[1][1], e[1][0])):
         place, others = axes.transData.transform((x, y)), [m for k, m in enumerate(markers) if k != index]
@@ -137,6 +149,7 @@ def place_labels(figure, axes, entries: list[tuple[str, float, float, str]]) -> 
             label.set_horizontalalignment("left" if dx >= 0 else "right")
             box = label._get_layout(renderer) and _text_box(label, renderer)
             free = not any(box.overlaps(other) for other in [*taken, *markers])
+            free = free and not any(_crosses(*line, [box]) for line in lines)
             edge = (box.x0 if dx >= 0 else box.x1, (box.y0 + box.y1) / 2)
             free = free and not _crosses(place, edge, [*taken, *others])
             if free and box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1:
@@ -156,7 +169,7 @@ def _candidates() -> list[tuple[float, float]]:
 
 
 def _crosses(start, end, boxes: list) -> bool:
-    """Whether a leader line from `start` to `end` passes through one of the boxes."""
+    """Whether a line from `start` to `end` passes through one of the boxes."""
     from matplotlib.path import Path as Line
 
     line = Line([start, end])

@@ -84,7 +84,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Za-z0-9._]+", self.name):
-            raise RecipeError(f"recipe name {self.name!r} is not allowed; use letters, digits, '.' and '_'")
+            raise RecipeError(f"recipe name {_shown(self.name)} is not allowed; use letters, digits, '.' and '_'")
         _check("epochs", self.epochs, self.epochs >= 1, "at least 1")
         _check("batch_size", self.batch_size, self.batch_size >= 2, "at least 2")
         _check("crop_padding", self.crop_padding, 0 <= self.crop_padding <= 16, "0 to 16")
@@ -106,16 +106,22 @@ class Recipe:
         return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
+def _shown(value: object) -> str:
+    """The value as it was written, shortened in the middle if it is very long."""
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:60]}...{text[-57:]}"
+
+
 def _check(name: str, value: object, good: bool, allowed: str) -> None:
     if not good:
-        raise RecipeError(f"{name} {value!r} is not allowed; it is {allowed}")
+        raise RecipeError(f"{name} {_shown(value)} is not allowed; it is {allowed}")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         near = difflib.get_close_matches(str(value), allowed, n=1)
         hint = f" (nearest: {near[0]})" if near else ""
-        raise RecipeError(f"{name} {value!r} is not allowed; choose from {', '.join(allowed)}{hint}")
+        raise RecipeError(f"{name} {_shown(value)} is not allowed; choose from {', '.join(allowed)}{hint}")
 
 
 _SGD = Block("sgd", 0.1, 5e-4)
@@ -177,7 +183,7 @@ def _from_toml(path: Path) -> Recipe:
         values = tomllib.loads(path.read_text())
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise RecipeError(f"recipe {path}: {error}") from None
     for key in ("name", "base"):
         if not isinstance(values.get(key), str):
@@ -191,6 +197,16 @@ def _from_toml(path: Path) -> Recipe:
         raise RecipeError(f"recipe {path}: {error}") from None
 
 
+def from_record(values: dict) -> Recipe:
+    """The recipe that a record holds, its hash computed anew.
+
+    Raises:
+        RecipeError: for a value that is not allowed.
+    """
+    known = {f.name for f in dataclasses.fields(Recipe) if f.init}
+    return _override(RECIPES["quick"], {key: value for key, value in values.items() if key in known})
+
+
 def _override(instance, values: dict):
     """`instance` with `values`, of the types of its fields; nested blocks likewise."""
     hints = typing.get_type_hints(type(instance))
@@ -200,10 +216,10 @@ def _override(instance, values: dict):
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f" (nearest: {near[0]})" if near else ""
-            raise RecipeError(f"unknown key {key!r}; allowed are {', '.join(allowed)}{hint}")
+            raise RecipeError(f"unknown key {_shown(key)}; allowed are {', '.join(allowed)}{hint}")
         if hints[key] is Block:
             if not isinstance(value, dict):
-                raise RecipeError(f"{key} {value!r} is not a table")
+                raise RecipeError(f"{key} {_shown(value)} is not a table")
             changes[key] = _override(getattr(instance, key), value)
         else:
             changes[key] = _typed(key, value, hints[key])
@@ -213,8 +229,10 @@ def _override(instance, values: dict):
 def _typed(key: str, value, hint):
     """`value` if it is of the type `hint`; lists become tuples, whole numbers floats."""
     if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
         hint = next(t for t in typing.get_args(hint) if t is not type(None))
-    if typing.get_origin(hint) is tuple and isinstance(value, list):
+    if typing.get_origin(hint) is tuple and isinstance(value, list | tuple):
         inner = typing.get_args(hint)
         if inner[-1] is Ellipsis:
             return tuple(_typed(key, v, inner[0]) for v in value)
@@ -224,4 +242,4 @@ def _typed(key: str, value, hint):
         return float(value)
     if hint in (int, str) and type(value) is hint:
         return value
-    raise RecipeError(f"{key} {value!r} is not of type {getattr(hint, '__name__', hint)}")
+    raise RecipeError(f"{key} {_shown(value)} is not of type {getattr(hint, '__name__', hint)}")

@@ -4,6 +4,7 @@ Nothing here imports torch at import time, so that the report reads records anyw
 """
 
 import csv
+import functools
 import hashlib
 import json
 import math
@@ -11,21 +12,17 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.files import write_atomically
 
-SCHEMA_VERSION = 1
-STATUSES = ("ok", "diverged", "out_of_memory", "interrupted", "failed")
+SCHEMA_VERSION = 2
+"""Of what is written; older versions are read as they are. The schemas are `schemas/run-<version>.json`."""
 DONE = ("ok", "diverged")
 """Statuses that need no further run."""
 NAME = re.compile(r"[A-Za-z0-9._-]+")
-KEYS = (
-    "schema_version", "model", "pair", "dataset", "dataset_fingerprint", "recipe", "seed", "status", "reason", "test_error",
-    "val_error", "params", "params_by_component", "macs_per_image", "generator_macs", "train_images_per_s", "history",
-    "environment", "code",
-)  # fmt: skip
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("models", "benchmarks", "run_bench.py")
 
@@ -40,9 +37,14 @@ def _name(value: str) -> str:
     return value
 
 
+def run_folder(results_dir: Path, dataset: str, model: str) -> Path:
+    """The place of a model's records on a data set."""
+    return results_dir / "runs" / _name(dataset) / _name(model)
+
+
 def run_path(results_dir: Path, dataset: str, model: str, recipe: str, seed: int) -> Path:
     """The place of a run's record under `results_dir`."""
-    return results_dir / "runs" / _name(dataset) / _name(model) / f"{_name(recipe)}-seed{seed}.json"
+    return run_folder(results_dir, dataset, model) / f"{_name(recipe)}-seed{seed}.json"
 
 
 SPEED_KINDS = ("speed", "pair", "compare")
@@ -68,41 +70,66 @@ def to_json(value: dict) -> str:
     return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def validate(record: dict) -> None:
-    """Refuse a record of this version that lacks a key or contradicts itself.
+@functools.cache
+def schema(version: int) -> dict:
+    """The JSON Schema of a version of a run's record."""
+    return json.loads((ROOT / "benchmarks" / "schemas" / f"run-{version}.json").read_text())
+
+
+@functools.cache
+def _validator(version: int) -> Callable[[dict], object]:
+    import fastjsonschema
+
+    return fastjsonschema.compile(schema(version), use_default=False)
+
+
+def validate(record: object) -> None:
+    """Refuse a record that does not follow the schema of its version or contradicts itself.
 
     Raises:
         RecordError: naming the key, its value and what is allowed.
     """
-    if not isinstance(record, dict) or record.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(f"schema_version is not {SCHEMA_VERSION}")
-    missing = [key for key in KEYS if key not in record]
-    if missing:
-        raise RecordError(f"missing keys: {', '.join(missing)}")
-    if record["status"] not in STATUSES:
-        raise RecordError(f"status {record['status']!r} is not allowed; choose from {', '.join(STATUSES)}")
-    for key in ("test_error", "val_error"):
-        value = record[key]
-        if value is not None and not (isinstance(value, int | float) and math.isfinite(value) and 0 <= value <= 100):
-            raise RecordError(f"{key} {value!r} is not allowed; it is a percentage or null")
-    if record["status"] == "ok" and record["test_error"] is None:
-        raise RecordError("a run that ended well has no test_error")
-    if record["params"] is not None and sum(record["params_by_component"].values()) != record["params"]:
+    import fastjsonschema
+
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise RecordError(f"schema_version {version!r} is not allowed; it is 1 to {SCHEMA_VERSION}")
+    if infinite := _not_finite(record):
+        raise RecordError(f"{infinite} is no finite number")
+    try:
+        _validator(version)(record)
+    except fastjsonschema.JsonSchemaValueException as error:
+        value = repr(error.value)
+        raise RecordError(f"{error.message.replace('data.', '')}, not {value if len(value) < 80 else value[:77] + '...'}") from None
+    parts = record["params_by_component"]
+    if parts is not None and sum(parts.values()) != record["params"]:
         raise RecordError("params_by_component does not sum to params")
-    for key in ("model", "dataset"):
-        _name(record[key])
+    if record["status"] == "ok" and (not record["history"] or record["history"][-1]["val_error"] != record["val_error"]):
+        raise RecordError("val_error is not that of the history's last epoch")
+    if [entry["epoch"] for entry in record["history"]] != list(range(1, len(record["history"]) + 1)):
+        raise RecordError("history's epochs are not 1, 2, 3 and so on")
+
+
+def _not_finite(value: object, place: str = "record") -> str | None:
+    """The place of a number that JSON does not have, if there is one."""
+    if isinstance(value, dict):
+        return next(filter(None, (_not_finite(v, f"{place}.{k}") for k, v in value.items())), None)
+    if isinstance(value, list):
+        return next(filter(None, (_not_finite(v, f"{place}[{i}]") for i, v in enumerate(value))), None)
+    return place if isinstance(value, float) and not math.isfinite(value) else None
 
 
 def save(results_dir: Path, record: dict) -> Path:
     """Write a run's record at its place.
 
     Raises:
-        RecordError: if the record is not valid, or one with another recipe hash lies there.
+        RecordError: if the record is not valid, or one with another recipe hash lies there that this run did not go on from.
     """
     validate(record)
     recipe = record["recipe"]
     path = run_path(results_dir, record["dataset"], record["model"], recipe["name"], record["seed"])
-    refuse_other_hash(path, recipe["hash"])
+    gone_on_from = [entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])]
+    refuse_other_hash(path, recipe["hash"], *gone_on_from)
     write_atomically(path, to_json(record))
     return path
 
@@ -117,23 +144,44 @@ def load(path: Path) -> dict | None:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RecordError(f"record {path} cannot be read: {error}") from None
 
 
-def refuse_other_hash(path: Path, recipe_hash: str) -> None:
-    """Raise if the record at `path` was made with another recipe of the same name."""
-    there = load(path)
-    if there is not None and there["recipe"]["hash"] != recipe_hash:
+def refuse_other_hash(path: Path, recipe_hash: str, *allowed: str | None) -> None:
+    """Raise if the record at `path` was made with another recipe of the same name; `allowed`: further hashes it may have."""
+    there = load_or_set_aside(path)
+    found = there["recipe"].get("hash") if there else recipe_hash
+    if found not in (recipe_hash, *allowed):
         raise RecordError(
-            f"record {path} has recipe hash {there['recipe']['hash']}, this recipe has {recipe_hash}: "
+            f"record {path} has recipe hash {found}, this recipe has {recipe_hash}: "
             "give the recipe another name, or remove the record"
         )
+
+
+def load_or_set_aside(path: Path) -> dict | None:
+    """The record at a place; one that is torn is renamed to `.damaged`, said so on stderr, and counts as none."""
+    try:
+        record = load(path)
+        if record is None or (isinstance(record, dict) and isinstance(record.get("recipe"), dict)):
+            return record
+        problem = f"record {path} is no record of a run"
+    except RecordError as error:
+        problem = str(error)
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    print(f"note: {problem}; kept as {aside.name}, the run is made again", file=sys.stderr)
+    return None
 
 
 def datasets(results_dir: Path) -> list[str]:
     """Names of the data sets that have records."""
     return sorted(folder.name for folder in (results_dir / "runs").glob("*/") if any(folder.glob("*/*.json")))
+
+
+def run_files(results_dir: Path) -> list[Path]:
+    """The places of all records of runs."""
+    return sorted((results_dir / "runs").glob("*/*/*.json"))
 
 
 def load_all(results_dir: Path, dataset: str) -> tuple[list[dict], list[str]]:

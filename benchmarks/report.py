@@ -76,7 +76,7 @@ def _slug(group: Group) -> str:
 
 def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict, absent: list[str]) -> list[str]:
     """The sections of one recipe: its table, the pairs, the seeds, the figures."""
-    epochs = sorted({e for row in group.rows if (e := number(row.first("recipe", "epochs")))})
+    epochs = sorted({e for row in group.rows if (e := trained_epochs(row))})
     span = f", {' or '.join(f'{e:,.0f}' for e in epochs)} epochs" if epochs else ""
     title = f"## Recipe {code(group.recipe)}{span}\n\nRecipe hash `{escape(group.hash)}`."
     parts = [title, main_table(group, speeds, published, absent), pair_table(group, speeds)]
@@ -92,6 +92,11 @@ def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict
     return parts
 
 
+def trained_epochs(row: Row) -> float | None:
+    """Epochs of a row's runs; a recipe may count in steps, and old records say only `epochs`."""
+    return number(row.first("recipe", "trained_epochs")) or number(row.first("recipe", "epochs"))
+
+
 def main_table(group: Group, speeds: Speeds, published: dict, absent: list[str]) -> str:
     """Published and measured side by side, a row a model; `absent` models have published numbers only."""
     headers = ["model", "test error", "published error (CIFAR-10)", "parameters", "published parameters", "MACs/image",
@@ -100,7 +105,7 @@ def main_table(group: Group, speeds: Speeds, published: dict, absent: list[str])
     for row in [*group.rows, *(Row(name, None) for name in absent)]:
         printed = published.get(row.model, {})
         rows.append([
-            code(row.model) + (" †" if row.dirty else ""),
+            code(row.model) + (" †" if row.dirty else "") + (" ‡" if row.resumed_changed else ""),
             error_text(row),
             show(printed.get("test_error"), ".2f", " %"),
             show(row.first("params")),
@@ -180,6 +185,8 @@ def legend(group: Group, speeds: Speeds) -> str:
     lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
     if any(row.dirty for row in group.rows):
         lines.append("† made from a tree with uncommitted changes, or of unknown origin.")
+    if any(row.resumed_changed for row in group.rows):
+        lines.append("‡ went on from a checkpoint of other code, torch or recipe.")
     if any(row.statuses().get("diverged") for row in group.rows):
         lines.append("Diverged runs are counted, and are not in the mean.")
     return " ".join(lines)

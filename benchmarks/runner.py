@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import sys
+import time
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
@@ -11,7 +14,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from benchmarks import costs, datasets, records
-from benchmarks.files import write_atomically
+from benchmarks.files import remove_leftovers, write_atomically
 from benchmarks.listing import cost_row
 from benchmarks.recipes import Recipe
 from benchmarks.training import (
@@ -21,11 +24,13 @@ from benchmarks.training import (
     Result,
     Settings,
     Trainer,
+    TrainingError,
     advance,
-    drive,
+    differences,
     evaluate,
     is_generated,
     load_checkpoint,
+    load_newest,
 )  # fmt: skip
 from models import registry
 from models.kernels.protocol import KernelNetwork
@@ -34,6 +39,15 @@ from models.materialize import materialize
 
 class RunError(ValueError):
     """Options that are not allowed; the message is one line for the user."""
+
+
+class Busy(ValueError):
+    """Another process is at the run."""
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was refused: torch's allocator says so on CUDA by its type, on a CPU only in its words."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator: can't allocate memory" in str(error)
 
 
 @dataclass(frozen=True)
@@ -81,16 +95,17 @@ def resolve_settings(
         if device == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
             compile_mode = "off"
             fallbacks.append("no C++ compiler found: eager instead of compiled")
-    _set_switches(deterministic)
+    set_switches(deterministic)
     return Settings(torch.device(device), precision, compile_mode, tuple(fallbacks), deterministic, parallel_seeds)
 
 
-def _set_switches(deterministic: bool) -> None:
+def set_switches(deterministic: bool) -> None:
     """fp32 means fp32 (no TF32), a compiled model that would fall back to eager raises, and results repeat if asked for."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     torch._dynamo.config.fail_on_recompile_limit_hit = True
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a guard against bugs that costs time, not determinism
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
@@ -99,6 +114,26 @@ def build(name: str, num_classes: int, seed: int) -> torch.nn.Module:
     """The model of a name, its weights drawn from `seed`."""
     torch.manual_seed(seed)
     return registry.build(name, num_classes)
+
+
+def refuse_wrong_output(name: str, num_classes: int) -> None:
+    """Refuse a model of a plugin whose output has the wrong shape, before anything is trained.
+
+    A model that raises is not refused: that is a fault of its run, for its record.
+
+    Raises:
+        RunError: naming the shape and the wanted one.
+    """
+    if registry.get(name).closed_form:
+        return
+    try:
+        with torch.no_grad():
+            out = build(name, num_classes, seed=0).eval()(torch.zeros(2, 3, 32, 32))
+    except Exception:  # noqa: BLE001
+        return
+    shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+    if shape != (2, num_classes):
+        raise RunError(f"model {name!r} makes {shape} of 2 images and {num_classes} classes, not {(2, num_classes)}; see `check`")
 
 
 def cost(name: str, num_classes: int = 10) -> dict:
@@ -129,7 +164,8 @@ class Run:
     settings: Settings
     places: Places
     plugin_sha256: str | None = None
-    deadline: float | None = None
+    should_stop: Callable[[], str | None] = lambda: None
+    resume_changed: bool = False
 
     def __post_init__(self) -> None:
         self.stream = self.settings.new_stream()
@@ -152,26 +188,26 @@ class Run:
         Raises:
             records.RecordError: if the record there was made with another recipe.
         """
-        records.refuse_other_hash(self.record_path, self.recipe.hash)
-        there = records.load(self.record_path)
-        return there is not None and there["status"] in records.DONE
-
-    def execute(self, on_epoch: Callable, on_step: Callable) -> dict:
-        """`executing`, driven to its end."""
-        return drive(self.executing(on_epoch, on_step), self.stream)
+        there = records.load_or_set_aside(self.record_path)
+        done = there is not None and there.get("status") in records.DONE
+        if done or not self.resume_changed:
+            records.refuse_other_hash(self.record_path, self.recipe.hash)
+        return done
 
     def executing(self, on_epoch: Callable, on_step: Callable) -> Generator[None, None, dict]:
         """Train and write the record, whatever happens, pausing after each step; gives the record.
 
         Raises:
-            RunError: if another process is at this run.
+            Busy: if another process is at this run.
+            TrainingError: if a checkpoint is there that this run must not go on from.
         """
         self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(f"{self.checkpoint_path}.lock", timeout=0):
+                remove_leftovers(self.checkpoint_path)
                 return (yield from self._executing(on_epoch, on_step))
         except Timeout:
-            raise RunError(f"another process is at {self.record_path.stem} of {self.model}; nothing done") from None
+            raise Busy(f"another process is at {self.title}; left to it") from None
 
     def _executing(self, on_epoch: Callable, on_step: Callable) -> Generator[None, None, dict]:
         provenance = records.code()
@@ -180,22 +216,47 @@ class Run:
             model = build(self.model, self.data.num_classes, self.seed)
             facts = self._facts(model)
             trainer = self._trainer(model, provenance)
+            self._resume(trainer)
             result = yield from trainer.training(
-                datasets.evaluation_batches, self.checkpoint_path, self.deadline, on_epoch, on_step
+                datasets.evaluation_batches, self.checkpoint_path, self.should_stop, on_epoch, on_step
             )
+        except TrainingError:
+            raise
         except Interrupted as stop:
             result = Result("interrupted", str(stop), trainer.history, None)
-        except torch.OutOfMemoryError as error:
-            result = self._bad("out_of_memory", error, trainer)
         except Exception as error:  # noqa: BLE001 - a fault of one run is its record's; the matrix goes on
-            traceback.print_exc()
-            result = self._bad("failed", error, trainer)
+            if not is_out_of_memory(error) and not isinstance(error, OSError):
+                traceback.print_exc()
+            result = self._bad("out_of_memory" if is_out_of_memory(error) else "failed", error, trainer)
         record = self._record(result, facts, trainer, provenance)
         records.save(self.places.results, record)
         return record
 
+    def _resume(self, trainer: Trainer) -> None:
+        state, damage = load_newest(self.checkpoint_path)
+        if state is None:
+            return
+        differing = differences(state, trainer.identity)
+        if differing and not self.resume_changed:
+            parts = ", ".join(f"{key} {there!r} there, {here!r} here" for key, (there, here) in differing.items())
+            raise TrainingError(
+                f"checkpoint {self.checkpoint_path} is of another run ({parts}); remove it to start again, or give --resume-changed"
+            )
+        trainer.restore(state)
+        if differing or damage:
+            step = trainer.history.steps_done
+            trainer.history.resumed.append({"step": step, "differing": differing, "note": damage})
+            self._say_resumed(step, differing, damage)
+
+    def _say_resumed(self, step: int, differing: dict, damage: str | None) -> None:
+        why = [damage] if damage else []
+        why += [f"{', '.join(differing)} changed since"] if differing else []
+        print(f"note: {self.title} goes on from step {step}: {'; '.join(why)}", file=sys.stderr)
+
     def _bad(self, status: str, error: Exception, trainer: Trainer | None) -> Result:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        for place, name in ((os.getcwd(), "."), (os.path.expanduser("~"), "~")):  # no path of the machine in a record
+            reason = reason.replace(place, name)
         return Result(status, reason, trainer.history if trainer else None, None)
 
     def _trainer(self, model: torch.nn.Module, provenance: dict) -> Trainer:
@@ -229,7 +290,7 @@ class Run:
         epochs = history.epochs if history else []
         resolved = self.recipe.as_dict()
         if trainer is not None:
-            resolved |= {"epochs": trainer.epochs, "steps": trainer.total}
+            resolved |= {"trained_epochs": trainer.epochs, "steps": trainer.total}
             resolved["block"] = "generated" if facts["generated"] else "stored"
         counts = ("params", "params_by_component", "macs_per_image", "generator_macs")
         return {
@@ -247,25 +308,59 @@ class Run:
             **{key: facts.get(key) for key in counts},
             "train_images_per_s": history.images_per_s if history else None,
             "history": epochs,
+            "resumed": history.resumed if history else [],
             "environment": settings_environment(self.settings),
             "code": provenance | ({"plugin_sha256": self.plugin_sha256} if self.plugin_sha256 else {}),
         }
 
 
-def execute_together(runs: list[Run], callbacks: list[tuple[Callable, Callable]]) -> list[dict]:
+class Stop:
+    """Why runs should stop, if they should: SIGTERM, SIGINT or the deadline (seconds of `time.monotonic`).
+
+    In its `with` block the first signal lets a run write a checkpoint of the step it is at; a second one ends the process at once.
+    """
+
+    SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+    def __init__(self, deadline: float | None = None):
+        self.deadline, self.signal = deadline, None
+
+    def __enter__(self) -> "Stop":
+        self.handlers = {number: signal.signal(number, self._on_signal) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *exception) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame) -> None:
+        self.signal = f"stopped by {signal.Signals(number).name}"
+        for other in self.SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
+
+    def __call__(self) -> str | None:
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return self.signal or ("stopped by the time limit" if late else None)
+
+
+def execute_together(runs: list[Run], callbacks: list[tuple[Callable, Callable]]) -> list[dict | ValueError]:
     """Execute runs side by side in one process, a step each in turn, every run on a stream of its own where there are streams.
 
-    A step that was captured is one launch, so that the streams fill a GPU that one small model leaves idle.
+    A step that was captured is one launch, so that the streams fill a GPU that one small model leaves idle. Gives for each run
+    its record, or why it was refused (`Busy`, `TrainingError`).
     """
     torch._dynamo.reset()  # What was compiled for earlier models is of no use any more.
     going = {number: run.executing(*callbacks[number]) for number, run in enumerate(runs)}
-    done: dict[int, dict] = {}
+    done: dict[int, dict | ValueError] = {}
     while going:
         for number, steps in list(going.items()):
             try:
                 advance(steps, runs[number].stream)
             except StopIteration as end:
                 done[number] = end.value
+            except (Busy, TrainingError) as refusal:
+                done[number] = refusal
+            if number in done:
                 del going[number]
     return [done[number] for number in range(len(runs))]
 

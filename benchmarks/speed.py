@@ -38,6 +38,8 @@ class Bench:
             epoch += 1
 
     def _train_step(self) -> None:
+        if torch.are_deterministic_algorithms_enabled() != self.settings.deterministic:
+            runner.set_switches(self.settings.deterministic)
         self.model.train()
         self.trainer.step(*next(self.batches), 0)
 
@@ -175,12 +177,34 @@ def _pair_of(over: Call, under: Call, timer: Timer, protocol: Protocol) -> dict:
     return paired(*(warm_up(call, timer, protocol) for call in (over, under)), timer, protocol)
 
 
+def profile(name: str, data: DataSet, recipe: Recipe, settings: Settings, steps: int = 10) -> list[dict]:
+    """Where the time of a training step goes: operator, calls a step and share of the time, the longest first."""
+    torch._dynamo.reset()
+    kinds = [torch.profiler.ProfilerActivity.CPU]
+    on_gpu = settings.device.type == "cuda"
+    kinds += [torch.profiler.ProfilerActivity.CUDA] if on_gpu else []
+    with torch.cuda.stream(settings.new_stream()):
+        bench = Bench(runner.build(name, data.num_classes, seed=0), data, recipe, settings)
+        for _ in range(5):
+            bench.step.run()
+        bench.trainer.synchronize()
+        with torch.profiler.profile(activities=kinds) as seen:
+            for _ in range(steps):
+                bench.step.run()
+            bench.trainer.synchronize()
+    key = "self_device_time_total" if on_gpu else "self_cpu_time_total"
+    events = sorted(seen.key_averages(), key=lambda e: -getattr(e, key))
+    total = sum(getattr(e, key) for e in events)
+    return [{"operator": e.key, "calls_per_step": e.count / steps, "share": getattr(e, key) / total} for e in events]
+
+
 STEP_RATIOS = (
     ("suite hyper", "tile loop"),
     ("suite hyper", "suite plain"),
     ("suite plain eager", "nn.Conv2d"),
     ("tile loop", "suite plain eager"),
     ("suite plain", "suite plain eager"),
+    ("suite hyper, deterministic", "suite hyper"),
 )
 EPOCH_RATIOS = (("suite plain", "ordinary loop"), ("ordinary loop", "suite plain eager"))
 DESCRIPTIONS = {
@@ -190,6 +214,7 @@ DESCRIPTIONS = {
     "suite plain eager": "the suite's plain network, fp32, eager",
     "suite plain": "the suite's plain network, its default settings",
     "suite hyper": "the suite's HyperResNet, its default settings",
+    "suite hyper, deterministic": "the same with --deterministic",
 }
 
 
@@ -211,6 +236,7 @@ def compare(name: str, data: DataSet, recipe: Recipe, settings: Settings, protoc
         "suite plain eager": (runner.build(plain, data.num_classes, 0), eager),
         "suite plain": (runner.build(plain, data.num_classes, 0), settings),
         "suite hyper": (runner.build(name, data.num_classes, 0), settings),
+        "suite hyper, deterministic": (runner.build(name, data.num_classes, 0), replace(settings, deterministic=True)),
     }
     with torch.cuda.stream(settings.new_stream()):
         benches = {key: Bench(model, data, recipe, chosen) for key, (model, chosen) in modules.items()}

@@ -69,6 +69,12 @@ class Row:
     def dirty(self) -> bool:
         return any(at(r, "code", "dirty") is not False for r in self.records)
 
+    @property
+    def resumed_changed(self) -> bool:
+        """Whether a run went on from a checkpoint of other code, torch or recipe."""
+        resumed = [entry for r in self.records if isinstance(r.get("resumed"), list) for entry in r["resumed"]]
+        return any(at(entry, "differing") for entry in resumed)
+
     def statuses(self) -> dict[str, int]:
         counts: dict[str, int] = {}
         for record in self.records:
@@ -125,7 +131,7 @@ def sampling_error(error: float, images: float | None) -> float | None:
     if percentage(error) is None:
         return None
     p = error / 100
-    return 100 * math.sqrt(p * (1 - p) / images) if images else None
+    return 100 * math.sqrt(p * (1 - p) / images) if images and images > 0 else None
 
 
 def condition(record: dict) -> tuple[str, ...]:

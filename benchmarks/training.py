@@ -7,9 +7,9 @@ import hashlib
 import io
 import math
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.files import write_atomically
+from benchmarks.files import keep_previous, write_atomically
 from benchmarks.recipes import Block, Recipe
 from models.kernels.protocol import KernelNetwork
 
-CHECKPOINT_VERSION = 1
+CHECKPOINT_VERSION = 2
 
 
 class TrainingError(ValueError):
@@ -29,7 +29,7 @@ class TrainingError(ValueError):
 
 
 class Interrupted(Exception):
-    """Stopped by the time limit after an epoch's checkpoint; running again goes on from there."""
+    """Stopped, by a signal or the time limit, with a checkpoint of the step; running again goes on from there."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,14 @@ class History:
     epochs: list[dict] = field(default_factory=list)
     images: int = 0
     seconds: float = 0.0
+    begun: dict | None = None
+    """Of an epoch that was stopped: `losses` and `wrong` of its steps, and its `seconds` so far."""
+    resumed: list[dict] = field(default_factory=list)
+    """Where the run went on from a checkpoint that was not of this code or recipe, or not the last: step and what differs."""
+
+    @property
+    def steps_done(self) -> int:
+        return (self.epochs[-1]["step"] if self.epochs else 0) + (len(self.begun["losses"]) if self.begun else 0)
 
     @property
     def images_per_s(self) -> float | None:
@@ -240,67 +248,76 @@ class Trainer:
         self,
         evaluation_batches: Callable,
         checkpoint: Path | None = None,
-        deadline: float | None = None,
+        should_stop: Callable[[], str | None] = lambda: None,
         on_epoch: Callable[[dict, int], None] = lambda entry, epochs: None,
         on_step: Callable[[int, int], None] = lambda step, steps: None,
     ) -> Generator[None, None, Result]:
         """Train to the end, pausing after each step so that several runs may take turns; the test set is read here, once.
 
-        `deadline` is in `time.monotonic()` seconds; no epoch is begun that would probably pass it.
-
         Raises:
-            Interrupted: at the deadline; the checkpoint holds all finished epochs.
+            Interrupted: with the reason that `should_stop` gave after a step; the checkpoint holds that step.
         """
-        if checkpoint is not None and checkpoint.exists():
-            self.restore(checkpoint)
-        slowest = 0.0
         while len(self.history.epochs) < self.epochs:
-            begin = time.monotonic()
-            if deadline is not None and begin + slowest > deadline:
-                raise Interrupted(f"after epoch {len(self.history.epochs)} of {self.epochs}")
-            entry = yield from self._epoch(len(self.history.epochs), evaluation_batches, on_step)
+            entry = yield from self._epoch(len(self.history.epochs), evaluation_batches, checkpoint, should_stop, on_step)
             if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
                 return Result("diverged", f"loss is not finite in epoch {entry['epoch']}", self.history, None)
             self.history.epochs.append(entry)
             if checkpoint is not None:
                 self.save(checkpoint)
             on_epoch(entry, self.epochs)
-            slowest = max(slowest, time.monotonic() - begin)
         test = evaluation_batches(self.data.read_test(), self.recipe.batch_size)
         _, error = self._evaluate(test)
         return Result("ok", None, self.history, error)
 
-    def _epoch(self, epoch: int, evaluation_batches: Callable, on_step: Callable) -> Generator[None, None, dict]:
-        entry = yield from self.train_epoch(epoch, on_step)
+    def _epoch(self, epoch, evaluation_batches, checkpoint, should_stop, on_step) -> Generator[None, None, dict]:
+        for entry in self.train_epoch(epoch, on_step):
+            if entry is not None:
+                break
+            if reason := should_stop():
+                if checkpoint is not None:
+                    self.save(checkpoint)
+                raise Interrupted(f"{reason} in epoch {epoch + 1} of {self.epochs}")
+            yield
         val_loss, val_error = self._evaluate(evaluation_batches(self.data.validation, self.recipe.batch_size))
         return entry | {"val_loss": val_loss, "val_error": val_error}
 
-    def train_epoch(self, epoch: int, on_step: Callable = lambda step, steps: None) -> Generator[None, None, dict]:
-        """The steps of one epoch and their bookkeeping, without evaluation; gives the history's entry."""
+    def train_epoch(self, epoch: int, on_step: Callable = lambda step, steps: None) -> Iterator[dict | None]:
+        """The steps of an epoch and their bookkeeping, without evaluation: None after each step, last the history's entry.
+
+        Until that, `history.begun` holds what the entry will be made of, so that an epoch can be gone on with.
+        """
         self.model.train()
         first = epoch * self.batches.steps_per_epoch
         steps = min(self.batches.steps_per_epoch, self.total - first)
-        losses, wrong, begin = [], [], time.perf_counter()
+        begun = self.history.begun = self.history.begun or {"losses": [], "wrong": [], "seconds": 0.0}
+        done, begin = len(begun["losses"]), time.perf_counter() - begun["seconds"]
+        timed_from, timed = None, 0
         for i, (x, y) in zip(range(steps), self.batches.epoch(self.seed, epoch), strict=False):
+            if i < done:
+                continue
             loss, mistakes = self.step(x, y, first + i)
-            losses.append(loss)
-            wrong.append(mistakes)
+            begun["losses"].append(loss)
+            begun["wrong"].append(mistakes)
             on_step(i + 1, steps)
-            if i == 0:  # The first step compiles: it counts in the epoch, not in the rate.
+            if timed_from is None:  # The first step compiles: it counts in the epoch, not in the rate.
                 self.synchronize()
-                after_first = time.perf_counter()
-            yield
+                timed_from = time.perf_counter()
+            else:
+                timed += 1
+            begun["seconds"] = time.perf_counter() - begin
+            yield None
         entry = {
             "epoch": epoch + 1,
             "step": first + steps,
-            "train_loss": float(torch.stack(losses).double().mean()),
-            "train_error": 100 * float(torch.stack(wrong).sum()) / (steps * self.recipe.batch_size),
+            "train_loss": float(torch.stack(begun["losses"]).double().mean()),
+            "train_error": 100 * float(torch.stack(begun["wrong"]).sum()) / (steps * self.recipe.batch_size),
             "learning_rate": self.block.learning_rate_at(first + steps - 1, self.total),
         }
         end = time.perf_counter()
-        self.history.images += (steps - 1) * self.recipe.batch_size
-        self.history.seconds += end - after_first
-        return entry | {"seconds": round(end - begin, 3)}
+        self.history.images += timed * self.recipe.batch_size
+        self.history.seconds += end - timed_from if timed_from is not None else 0.0
+        self.history.begun = None
+        yield entry | {"seconds": round(end - begin, 3)}
 
     def step(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; gives the loss and the number of wrong answers, still on the device."""
@@ -325,36 +342,38 @@ class Trainer:
             torch.cuda.synchronize(self.settings.device)
 
     def save(self, path: Path) -> None:
-        """Write model, optimizer and history, with a SHA-256 beside, atomically."""
-        buffer = io.BytesIO()
+        """Write model, optimizer and history, a SHA-256 in front, atomically; the one before stays beside it."""
+        begun = self.history.begun
+        history = asdict(replace(self.history, begun=None))
+        if begun:
+            history["begun"] = begun | {key: torch.stack(begun[key]).cpu() for key in ("losses", "wrong")}
         state = {
             "version": CHECKPOINT_VERSION,
             "identity": self.identity,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "history": asdict(self.history),
+            "history": history,
         }
-        torch.save(state, buffer)
-        data = buffer.getvalue()
-        # One file, the hash in front: no moment at which one is new and the other old.
-        write_atomically(path, hashlib.sha256(data).digest() + data)
+        write_checkpoint(path, state)
 
-    def restore(self, path: Path) -> None:
-        """Go on from a checkpoint of the same run.
+    def restore(self, state: dict) -> None:
+        """Go on from a checkpoint's state.
 
         Raises:
-            TrainingError: if it is damaged, or of another run, recipe or source; the message says what differs.
+            TrainingError: if its weights or its optimizer's state do not fit.
         """
-        state = load_checkpoint(path)
-        differing = [key for key in self.identity if state["identity"].get(key) != self.identity[key]]
-        if differing:
-            parts = ", ".join(f"{k} {state['identity'].get(k)!r} there, {self.identity[k]!r} here" for k in differing)
-            raise TrainingError(f"checkpoint {path} is of another run ({parts}); remove it to start again")
-        self.model.load_state_dict(state["model"])
         rate = self.optimizer.param_groups[0]["lr"]  # ours is on the device, the loaded one is not
-        self.optimizer.load_state_dict(state["optimizer"])
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            history = dict(state["history"])
+            if begun := history["begun"]:
+                kept = {key: list(begun[key].to(self.settings.device).unbind()) for key in ("losses", "wrong")}
+                history["begun"] = kept | {"seconds": float(begun["seconds"])}
+            self.history = History(**history)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TrainingError(f"checkpoint does not fit {self.identity['model']}: {' '.join(str(error).split())}") from None
         self.optimizer.param_groups[0]["lr"] = rate
-        self.history = History(**state["history"])
 
 
 def drive(steps: Generator[None, None, Any], stream: "torch.cuda.Stream | None" = None) -> Any:
@@ -374,11 +393,27 @@ def advance(steps: Generator, stream: "torch.cuda.Stream | None") -> None:
         next(steps)
 
 
+def write_checkpoint(path: Path, state: dict) -> None:
+    """Write a checkpoint; the one that was there stays as `previous`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    if path.exists():
+        keep_previous(path, previous(path))
+    # One file, the hash in front: no moment at which one is new and the other old.
+    write_atomically(path, hashlib.sha256(data).digest() + data)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last lies."""
+    return path.with_name(f"{path.name}.previous")
+
+
 def load_checkpoint(path: Path, device: str = "cpu") -> dict:
     """The content of a checkpoint, its hash checked before anything in it is read.
 
     Raises:
-        TrainingError: if the file is missing or damaged.
+        TrainingError: if the file is missing, damaged or no checkpoint of this version.
     """
     try:
         content = path.read_bytes()
@@ -387,4 +422,34 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict:
     digest, data = content[:32], content[32:]
     if hashlib.sha256(data).digest() != digest:
         raise TrainingError(f"checkpoint {path} is damaged (SHA-256 differs) or no checkpoint")
-    return torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    try:
+        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes torch.load raise, it is no checkpoint
+        raise TrainingError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    parts = {"version": int, "identity": dict, "model": dict, "optimizer": dict, "history": dict}
+    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in parts.items()):
+        raise TrainingError(f"checkpoint {path} is no checkpoint of this suite")
+    if state["version"] != CHECKPOINT_VERSION:
+        raise TrainingError(f"checkpoint {path} has version {state['version']}; this code reads {CHECKPOINT_VERSION}")
+    return state
+
+
+def load_newest(path: Path) -> tuple[dict | None, str | None]:
+    """The state of a run's checkpoint, or of the one before where the last is damaged, and then why; None where there is none.
+
+    Raises:
+        TrainingError: if there is a checkpoint and none can be read.
+    """
+    if not path.exists() and not previous(path).exists():
+        return None, None
+    try:
+        return load_checkpoint(path), None
+    except TrainingError as error:
+        if not previous(path).exists():
+            raise TrainingError(f"{error}; there is none before it: remove it to start again") from None
+        return load_checkpoint(previous(path)), f"{error}; the one before it was used"
+
+
+def differences(state: dict, identity: dict) -> dict:
+    """What a checkpoint's identity says otherwise than a run's: key to [there, here]."""
+    return {key: [state["identity"].get(key), value] for key, value in identity.items() if state["identity"].get(key) != value}

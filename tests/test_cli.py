@@ -3,13 +3,16 @@
 import dataclasses
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
 
 import run_bench
-from benchmarks import throughput
+from benchmarks import runner, throughput
+from benchmarks.training import load_checkpoint
 from models import registry
 from tests.conftest import ROOT
 
@@ -113,7 +116,8 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, places):
 def test_every_command_has_help():
     help_command = [sys.executable, "run_bench.py", "--help"]
     top = subprocess.run(help_command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in ("list", "cost", "check", "train", "evaluate", "export", "throughput", "report", "reproduce"):
+    for name in ("list", "cost", "check", "train", "evaluate", "export", "throughput", "compare", "report", "verify",
+                 "reproduce"):  # fmt: skip
         assert re.search(rf"^ +{name}\b", top, re.MULTILINE)
         with pytest.raises(SystemExit) as stop:
             run_bench.main([name, "--help"])
@@ -151,6 +155,30 @@ def test_check_says_what_is_wrong(plugin, tmp_path, capsys):
     assert "(1, 10), not (1, 7)" in capsys.readouterr().out
 
 
+def test_a_model_with_the_wrong_output_is_not_trained(tmp_path, places, capsys):
+    broken = tmp_path / "broken.py"
+    broken.write_text(
+        "from torch import nn\nfrom models.registry import register_model\n"
+        "@register_model('misfit')\ndef misfit(n):\n    return nn.Sequential(nn.Flatten(), nn.Linear(3072, 7))\n"
+    )
+    assert run_bench.main(["train", "misfit", "--plugin", str(broken), *places]) == 2
+    assert "'misfit' makes (2, 7) of 2 images and 10 classes, not (2, 10)" in capsys.readouterr().err
+    assert not list((tmp_path / "results").rglob("*.json"))
+
+
+def test_deterministic_runs_are_equal(places, tmp_path):
+    recipe, weights = ["--recipe", str(tmp_path / "tiny.toml"), "--deterministic"], []
+    for _ in range(2):
+        assert run_bench.main(["train", "hyper_resnet10_1", *recipe, *places]) == 0
+        record = json.loads((tmp_path / "results/runs/digits/hyper_resnet10_1/tiny-seed0.json").read_text())
+        assert record["environment"]["deterministic"] is True and torch.are_deterministic_algorithms_enabled()
+        weights.append(load_checkpoint(tmp_path / "checkpoints/digits/hyper_resnet10_1/tiny-seed0.ckpt")["model"])
+        shutil.rmtree(tmp_path / "results")
+        shutil.rmtree(tmp_path / "checkpoints")
+    assert all(torch.equal(a, b) for a, b in zip(*(w.values() for w in weights), strict=True))
+    runner.set_switches(deterministic=False)
+
+
 def test_train_evaluate_export_resume(places, tmp_path, capsys):
     recipe = ["--recipe", str(tmp_path / "tiny.toml")]
     assert run_bench.main(["train", "hyper_resnet10_1", *recipe, "--seeds", "0-1", *places]) == 0
@@ -163,8 +191,6 @@ def test_train_evaluate_export_resume(places, tmp_path, capsys):
     out = tmp_path / "plain.safetensors"
     assert run_bench.main(["export", checkpoint, str(out), "--materialize"]) == 0
     from safetensors.torch import load_file
-
-    from benchmarks import runner
 
     runner.build("wide_resnet10_1", 10, seed=0).load_state_dict(load_file(out))
 
@@ -231,6 +257,14 @@ def test_throughput_of_a_pair(places, capsys, tmp_path, short):
     assert (file := next((tmp_path / "results" / "throughput").rglob("pair/*.json"))) and json.loads(file.read_text()) == record
 
 
+def test_profile(places, capsys, short):
+    assert run_bench.main(["throughput", "hyper_resnet10_1", "--profile", *short, *places]) == 0
+    rows = json.loads(capsys.readouterr().out)["hyper_resnet10_1"]
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    (forward,) = [row for row in rows if row["operator"] == "aten::mkldnn_convolution"]
+    assert forward["calls_per_step"] == 7 and forward["share"] > 0.05
+
+
 def test_compare(places, capsys, short):
     arguments = [option for option in places if option not in short]
     assert run_bench.main(["compare", "hyper_resnet10_1", *short, *arguments]) == 0
@@ -243,6 +277,7 @@ def test_compare(places, capsys, short):
     "arguments, named",
     [
         (["throughput"], "--pair"),
+        (["throughput", "--pair", "hyper_resnet10_1", "--profile"], "--profile"),
         (["throughput", "wide_resnet10_1", "--pair", "hyper_resnet10_1"], "--pair"),
         (["throughput", "--pair", "wide_resnet10_1"], "no plain pair"),
         (["compare", "wide_resnet10_1"], "hyper_resnet"),

@@ -7,11 +7,21 @@ import pytest
 
 from benchmarks import files, records
 
+BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 0.0, "schedule": "cosine"}
+ENTRY = {"epoch": 1, "step": 10, "train_loss": 1.0, "train_error": 9.0, "val_loss": 1.0, "val_error": 4.0,
+         "learning_rate": 0.0, "seconds": 1.0}  # fmt: skip
 RECORD = {
-    "schema_version": 1, "model": "m", "pair": None, "dataset": "d", "dataset_fingerprint": {}, "seed": 0, "status": "ok",
-    "recipe": {"name": "r", "hash": "abc", "epochs": 1}, "reason": None, "test_error": 5.0, "val_error": 4.0, "params": 3,
-    "params_by_component": {"stem": 1, "kernels": 2}, "macs_per_image": 10, "generator_macs": 0,
-    "train_images_per_s": 1.0, "history": [], "environment": {}, "code": {},
+    "schema_version": 2, "model": "m", "pair": None, "dataset": "d", "seed": 0, "status": "ok", "reason": None,
+    "dataset_fingerprint": {"sha256": "a" * 64, "decoded_sha256": "b" * 64, "split_seed": 0, "train": 8, "validation": 1,
+                            "test": 1, "num_classes": 2},
+    "recipe": {"name": "r", "hash": "a" * 16, "epochs": 1, "steps": 10, "block": "stored", "batch_size": 2, "crop_padding": 0,
+               "precision": "auto", "compile": "auto", "stored": BLOCK, "generated": BLOCK},
+    "test_error": 5.0, "val_error": 4.0, "params": 3, "params_by_component": {"stem": 1, "kernels": 2},
+    "macs_per_image": 10, "generator_macs": 0, "train_images_per_s": 1.0, "history": [ENTRY], "resumed": [],
+    "environment": {"device": "A processor", "device_type": "cpu", "threads": 2, "torch": "2.14.0", "precision": "fp32",
+                    "compile": "off", "memory_format": "channels_last", "fallbacks": [], "deterministic": False,
+                    "parallel_seeds": 1},
+    "code": {"commit": "c" * 40, "dirty": False, "source_sha256": "d" * 64},
 }  # fmt: skip
 
 
@@ -26,14 +36,20 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schema_version": 0}, "schema_version is not 1"),
-        ({"status": "fine"}, "status 'fine'"),
-        ({"test_error": 101.0}, "test_error 101.0"),
-        ({"test_error": float("nan")}, "test_error nan"),
-        ({"test_error": None}, "has no test_error"),
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 2"),
+        ({"schema_version": 3}, "schema_version 3"),
+        ({"status": "fine"}, "status must be one of .*, not 'fine'"),
+        ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
+        ({"test_error": float("nan")}, "test_error is no finite number"),
+        ({"test_error": "19"}, "test_error must be number or null, not '19'"),
+        ({"test_error": None}, "test_error must be number"),
+        ({"status": "diverged", "test_error": None}, "reason must be string"),
+        ({"status": "diverged", "reason": "nan"}, "test_error must be null"),
         ({"params": 4}, "does not sum"),
-        ({"model": "../x"}, "name '../x'"),
-        ({"dataset": ".."}, "name '..'"),
+        ({"val_error": 3.0}, "not that of the history's last epoch"),
+        ({"history": [ENTRY, ENTRY]}, "not 1, 2, 3"),
+        ({"model": "../x"}, "model must"),
+        ({"dataset": ".."}, "dataset must"),
     ],
 )
 def test_bad_records(tmp_path, change, message):
@@ -42,7 +58,7 @@ def test_bad_records(tmp_path, change, message):
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize("key", records.KEYS)
+@pytest.mark.parametrize("key", records.schema(2)["required"])
 def test_missing_keys(key):
     record = copy.deepcopy(RECORD)
     del record[key]
@@ -52,9 +68,30 @@ def test_missing_keys(key):
 
 def test_another_recipe_of_the_same_name_is_refused(tmp_path):
     path = records.save(tmp_path, RECORD)
-    with pytest.raises(records.RecordError, match="recipe hash abc, this recipe has xyz"):
-        records.save(tmp_path, RECORD | {"recipe": RECORD["recipe"] | {"hash": "xyz"}})
+    with pytest.raises(records.RecordError, match=r"recipe hash a{16}, this recipe has b{16}"):
+        records.save(tmp_path, RECORD | {"recipe": RECORD["recipe"] | {"hash": "b" * 16}})
     assert records.load(path) == RECORD
+
+
+def test_version_1_is_read_as_it_is():
+    old = {key: value for key, value in RECORD.items() if key != "resumed"} | {"schema_version": 1}
+    old["environment"] = {k: v for k, v in RECORD["environment"].items() if k not in ("deterministic", "parallel_seeds")}
+    before = copy.deepcopy(old)
+    records.validate(old)
+    assert old == before
+    with pytest.raises(records.RecordError, match="resumed"):
+        records.validate(old | {"schema_version": 2})
+
+
+@pytest.mark.parametrize("content", ['{"torn', "[]", "<<<<<<< ours", '{"recipe": 1}'])
+def test_a_torn_record_is_set_aside_and_made_again(tmp_path, capsys, content):
+    path = records.save(tmp_path, RECORD)
+    path.write_text(content)
+    records.save(tmp_path, RECORD)
+    assert records.load(path) == RECORD
+    assert (path.parent / "r-seed0.json.damaged").read_text() == content
+    assert "kept as r-seed0.json.damaged" in capsys.readouterr().err
+    assert records.load_all(tmp_path, "d") == ([RECORD], [])
 
 
 def test_no_nan_reaches_json():

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import time
 
 import pytest
 import torch
@@ -18,9 +17,12 @@ from benchmarks.training import (
     Settings,
     Trainer,
     TrainingError,
+    differences,
     evaluate,
     load_checkpoint,
+    load_newest,
     make_optimizer,
+    previous,
 )  # fmt: skip
 
 CPU = Settings(torch.device("cpu"))
@@ -124,16 +126,17 @@ def without_times(history):
     return [{k: v for k, v in entry.items() if k != "seconds"} for entry in history.epochs]
 
 
-def test_resume_is_exact(digits, tiny, tmp_path):
+@pytest.mark.parametrize("stop_after", [4, 5, 7])  # after the first, the second and the last step of an epoch of four
+def test_resume_is_exact(digits, tiny, tmp_path, stop_after):
     recipe, path = dataclasses.replace(tiny, epochs=3), tmp_path / "run.ckpt"
     whole = trainer(digits, recipe)
     expected = whole.train(datasets.evaluation_batches)
-    with pytest.raises(Interrupted):
-        trainer(digits, recipe).train(
-            datasets.evaluation_batches, path, deadline=time.monotonic() + 1e-3, on_epoch=lambda e, n: time.sleep(0.01)
-        )
-    assert len(load_checkpoint(path)["history"]["epochs"]) == 1
+    reasons = iter([None] * stop_after + ["enough"])
+    with pytest.raises(Interrupted, match="enough in epoch 2 of 3"):
+        trainer(digits, recipe).train(datasets.evaluation_batches, path, lambda: next(reasons))
     again = trainer(digits, recipe, seed=0)
+    again.restore(load_checkpoint(path))
+    assert again.history.steps_done == stop_after + 1 and len(again.history.epochs) == 1
     result = again.train(datasets.evaluation_batches, path)
     assert result.test_error == expected.test_error
     assert without_times(result.history) == without_times(expected.history)
@@ -149,19 +152,44 @@ def test_diverged(digits, tiny):
     assert "not finite in epoch 1" in result.reason
 
 
-def test_damaged_and_foreign_checkpoints_are_refused(digits, tiny, tmp_path):
+def test_damaged_checkpoints_are_refused(digits, tiny, tmp_path):
     path, first = tmp_path / "run.ckpt", trainer(digits, tiny)
     first.save(path)
-    with pytest.raises(TrainingError, match="seed 0 there, 1 here"):
-        trainer(digits, tiny, seed=1).train(datasets.evaluation_batches, path)
+    assert load_newest(path)[1] is None
     content = bytearray(path.read_bytes())
     content[1000] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(TrainingError, match="damaged"):
-        load_checkpoint(path)
-    path.write_bytes(b"")
-    with pytest.raises(TrainingError, match="damaged"):
-        load_checkpoint(path)
+    for damaged in (content, b"", content[:500]):
+        path.write_bytes(damaged)
+        with pytest.raises(TrainingError, match=r"run\.ckpt is damaged"):
+            load_checkpoint(path)
+        with pytest.raises(TrainingError, match="none before it: remove it"):
+            load_newest(path)
+
+
+def test_the_checkpoint_before_a_damaged_one_is_used(digits, tiny, tmp_path):
+    path, first = tmp_path / "run.ckpt", trainer(digits, tiny)
+    first.save(path)
+    old = path.read_bytes()
+    first.step(*next(first.batches.epoch(0, 0)), 0)
+    first.save(path)
+    assert previous(path).read_bytes() == old != path.read_bytes()
+    path.write_bytes(path.read_bytes()[:-1])
+    state, note = load_newest(path)
+    assert torch.equal(state["model"]["stem.weight"], load_checkpoint(previous(path))["model"]["stem.weight"])
+    assert "damaged" in note and "the one before it was used" in note
+    path.unlink()
+    assert "No such file" in load_newest(path)[1]
+
+
+def test_what_differs_is_named(digits, tiny):
+    first = trainer(digits, tiny)
+    assert differences({"identity": first.identity}, trainer(digits, tiny, seed=1).identity) == {"seed": [0, 1]}
+
+
+def test_weights_that_do_not_fit_are_refused(digits, tiny, tmp_path):
+    trainer(digits, tiny, "wide_resnet10_1").save(tmp_path / "run.ckpt")
+    with pytest.raises(TrainingError, match="does not fit hyper_resnet10_1"):
+        trainer(digits, tiny).restore(load_checkpoint(tmp_path / "run.ckpt"))
 
 
 @pytest.mark.slow

@@ -1,0 +1,307 @@
+"""10,000 mutated files: each gives a clear error or a correct result; no traceback, no hang, no wrong number, no code run."""
+
+import collections
+import contextlib
+import copy
+import gzip
+import hashlib
+import io
+import json
+import random
+import re
+import shutil
+import signal
+import tomllib
+
+import pytest
+import torch
+
+from benchmarks import datasets, recipes, records, report, verify
+from benchmarks.datasets import DataError, load_cifar10
+from benchmarks.recipes import RecipeError
+from benchmarks.records import RecordError
+from benchmarks.summary import Speeds, summarize
+from benchmarks.training import Settings, Trainer, TrainingError, load_checkpoint
+from tests.conftest import ROOT
+from tests.test_datasets import _archive, _batch, _Hostile
+
+CASES = 2500  # for each of four parsers
+TOKENS = (
+    *(b"NaN", b"1e999", b"-1", b"null", b"[]", b"{}", b"9" * 400, b"../../x", b"<script>alert(1)</script>", b"|", b"\x00"),
+    *(b"\xff\xfe", b"true", b'""', b"[" * 3000, b"`", b"0x", b"1e-400"),
+)
+VALUES = (None, True, -1, 0, 10**30, 1e308, "", "../../x", "<script>", "a|b", [], {}, [[]], {"a": None}, 0.5, "1", 101)
+
+
+class Watch:
+    """A case that takes longer than ten seconds is a hang."""
+
+    def __enter__(self):
+        signal.signal(signal.SIGALRM, self.late)
+        signal.alarm(10)
+
+    def __exit__(self, *_):
+        signal.alarm(0)
+
+    @staticmethod
+    def late(*_):
+        raise AssertionError("a parser hangs")
+
+
+def mutated_bytes(content: bytes, chance: random.Random) -> bytes:
+    data = bytearray(content)
+    for _ in range(chance.choice((1, 1, 1, 2, 5))):
+        at, kind = chance.randrange(len(data) + 1), chance.randrange(6)
+        end = min(len(data), at + chance.randrange(1, 40))
+        if kind == 0 and at < len(data):
+            data[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            del data[at:end]
+        elif kind == 2:
+            data[at:at] = chance.choice(TOKENS)
+        elif kind == 3:
+            data[at:end] = chance.choice(TOKENS)
+        elif kind == 4:
+            data[at:at] = data[at:end]
+        elif kind == 5 and chance.random() < 0.3:
+            del data[at:]
+    return bytes(data)
+
+
+def mutated_value(value: object, chance: random.Random) -> object:
+    """The JSON value with one to three of its places replaced, removed or added."""
+    value = copy.deepcopy(value)
+    for _ in range(chance.choice((1, 1, 2, 3))):
+        holder = value
+        while True:
+            keys = list(holder) if isinstance(holder, dict) else list(range(len(holder)))
+            if not keys:
+                break
+            key = chance.choice(keys)
+            if isinstance(holder[key], dict | list) and holder[key] and chance.random() < 0.7:
+                holder = holder[key]
+                continue
+            kind = chance.randrange(5)
+            if kind == 0:
+                del holder[key]
+            elif kind == 1 and isinstance(holder, dict):
+                holder[chance.choice(("extra", "__class__", "../x"))] = chance.choice(VALUES)
+            elif kind == 2 and type(holder[key]) in (int, float):
+                holder[key] = holder[key] * chance.choice((-1, 0, 2, 1e300))
+            else:
+                holder[key] = chance.choice(VALUES)
+            break
+    return value
+
+
+def fuzz(name, one, cases=CASES):
+    """Run the cases of a parser; prints the count of each outcome. `one(number, chance)` gives "accepted" or "refused"."""
+    outcomes = collections.Counter()
+    for number in range(cases):
+        with Watch():
+            outcomes[one(number, random.Random(f"{name} {number}"))] += 1
+    print(f"{name}: {dict(outcomes)}")
+    assert set(outcomes) == {"accepted", "refused"} and sum(outcomes.values()) == cases
+
+
+def is_one_line(error: Exception) -> bool:
+    return 0 < len(str(error)) < 2000 and len(" ".join(str(error).split())) > 0
+
+
+@pytest.mark.slow
+def test_records(tmp_path):
+    """Half bytes, half values with the recipe's hash recomputed; what is accepted is shown as it is, the rest harmlessly."""
+    path = tmp_path / "runs" / "cifar10-jpeg" / "hyper_resnet16_1" / "quick8-seed0.json"
+    path.parent.mkdir(parents=True)
+    good = json.loads((ROOT / "results" / path.relative_to(tmp_path)).read_text())
+
+    def one(number, chance):
+        if number % 2:
+            content = mutated_bytes(json.dumps(good).encode(), chance)
+        else:
+            value = mutated_value(good, chance)
+            with contextlib.suppress(RecipeError, KeyError, TypeError, AttributeError):
+                value["recipe"]["hash"] = recipes.from_record(value["recipe"]).hash
+            content = json.dumps(value).encode()
+        path.write_bytes(content)
+        try:
+            record = records.load(path)
+        except RecordError as error:
+            assert is_one_line(error)
+            return "refused"
+        if isinstance(record, dict):
+            shown = tables(record)
+        try:
+            records.validate(record)
+        except RecordError as error:
+            assert is_one_line(error)
+            return "refused"
+        list(verify.record_problems(record, path, tmp_path))
+        if record["status"] == "ok":
+            assert f"{record['test_error']:.2f} %" in shown and f"{record['params']:,}" in shown
+        return "accepted"
+
+    fuzz("records", one)
+
+
+def tables(record):
+    """What the report says of one record, valid or not; nothing in it is markup or a cell of its own."""
+    (group,) = summarize([record])
+    speeds = Speeds(None, {})
+    main = report.main_table(group, speeds, {}, [])
+    parts = [main, report.pair_table(group, speeds), report.seed_table(group), report.failures_section([group], []),
+             report.method_section([record], {})]  # fmt: skip
+    text = "\n".join(parts)
+    assert "<script" not in text
+    widths = {len(re.findall(r"(?<!\\)\|", line)) for line in main.splitlines()}
+    assert len(widths) == 1
+    numbers = [cell for line in main.splitlines()[2:] for n, cell in enumerate(line.split("|")) if n not in (1, 9)]
+    assert not any(re.search(r"\b(nan|inf)\b", cell, re.IGNORECASE) for cell in numbers)
+    (error,) = [line.split("|")[2].strip() for line in main.splitlines()[2:]]
+    assert error == "–" or 0 <= float(error.split()[0]) <= 100
+    return text
+
+
+@pytest.mark.slow
+def test_checkpoints(tmp_path, digits, tiny):
+    """Half with a valid hash, so that torch's reader is reached, and with it the loading into a model."""
+    path, hostile = tmp_path / "run.ckpt", tmp_path / "payload"
+
+    def trainer():
+        batches = datasets.Batches(digits.train, tiny.batch_size, crop_padding=0, flip=False)
+        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 10))
+        return Trainer(model, digits, batches, tiny, Settings(torch.device("cpu")), 0, {"model": "m"})
+
+    made = trainer()
+    made.step(*next(made.batches.epoch(0, 0)), 0)
+    made.save(path)
+    good, target = path.read_bytes(), trainer()
+
+    def one(number, chance):
+        if number % 2:
+            content = mutated_bytes(good, chance) if number % 50 > 1 else good
+        else:
+            data = mutated_bytes(good[32:], chance)
+            content = hashlib.sha256(data).digest() + data
+        path.write_bytes(content)
+        try:
+            state = load_checkpoint(path)
+            target.restore(state)
+        except TrainingError as error:
+            assert is_one_line(error)
+            return "refused"
+        assert number % 2 == 0 or content == good
+        return "accepted"
+
+    fuzz("checkpoints", one)
+    buffer = io.BytesIO()
+    torch.save({"version": 2, "identity": {}, "model": {"x": _Hostile(hostile)}, "optimizer": {}, "history": {}}, buffer)
+    path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
+    with pytest.raises(TrainingError, match="cannot be read"):
+        load_checkpoint(path)
+    assert not hostile.exists()
+    torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)  # the payload itself works
+    assert hostile.exists()
+
+
+TOML = """name = "mine"
+base = "quick"
+epochs = 30
+batch_size = 64
+precision = "bf16"
+[generated]
+learning_rate = 0.006
+betas = [0.9, 0.99]
+schedule = "steps"
+milestones = [[100, 0.001], [200, 0.0001]]
+[stored]
+l2 = 5e-4
+"""
+
+
+@pytest.mark.slow
+def test_recipes(tmp_path):
+    """A recipe has no hash to check: what is accepted says in its own hash what it is."""
+    path = tmp_path / "mine.toml"
+
+    def one(number, chance):
+        path.write_bytes(mutated_bytes(TOML.encode(), chance) if number % 50 else TOML.encode())
+        try:
+            recipe = recipes.load(str(path))
+        except RecipeError as error:
+            assert is_one_line(error)
+            return "refused"
+        written = tomllib.loads(path.read_text())
+        assert recipe.name == written["name"] and recipe.epochs == written.get("epochs", 10)
+        assert recipes.from_record(recipe.as_dict()).hash == recipe.hash
+        return "accepted"
+
+    fuzz("recipes", one)
+
+
+@pytest.mark.slow
+def test_archives(tmp_path):
+    """Half with hashes recomputed: of the archive's bytes, or of a batch that was mutated before it was packed."""
+    batches = {"data_batch_1": _batch(20, 1), "test_batch": _batch(10, 3)}
+    sound = tmp_path / "sound"
+    sound.mkdir()
+    archive, pins = _archive(sound, batches)
+    good = archive.read_bytes()
+    original = load_cifar10(sound, pins)
+
+    def one(number, chance):
+        place = tmp_path / f"case{number}"
+        place.mkdir()
+        archive = place / datasets.CIFAR10_ARCHIVE
+        chosen = pins
+        if number % 4 == 0:  # the tar, packed anew
+            archive.write_bytes(gzip.compress(mutated_bytes(gzip.decompress(good), chance), 1))
+            chosen = repinned(archive, pins)
+        elif number % 4 == 2:  # a batch, packed anew with its own hash
+            archive, chosen = _archive(place, batches | {"data_batch_1": mutated_bytes(batches["data_batch_1"], chance)})
+        else:
+            archive.write_bytes(mutated_bytes(good, chance) if number % 50 > 1 else good)
+        try:
+            data = load_cifar10(place, chosen)
+        except DataError as error:
+            assert is_one_line(error)
+            return "refused"
+        finally:
+            shutil.rmtree(place)
+            assert {p.name for p in tmp_path.iterdir()} == {"sound"}
+        if number % 4 != 2:
+            assert data.fingerprint == original.fingerprint
+        assert len(data.train) + len(data.validation) <= 20 + 10 and data.train.images.dtype == torch.uint8
+        return "accepted"
+
+    fuzz("archives", one)
+
+
+def repinned(archive, pins):
+    """The pins with the hashes of this archive."""
+    content = archive.read_bytes()
+    return datasets.Pins(hashlib.sha256(content).hexdigest(), hashlib.md5(content).hexdigest(), pins.train, pins.test)
+
+
+@pytest.mark.parametrize("name", ["../../x", "<script>alert(1)</script>", "a|b", "..", ""])
+def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, name):
+    record = json.loads((ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/quick8-seed0.json").read_text())
+    with pytest.raises(RecordError):
+        records.save(tmp_path / "results", record | {"model": name})
+    with pytest.raises(RecordError):
+        records.throughput_path(tmp_path, "device", name)
+    assert not list(tmp_path.rglob("*.json"))
+    place = tmp_path / "results" / "runs" / "made" / "m" / "r-seed0.json"  # as if somebody had put it there
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(record | {"model": name, "pair": name, "dataset": name}))
+    header = "model,registry_name,family,params,test_error,macs,selection,source\n"
+    (tmp_path / "results" / "published.csv").write_text(header + f'm,hyper_resnet40_1,x,1,2.0,,x,"{name} | <b>"\n')
+    for dataset in ("made", "cifar10"):
+        shown = tmp_path / "results" / "runs" / dataset / "m" / "r-seed0.json"
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        shown.write_bytes(place.read_bytes())
+        text = report.write_report(tmp_path / "results", tmp_path / "reports", dataset).read_text()
+        assert "<script" not in text and "<b>" not in text and "a|b" not in text
+    svgs = list((tmp_path / "reports").rglob("*.svg"))
+    assert svgs and not any("<script" in svg.read_text() for svg in svgs)
+    assert {p.name for p in tmp_path.iterdir()} == {"results", "reports"}
