@@ -93,7 +93,7 @@ class ImageList(torch.utils.data.Dataset):
 
 class OrdinaryLoop:
     """The usual training loop: a DataLoader with 4 persistent workers, torchvision transforms on PIL images, fp32, eager,
-    SGD with weight decay, `.item()` at every step."""
+    channels_last, SGD with weight decay, `.item()` at every step."""
 
     def __init__(self, model: nn.Module, images: Tensor, labels: Tensor, mean, std, batch_size: int, device: torch.device):
         from torchvision import transforms
@@ -108,14 +108,14 @@ class OrdinaryLoop:
             ImageList(images, labels, pipeline), batch_size, shuffle=True, drop_last=True, num_workers=4,
             persistent_workers=True, pin_memory=device.type == "cuda",
         )  # fmt: skip
-        self.model, self.device = model.to(device).train(), device
+        self.model, self.device = model.to(device, memory_format=torch.channels_last).train(), device
         self.optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4)
 
     def epoch(self) -> float:
         """Train one epoch; gives the mean loss."""
         total = 0.0
         for x, y in self.loader:
-            x, y = x.to(self.device), y.to(self.device)
+            x, y = x.to(self.device, memory_format=torch.channels_last), y.to(self.device)
             self.optimizer.zero_grad()
             loss = F.cross_entropy(self.model(x), y)
             loss.backward()

@@ -209,7 +209,8 @@ STEP_RATIOS = (
 EPOCH_RATIOS = (("suite plain", "ordinary loop"), ("ordinary loop", "suite plain eager"))
 DESCRIPTIONS = {
     "tile loop": "the HyperResNet, its tiles generated one by one in a Python loop, fp32, eager",
-    "ordinary loop": "DataLoader with 4 persistent workers, torchvision transforms on PIL images, fp32, eager, .item() each step",
+    "ordinary loop": "DataLoader with 4 persistent workers, torchvision transforms on PIL images, fp32, eager, "
+    "channels_last, .item() each step",
     "nn.Conv2d": "a Wide ResNet written by hand with nn.Conv2d, under the suite's step, fp32, eager",
     "suite plain eager": "the suite's plain network, fp32, eager",
     "suite plain": "the suite's plain network, its default settings",

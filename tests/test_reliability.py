@@ -175,7 +175,7 @@ def test_killed_between_writing_and_renaming(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("damage", [b"", "truncated", "flipped"])
+@pytest.mark.parametrize("damage", ["truncated", "flipped"])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(reference, tmp_path, damage):
     """Cases 3 and 4: said, recorded, and the result is the same."""
     model, drill = "hyper_resnet10_1", Drill(tmp_path)
@@ -187,7 +187,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(reference, tmp_path, d
     path = drill.checkpoint(model)
     content = path.read_bytes()
     flipped = content[:5000] + bytes([content[5000] ^ 1]) + content[5001:]
-    path.write_bytes({"truncated": content[: len(content) // 2], "flipped": flipped}.get(damage, damage))
+    path.write_bytes({"truncated": content[: len(content) // 2], "flipped": flipped}[damage])
     assert previous(path).exists()
     code, _, err = drill.run(model)
     assert code == 0 and f"checkpoint checkpoints/digits/{model}/drill-seed0.ckpt is damaged" in err
