@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from benchmarks.files import keep_previous, write_atomically
 from benchmarks.recipes import Block, Recipe
-from models.kernels.protocol import KernelNetwork
+from models.kernels.protocol import KernelNetwork, dense
 
 CHECKPOINT_VERSION = 2
 
@@ -113,7 +113,7 @@ class Normalize(nn.Module):
 
 
 class Objective(nn.Module):
-    """What is minimised: cross-entropy + (l2 / 2) sum of squares of the weights as used, in fp32.
+    """What is minimised: cross-entropy + (l2 / 2) sum of squares of the weights as used + the source's penalty, in fp32.
 
     The kernels are generated once a step and every one counts, stored or generated, per use; so do stem, shortcut and
     classifier weights. Biases, batch norms, embeddings and generator parameters never do. In a foreign `nn.Module` the
@@ -129,11 +129,12 @@ class Objective(nn.Module):
         if isinstance(self.model, KernelNetwork):
             kernels = self.model.generate()
             logits = self.model.classify(x, kernels)
-            weights = [*kernels, *self.model.stored_weights()]
+            penalty = self.model.kernels.penalty(kernels)
+            weights = [*map(dense, kernels), *self.model.stored_weights()]
         else:
-            logits = self.model(x)
+            logits, penalty = self.model(x), 0.0
             weights = [p for p in self.model.parameters() if p.ndim > 1]
-        loss = F.cross_entropy(logits.float(), y)
+        loss = F.cross_entropy(logits.float(), y) + penalty
         if self.l2:
             loss = loss + 0.5 * self.l2 * sum(w.float().square().sum() for w in weights)
         return loss, wrong_answers(logits, y)

@@ -4,6 +4,8 @@ Nothing here imports torch, so that `list` answers at once; the tests hold every
 operators that were run.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 COMPONENTS = ("stem", "kernels", "generator", "embeddings", "biases", "batch_norms", "shortcuts", "classifier")
@@ -57,6 +59,17 @@ def stage_channels(width: int) -> tuple[int, int, int]:
     return 16 * width, 32 * width, 64 * width
 
 
+def narrow_channels(channels: int) -> tuple[int, int, int]:
+    """(c, 2c, 4c): a plain network of few parameters.
+
+    Raises:
+        ValueError: if `channels` is less than 1.
+    """
+    if channels < 1:
+        raise ValueError(f"{channels} channels are not allowed; it is at least 1")
+    return channels, 2 * channels, 4 * channels
+
+
 def stem_channels(channels: tuple[int, ...]) -> int:
     return min(16, channels[0])
 
@@ -93,13 +106,23 @@ def backbone_parameters(depth: int, channels: tuple[int, ...], shortcut: str, nu
     }
 
 
-def backbone_macs(depth: int, channels: tuple[int, ...], shortcut: str, num_classes: int) -> int:
-    """MACs per 32x32 image: convolutions and products only, no batch norm, bias or pooling."""
+LayerMacs = Callable[[KernelShape, int], int]
+"""MACs of one kernel on an output of `size` x `size` pixels."""
+
+
+def backbone_macs(
+    depth: int, channels: tuple[int, ...], shortcut: str, num_classes: int, layer_macs: LayerMacs | None = None
+) -> int:
+    """MACs per 32x32 image: convolutions and products only, no batch norm, bias or pooling.
+
+    `layer_macs` is of kernels that are not applied as they stand.
+    """
+    layer_macs = layer_macs or dense_layer_macs
     size = IMAGE_SIZE
     macs = 3 * KERNEL_SIZE**2 * stem_channels(channels) * size**2
     for shape in kernel_shapes(depth, channels):
         size //= shape.stride
-        macs += shape.numel * size**2
+        macs += layer_macs(shape, size)
         if shortcut == "projection" and shape.index == 1 and changes_shape(shape):
             macs += shape.in_channels * shape.out_channels * size**2
     return macs + channels[-1] * num_classes
@@ -110,8 +133,8 @@ def stored_parameters(shapes: list[KernelShape]) -> dict[str, int]:
     return {"kernels": sum(s.numel for s in shapes)}
 
 
-def stored_macs(shapes: list[KernelShape]) -> int:
-    """Stored kernels cost nothing to obtain."""
+def no_macs(shapes: list[KernelShape], **options: int) -> int:
+    """Kernels that are stored, looked up or applied factor by factor cost no products to obtain."""
     return 0
 
 
@@ -139,6 +162,148 @@ def hyper_macs(shapes: list[KernelShape], embedding: int = 64, tile: int = 16) -
     """MACs of one generation of all kernels, whatever the batch: two products a tile."""
     per_tile = tile * embedding * embedding + tile * (tile * KERNEL_SIZE**2) * embedding
     return per_tile * sum(tile_counts(shapes, tile))
+
+
+def tile_numel(tile: int) -> int:
+    return tile**2 * KERNEL_SIZE**2
+
+
+def template_parameters(shapes: list[KernelShape], templates: int = 32, tile: int = 16) -> dict[str, int]:
+    """K templates of a whole tile, K coefficients a tile."""
+    return {"generator": templates * tile_numel(tile), "embeddings": templates * sum(tile_counts(shapes, tile))}
+
+
+def template_macs(shapes: list[KernelShape], templates: int = 32, tile: int = 16) -> int:
+    return templates * tile_numel(tile) * sum(tile_counts(shapes, tile))
+
+
+CHUNK_EMBEDDING = 32
+
+
+def chunked_parameters(shapes: list[KernelShape], hidden: int = 37, tile: int = 16) -> dict[str, int]:
+    """A perceptron with one hidden layer, and an embedding a tile."""
+    generator = hidden * (CHUNK_EMBEDDING + 1) + tile_numel(tile) * (hidden + 1)
+    return {"generator": generator, "embeddings": CHUNK_EMBEDDING * sum(tile_counts(shapes, tile))}
+
+
+def chunked_macs(shapes: list[KernelShape], hidden: int = 37, tile: int = 16) -> int:
+    return hidden * (CHUNK_EMBEDDING + tile_numel(tile)) * sum(tile_counts(shapes, tile))
+
+
+def subspace_parameters(shapes: list[KernelShape], dimension: int = 390, tile: int = 16) -> dict[str, int]:
+    """`dimension` coefficients a tile; the basis is frozen."""
+    return {"embeddings": dimension * sum(tile_counts(shapes, tile))}
+
+
+def subspace_macs(shapes: list[KernelShape], dimension: int = 390, tile: int = 16) -> int:
+    return dimension * tile_numel(tile) * sum(tile_counts(shapes, tile))
+
+
+def hashed_parameters(shapes: list[KernelShape], values: int = 90_000) -> dict[str, int]:
+    return {"generator": values}
+
+
+def multihash_parameters(shapes: list[KernelShape], rank: int = 60) -> dict[str, int]:
+    """Two factors of a square matrix that holds all weights."""
+    return {"generator": 2 * rank * _square_side(shapes)}
+
+
+def multihash_macs(shapes: list[KernelShape], rank: int = 60) -> int:
+    return rank * _square_side(shapes) ** 2
+
+
+def _square_side(shapes: list[KernelShape]) -> int:
+    return math.isqrt(sum(s.numel for s in shapes) - 1) + 1
+
+
+def shared_key(shape: KernelShape) -> str:
+    """The name of the kernel that a shape uses under hard sharing."""
+    return f"stage{shape.stage}_{'later' if shape.block else 'first'}_conv{shape.index}"
+
+
+def shared_parameters(shapes: list[KernelShape]) -> dict[str, int]:
+    return {"kernels": sum({shared_key(s): s.numel for s in shapes}.values())}
+
+
+def tucker_ranks(shapes: list[KernelShape], ranks: int) -> list[int]:
+    """Ranks that grow with a layer's channels and, layer by layer, with `ranks`, their sum if all layers had 64 channels."""
+    return [max(1, (ranks * s.out_channels // 64 + i) // len(shapes)) for i, s in enumerate(shapes)]
+
+
+def tucker_parameters(shapes: list[KernelShape], ranks: int = 600) -> dict[str, int]:
+    chosen = zip(shapes, tucker_ranks(shapes, ranks), strict=True)
+    return {"generator": sum(r * (s.in_channels + s.out_channels) + (r * s.size) ** 2 for s, r in chosen)}
+
+
+def tucker_layer_macs(shapes: list[KernelShape], ranks: int = 600) -> LayerMacs:
+    """1x1 before the stride, then f x f and 1x1 on the output."""
+    chosen = dict(zip((s.name for s in shapes), tucker_ranks(shapes, ranks), strict=True))
+
+    def macs(shape: KernelShape, size: int) -> int:
+        rank = chosen[shape.name]
+        before = rank * shape.in_channels * (size * shape.stride) ** 2
+        return before + ((rank * shape.size) ** 2 + rank * shape.out_channels) * size**2
+
+    return macs
+
+
+def separable_parameters(shapes: list[KernelShape]) -> dict[str, int]:
+    return {"kernels": sum(s.in_channels * (s.size**2 + s.out_channels) for s in shapes)}
+
+
+def separable_layer_macs(shapes: list[KernelShape]) -> LayerMacs:
+    return lambda shape, size: shape.in_channels * (shape.size**2 + shape.out_channels) * size**2
+
+
+def dense_layer_macs(shape: KernelShape, size: int) -> int:
+    return shape.numel * size**2
+
+
+def keeps_channels(shape: KernelShape) -> bool:
+    return shape.in_channels == shape.out_channels
+
+
+def _stages(shapes: list[KernelShape]) -> list[tuple[int, int]]:
+    """(channels, layers that keep them) by stage."""
+    kept = [s for s in shapes if keeps_channels(s)]
+    return [(group[0].out_channels, len(group)) for stage in sorted({s.stage for s in kept})
+            if (group := [s for s in kept if s.stage == stage])]  # fmt: skip
+
+
+def _changing(shapes: list[KernelShape]) -> int:
+    return sum(s.numel for s in shapes if not keeps_channels(s))
+
+
+def stage_template_parameters(shapes: list[KernelShape], templates: int = 2) -> dict[str, int]:
+    """A bank a stage, `templates` coefficients a layer."""
+    banks = sum(templates * (KERNEL_SIZE * channels) ** 2 for channels, _ in _stages(shapes))
+    return {"kernels": _changing(shapes), "generator": banks, "embeddings": templates * sum(n for _, n in _stages(shapes))}
+
+
+def stage_template_macs(shapes: list[KernelShape], templates: int = 2) -> int:
+    return sum(templates * n * (KERNEL_SIZE * channels) ** 2 for channels, n in _stages(shapes))
+
+
+BASIS_OWN = 1
+
+
+def basis_filters(channels: int, filters: int) -> int:
+    """Filters of a stage's basis."""
+    return max(1, filters * channels // 64)
+
+
+def basis_parameters(shapes: list[KernelShape], filters: int = 16) -> dict[str, int]:
+    """Per stage a basis; per layer own filters and, for every output channel, coefficients of both."""
+    generator = embeddings = 0
+    for channels, layers in _stages(shapes):
+        shared = basis_filters(channels, filters)
+        generator += KERNEL_SIZE**2 * channels * (shared + BASIS_OWN * layers)
+        embeddings += layers * channels * (shared + BASIS_OWN)
+    return {"kernels": _changing(shapes), "generator": generator, "embeddings": embeddings}
+
+
+def basis_macs(shapes: list[KernelShape], filters: int = 16) -> int:
+    return sum(n * c * (basis_filters(c, filters) + BASIS_OWN) * KERNEL_SIZE**2 * c for c, n in _stages(shapes))
 
 
 ACTIVATION_PASSES = 15

@@ -6,8 +6,9 @@ Importing this module does not import torch; `build` does. A plugin adds to it w
 
 import difflib
 import re
+from bisect import bisect_left
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any
 
@@ -22,11 +23,16 @@ class RegistryError(ValueError):
 
 @dataclass(frozen=True)
 class KernelEntry:
-    """A kernel source: where its class is, and its closed forms (torch-free; `macs` may be unknown)."""
+    """A kernel source: where its class is, and its closed forms (torch-free; `macs` may be unknown).
+
+    `size` names the whole-number option that a budget of parameters sets; `layer_macs` is of sources with factored kernels.
+    """
 
     target: str | type
     parameters: Callable[..., dict[str, int]]
     macs: Callable[..., int] | None = None
+    size: str | None = None
+    layer_macs: Callable[..., ledger.LayerMacs] | None = None
 
     def load(self) -> type:
         if isinstance(self.target, str):
@@ -61,31 +67,60 @@ class ModelSpec:
 
     def macs(self, num_classes: int = 10) -> tuple[int, int]:
         """(MACs per image, generator MACs per forward pass); needs `closed_form`."""
-        per_image = ledger.backbone_macs(self.depth, self.channels, self.shortcut, num_classes)
-        return per_image, KERNELS[self.kernels].macs(self._shapes(), **self.options)
+        entry = KERNELS[self.kernels]
+        layer_macs = entry.layer_macs(self._shapes(), **self.options) if entry.layer_macs else None
+        per_image = ledger.backbone_macs(self.depth, self.channels, self.shortcut, num_classes, layer_macs)
+        return per_image, entry.macs(self._shapes(), **self.options)
 
     def _shapes(self) -> list[ledger.KernelShape]:
         return ledger.kernel_shapes(self.depth, self.channels)
 
 
 KERNELS: dict[str, KernelEntry] = {
-    "stored": KernelEntry("models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.stored_macs),
-    "hyper": KernelEntry("models.kernels.hyper:HyperKernels", ledger.hyper_parameters, ledger.hyper_macs),
-}
+    "stored": KernelEntry("models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.no_macs),
+    "hyper": KernelEntry("models.kernels.hyper:HyperKernels", ledger.hyper_parameters, ledger.hyper_macs, "embedding"),
+    "template": KernelEntry("models.kernels.template:TemplateKernels", ledger.template_parameters, ledger.template_macs,
+                            "templates"),
+    "chunked": KernelEntry("models.kernels.chunked:ChunkedKernels", ledger.chunked_parameters, ledger.chunked_macs, "hidden"),
+    "subspace": KernelEntry("models.kernels.subspace:SubspaceKernels", ledger.subspace_parameters, ledger.subspace_macs,
+                            "dimension"),
+    "hashed": KernelEntry("models.kernels.hashed:HashedKernels", ledger.hashed_parameters, ledger.no_macs, "values"),
+    "multihash": KernelEntry("models.kernels.hashed:MultihashKernels", ledger.multihash_parameters, ledger.multihash_macs,
+                             "rank"),
+    "stage_template": KernelEntry("models.kernels.stage:StageTemplateKernels", ledger.stage_template_parameters,
+                                  ledger.stage_template_macs, "templates"),
+    "basis": KernelEntry("models.kernels.stage:BasisKernels", ledger.basis_parameters, ledger.basis_macs, "filters"),
+    "tucker": KernelEntry("models.kernels.tucker:TuckerKernels", ledger.tucker_parameters, ledger.no_macs, "ranks",
+                          ledger.tucker_layer_macs),
+    "separable": KernelEntry("models.kernels.tucker:SeparableKernels", ledger.separable_parameters, ledger.no_macs,
+                             layer_macs=ledger.separable_layer_macs),
+    "shared": KernelEntry("models.kernels.shared:SharedKernels", ledger.shared_parameters, ledger.no_macs),
+}  # fmt: skip
 
-FAMILIES = {"wide_resnet": "stored", "hyper_resnet": "hyper"}
-_FAMILY_NAME = re.compile(rf"({'|'.join(FAMILIES)})(\d+)_(\d+)(_projection)?")
+FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | {f"{name}_resnet": name for name in KERNELS if name != "stored"}
+_FAMILY_NAME = re.compile(rf"({'|'.join(FAMILIES)})(\d+)_(\d+)(?:_(\d+)k)?(_projection)?")
 
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""
 
-_LISTED = (*PAPER_TABLE, "wide_resnet16_1", "hyper_resnet16_1", "wide_resnet28_10", "hyper_resnet28_10")
+SOURCES = ("template", "chunked", "subspace", "hashed", "multihash", "tucker", "basis")
+"""Other sources, at the hypernetwork's number of parameters unless a name says its own."""
+
+_LISTED = (
+    *PAPER_TABLE, "wide_resnet16_1", "hyper_resnet16_1", "wide_resnet28_10", "hyper_resnet28_10",
+    *(f"{source}_resnet{backbone}" for source in SOURCES for backbone in ("16_1", "40_1_100k", "40_2_150k")),
+    "stage_template_resnet16_1", "stage_template_resnet40_1",
+    "shared_resnet22_1", "shared_resnet40_1", "shared_resnet40_2", "separable_resnet16_1", "separable_resnet40_1",
+    "separable_resnet40_2", "wide_resnet10_1", "wide_resnet22_1", "narrow_resnet16_11",
+    *(f"{source}_resnet40_1_{budget}k" for source in ("hyper", "template") for budget in (25, 50, 100, 200)),
+)  # fmt: skip
+_LISTED = tuple(dict.fromkeys(_LISTED))
 _PLUGINS: dict[str, ModelSpec] = {}
 
 
 def names() -> list[str]:
-    """The listed models; every other valid depth and width of a family builds too."""
-    return [*_LISTED, *(f"{name}_projection" for name in _LISTED), *_PLUGINS]
+    """The listed models; every other valid depth, width and budget of a family builds too."""
+    return [*_LISTED, *(f"{name}_projection" for name in _LISTED[:8]), *_PLUGINS]
 
 
 def get(name: str) -> ModelSpec:
@@ -99,21 +134,45 @@ def get(name: str) -> ModelSpec:
     match = _FAMILY_NAME.fullmatch(name)
     if match is None:
         raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
-    family, depth, width, projection = match.groups()
+    family, depth, width, budget, projection = match.groups()
     try:
         ledger.blocks_per_stage(int(depth))
-        channels = ledger.stage_channels(int(width))
+        channels = (ledger.narrow_channels if family == "narrow_resnet" else ledger.stage_channels)(int(width))
     except ValueError as error:
         raise RegistryError(f"model {name!r}: {error}") from None
-    pair = f"wide_resnet{int(depth)}_{int(width)}{projection or ''}" if family != "wide_resnet" else None
-    shortcut = "projection" if projection else "pad"
-    return ModelSpec(name, FAMILIES[family], int(depth), channels, shortcut, pair=pair)
+    pair = f"wide_resnet{int(depth)}_{int(width)}{projection or ''}" if FAMILIES[family] != "stored" else None
+    spec = ModelSpec(name, FAMILIES[family], int(depth), channels, "projection" if projection else "pad", pair=pair)
+    return _sized(spec, int(budget) * 1000 if budget else None)
+
+
+def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
+    """The spec with the size of its source that comes nearest to the budget; without one, to the hypernetwork's own count.
+
+    Raises:
+        RegistryError: if the source has no size, or not even the nearest is within 3 % of the budget.
+    """
+    size = KERNELS[spec.kernels].size
+    if size is None and budget is not None:
+        raise RegistryError(f"model {spec.name!r}: {spec.kernels} kernels have no size that a budget could set")
+    if size is None or (budget is None and spec.kernels == "hyper"):
+        return spec
+    wanted = budget or sum(replace(spec, kernels="hyper").parameters().values())
+
+    def count(value: int) -> int:
+        return sum(replace(spec, options={size: value}).parameters().values())
+
+    above = bisect_left(range(1, wanted + 1), wanted, key=count) + 1
+    value = min((v for v in (above - 1, above) if v >= 1), key=lambda v: abs(count(v) - wanted))
+    if budget and abs(count(value) - wanted) > 0.03 * wanted:
+        raise RegistryError(f"model {spec.name!r}: {count(value):,} parameters are the nearest to {wanted:,} that there are")
+    return replace(spec, options={size: value})
 
 
 def _hint(name: str) -> str:
     near = difflib.get_close_matches(name, names(), n=3)
     nearest = f"nearest: {', '.join(near)}; " if near else ""
-    return f"{nearest}allowed are {', '.join(f + '{depth}_{width}[_projection]' for f in FAMILIES)} and plugins' models"
+    families = ", ".join(f"{family}{{depth}}_{{width}}" for family in FAMILIES)
+    return f"{nearest}allowed are {families}, with _{{budget}}k and _projection, and plugins' models"
 
 
 def build(name: str, num_classes: int = 10):

@@ -4,13 +4,21 @@ import numpy as np
 import pytest
 import torch
 
+from models import registry
+from models.kernels.chunked import ChunkedKernels
+from models.kernels.hashed import HashedKernels, MultihashKernels
 from models.kernels.hyper import HyperKernels
-from models.kernels.protocol import check_kernels
+from models.kernels.protocol import Factored, check_kernels, convolve, dense
+from models.kernels.shared import SharedKernels
+from models.kernels.stage import BasisKernels, StageTemplateKernels
 from models.kernels.stored import StoredKernels
+from models.kernels.subspace import SubspaceKernels
+from models.kernels.template import TemplateKernels
+from models.kernels.tucker import SeparableKernels, TuckerKernels
 from models.ledger import kernel_shapes
 
 SHAPES = kernel_shapes(16, (16, 32, 64))
-SOURCES = [StoredKernels, HyperKernels]
+SOURCES = [entry.load() for entry in registry.KERNELS.values()]
 
 
 def literal_kernel(source: HyperKernels, layer: int) -> np.ndarray:
@@ -30,6 +38,190 @@ def literal_kernel(source: HyperKernels, layer: int) -> np.ndarray:
                 slice_ = (w_out @ a + b_out).reshape(n, 3, 3) * (2 / shape.fan_in) ** 0.5
                 kernel[column * n : (column + 1) * n, row * n + i] = slice_
     return kernel
+
+
+def laid_out(shapes, tile_of) -> list[np.ndarray]:
+    """Kernels from `tile_of(t)`, (input channel, output channel, f, f) in float64, one tile at a time, row by row."""
+    kernels, number, n = [], 0, 16
+    for shape in shapes:
+        kernel = np.zeros((shape.out_channels, shape.in_channels, 3, 3))
+        for row in range(shape.in_channels // n):
+            for column in range(shape.out_channels // n):
+                for i in range(n):
+                    for o in range(n):
+                        kernel[column * n + o, row * n + i] = tile_of(number)[i, o] * (2 / shape.fan_in) ** 0.5
+                number += 1
+        kernels.append(kernel)
+    return kernels
+
+
+def parameters_of(source) -> dict[str, np.ndarray]:
+    return {name: value.detach().double().numpy() for name, value in [*source.named_parameters(), *source.named_buffers()]}
+
+
+def literal_template(source):
+    p = parameters_of(source)
+    return laid_out(
+        SHAPES, lambda t: sum(a * b for a, b in zip(p["coefficients"][t], p["bank"], strict=True)).reshape(16, 16, 3, 3)
+    )
+
+
+def literal_subspace(source):
+    p = parameters_of(source)
+    columns = p["basis"].reshape(len(p["basis"]), -1).T
+    return laid_out(SHAPES, lambda t: (columns @ p["coefficients"][t]).reshape(16, 16, 3, 3))
+
+
+def literal_chunked(source):
+    p = parameters_of(source)
+    own = [s for s in SHAPES for _ in range((s.in_channels // 16) * (s.out_channels // 16))]
+
+    def tile(t):
+        hidden = np.maximum(0, p["w1"] @ p["embeddings"][t] + p["b1"])
+        out = (p["w2"] @ hidden + p["b2"]).reshape(16, 16, 3, 3)
+        return out * p["scale"][t, 0, 0] / (2 / own[t].fan_in) ** 0.5
+
+    return laid_out(SHAPES, tile)
+
+
+def cut(vector) -> list[np.ndarray]:
+    """Kernels from one vector of all weights, each in the order (out, f, f, in)."""
+    kernels, start = [], 0
+    for s in SHAPES:
+        part = vector[start : start + s.numel].reshape(s.out_channels, 3, 3, s.in_channels)
+        kernels.append((2 / s.fan_in) ** 0.5 * part.transpose(0, 3, 1, 2))
+        start += s.numel
+    return kernels
+
+
+def literal_hashed(source):
+    p = parameters_of(source)
+    return cut(np.array([p["values"][int(place)] for place in p["places"]]))
+
+
+def literal_multihash(source):
+    p = parameters_of(source)
+    return cut(sum(np.outer(p["u"][:, j], p["v"][:, j]) for j in range(p["u"].shape[1])).flatten())
+
+
+def literal_tucker(source):
+    p, kernels = parameters_of(source), []
+    for s in SHAPES:
+        u, core, v = (p[f"{s.name}_{part}"] for part in ("u", "core", "v"))
+        kernel = np.zeros((s.out_channels, s.in_channels, 3, 3))
+        for a in range(core.shape[0]):
+            for b in range(core.shape[1]):
+                kernel += u[:, a, None, None, None] * v[b, None, :, None, None][0] * core[a, b][None, None]
+        kernels.append(kernel)
+    return kernels
+
+
+def literal_separable(source):
+    p = parameters_of(source)
+    return [np.stack([[w * p[f"{s.name}_depthwise"][i, 0] for i, w in enumerate(row)] for row in p[f"{s.name}_pointwise"]])
+            for s in SHAPES]  # fmt: skip
+
+
+def by_stage(source, make) -> list[np.ndarray]:
+    """Stored kernels where channels change, else `make(parameters, shape, number of the layer in its stage)`."""
+    p, seen, kernels = parameters_of(source), {}, []
+    for s in SHAPES:
+        if s.in_channels != s.out_channels:
+            kernels.append(p[s.name])
+            continue
+        number = seen[s.stage] = seen.get(s.stage, -1) + 1
+        kernels.append(make(p, s, number).reshape(s.out_channels, 3, 3, s.in_channels).transpose(0, 3, 1, 2))
+    return kernels
+
+
+def literal_stage_template(source):
+    def make(p, s, layer):
+        return sum(a * b for a, b in zip(p[f"coefficients.{s.stage}"][layer], p[f"banks.{s.stage}"], strict=True))
+
+    return by_stage(source, make)
+
+
+def literal_basis(source):
+    def make(p, s, layer):
+        filters = np.concatenate([p[f"bases.{s.stage}"], p[f"own.{s.stage}"][layer]])
+        return p[f"coefficients.{s.stage}"][layer] @ filters
+
+    return by_stage(source, make)
+
+
+def test_the_basis_is_drawn_orthonormal_and_its_penalty_is_that_of_the_definition():
+    source = BasisKernels(SHAPES)
+    assert float(source.penalty(source()).detach()) < 1e-3
+    with torch.no_grad():
+        source.own["2"][1, 0] *= 2
+    p = parameters_of(source)
+    expected = 0.0
+    for stage in "123":
+        for own in p[f"own.{stage}"]:
+            rows = np.concatenate([p[f"bases.{stage}"], own])
+            expected += 10 * np.square(rows @ rows.T - np.eye(len(rows))).sum()
+    assert expected > 50 and float(source.penalty(source()).detach()) == pytest.approx(expected, rel=1e-4)
+
+
+def literal_shared(source):
+    p = parameters_of(source)
+    return [p[f"stage{s.stage}_{'first' if s.block == 0 else 'later'}_conv{s.index}"] for s in SHAPES]
+
+
+@pytest.mark.parametrize(
+    "source, literal",
+    [
+        (TemplateKernels, literal_template),
+        (SubspaceKernels, literal_subspace),
+        (ChunkedKernels, literal_chunked),
+        (HashedKernels, literal_hashed),
+        (MultihashKernels, literal_multihash),
+        (SharedKernels, literal_shared),
+        (TuckerKernels, literal_tucker),
+        (SeparableKernels, literal_separable),
+        (StageTemplateKernels, literal_stage_template),
+        (BasisKernels, literal_basis),
+    ],
+)
+def test_sources_are_their_definitions(source, literal):
+    torch.manual_seed(0)
+    instance = source(SHAPES)
+    with torch.no_grad():
+        for name, parameter in instance.named_parameters():
+            if name.startswith("b"):  # biases are drawn as zero
+                parameter.normal_()
+    for kernel, expected in zip(instance(), literal(instance), strict=True):
+        np.testing.assert_allclose(dense(kernel).detach().numpy(), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("source", [TuckerKernels, SeparableKernels])
+@pytest.mark.parametrize("layer", [0, 4])  # stride 1, and 2 with other channels
+def test_factored_kernels_do_what_their_product_does(source, layer):
+    kernel, shape = source(SHAPES)()[layer], SHAPES[layer]
+    assert isinstance(kernel, Factored)
+    x, bias = torch.randn(2, shape.in_channels, 8, 8), torch.randn(shape.out_channels)
+    whole = torch.nn.functional.conv2d(x, dense(kernel), bias, shape.stride, padding=1)
+    assert torch.allclose(convolve(x, kernel, bias, shape.stride), whole, atol=1e-4)
+
+
+def test_every_source_has_its_literal_reading():
+    tested = {HyperKernels, StoredKernels, TemplateKernels, SubspaceKernels, ChunkedKernels, HashedKernels, MultihashKernels,
+              SharedKernels, TuckerKernels, SeparableKernels, StageTemplateKernels, BasisKernels}  # fmt: skip
+    assert tested == set(SOURCES)
+
+
+def test_what_is_frozen_is_not_saved():
+    for source, name in ((SubspaceKernels, "basis"), (HashedKernels, "places")):
+        first, second = source(SHAPES), source(SHAPES)
+        assert name not in first.state_dict()
+        assert torch.equal(getattr(first, name), getattr(second, name))
+
+
+def test_hard_sharing_shares():
+    shapes = kernel_shapes(22, (16, 32, 64))
+    kernels = dict(zip([s.name for s in shapes], SharedKernels(shapes)(), strict=True))
+    assert kernels["stage2_block1_conv2"] is kernels["stage2_block2_conv2"]
+    assert kernels["stage2_block0_conv2"] is not kernels["stage2_block1_conv2"]
 
 
 def test_hyper_is_equations_2_and_3():
@@ -60,7 +252,9 @@ def test_variance_is_of_the_fan_in(source):
     ratios = []
     for seed in range(64):
         torch.manual_seed(seed)
-        ratios.append([float(k.detach().square().mean()) * s.fan_in / 2 for k, s in zip(source(SHAPES)(), SHAPES, strict=True)])
+        ratios.append(
+            [float(dense(k).detach().square().mean()) * s.fan_in / 2 for k, s in zip(source(SHAPES)(), SHAPES, strict=True)]
+        )
     ratios = np.array(ratios)
     assert np.abs(ratios.mean(0) - 1).max() < 0.05
     assert np.abs(ratios - 1).max() < 0.30
@@ -69,7 +263,7 @@ def test_variance_is_of_the_fan_in(source):
 @pytest.mark.parametrize("source", SOURCES)
 def test_kernels_are_channels_last_and_counted(source):
     instance = source(SHAPES)
-    assert all(k.is_contiguous(memory_format=torch.channels_last) for k in instance())
+    assert all(dense(k).is_contiguous(memory_format=torch.channels_last) for k in instance())
     assert sum(source.count(SHAPES).values()) == sum(p.numel() for p in instance.parameters())
 
 

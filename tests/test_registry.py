@@ -1,5 +1,7 @@
 """Names, pairs, refusals, plugins."""
 
+import re
+
 import pytest
 
 from benchmarks import records
@@ -26,9 +28,34 @@ def test_paper_rows_are_published():
         assert round(sum(registry.get(name).parameters().values()), -3) == published[name]["params"]
 
 
+def total(name):
+    return sum(registry.get(name).parameters().values())
+
+
+def test_budgets_are_met():
+    for name in registry.names():
+        budget = re.search(r"_(\d+)k", name)
+        if budget:
+            assert abs(total(name) / (1000 * int(budget[1])) - 1) <= 0.03, name
+    for source in registry.SOURCES:
+        for backbone in ("16_1", "28_1", "40_1"):
+            assert abs(total(f"{source}_resnet{backbone}") / total(f"hyper_resnet{backbone}") - 1) <= 0.03, (source, backbone)
+
+
+def test_a_budget_of_the_hypernetwork_sets_its_embedding():
+    assert registry.get("hyper_resnet40_1").options == {}
+    small, large = (registry.get(f"hyper_resnet40_1_{budget}k").options["embedding"] for budget in (25, 200))
+    assert 1 < small < 64 < large
+    assert registry.get("template_resnet40_2_150k_projection").pair == "wide_resnet40_2_projection"
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
+        ("shared_resnet40_1_100k", "shared kernels have no size"),
+        ("wide_resnet40_1_100k", "stored kernels have no size"),
+        ("template_resnet40_1_4k", "are the nearest to 4,000"),
+        ("hashed_resnet40_1_1k", "are the nearest to 1,000"),
         ("wide_resnt40_1", "nearest: wide_resnet40_1"),
         ("wide_resnet41_1", "depth 41 is not 6n"),
         ("wide_resnet40_0", "width 0"),
@@ -55,8 +82,7 @@ def test_duplicates_and_bad_rows(clean_registry):
 
 
 @pytest.mark.parametrize(
-    "text, message",
-    [("1 / 0", "raised ZeroDivisionError"), ("x = 1", "registered no model"), (None, "not a file")],
+    "text, message", [("1 / 0", "raised ZeroDivisionError"), ("x = 1", "registered no model"), (None, "not a file")]
 )
 def test_bad_plugins(tmp_path, clean_registry, text, message):
     file = tmp_path / "plugin.py"

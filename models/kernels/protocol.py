@@ -1,16 +1,42 @@
 """What a kernel source is, and what a backbone that asks one for its kernels is.
 
-A source is a module built from a list of `KernelShape`; calling it gives one tensor `(out, in, size, size)` per shape, in
-that order. `convolve` and `check_kernels` are the only code that a backbone needs to know of them.
+A source is a module built from a list of `KernelShape`; calling it gives per shape, in that order, a tensor
+`(out, in, size, size)` or a `Factored` kernel. `convolve`, `dense` and `check_kernels` are the only code that knows both.
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.ledger import KernelShape
+
+
+class Factored(NamedTuple):
+    """A kernel that is applied as a chain of smaller convolutions.
+
+    With `v`: the Tucker-2 form U G V^T, u (out, r), core (r, r, f, f), v (r, in): 1x1, f x f, 1x1. Without: depthwise, then
+    pointwise, core (in, 1, f, f), u (out, in).
+    """
+
+    u: Tensor
+    core: Tensor
+    v: Tensor | None = None
+
+
+Kernel = Tensor | Factored
+
+
+def dense(kernel: Kernel) -> Tensor:
+    """The kernel (out, in, f, f) that does what a factored one does."""
+    if isinstance(kernel, Tensor):
+        return kernel
+    if kernel.v is None:
+        full = kernel.u[:, :, None, None] * kernel.core[:, 0]
+    else:
+        full = torch.einsum("or,rsxy,si->oixy", kernel.u, kernel.core, kernel.v)
+    return full.contiguous(memory_format=torch.channels_last)
 
 
 class KernelSource(nn.Module):
@@ -32,7 +58,11 @@ class KernelSource(nn.Module):
         """The ledger component that a parameter of this source belongs to."""
         return self.components.get(parameter.split(".")[0], "generator")
 
-    def forward(self) -> list[Tensor]:
+    def penalty(self, kernels: list[Kernel]) -> Tensor | float:
+        """What a source adds to the loss; nothing unless its definition says so."""
+        return 0.0
+
+    def forward(self) -> list[Kernel]:
         raise NotImplementedError
 
 
@@ -45,7 +75,7 @@ class KernelNetwork(nn.Module):
     def generated(self) -> bool:
         return self.kernels.generated
 
-    def generate(self) -> list[Tensor]:
+    def generate(self) -> list[Kernel]:
         """All kernels in fp32: autocast off, because under it a generator's products silently become bf16."""
         device_type = next(self.parameters()).device.type
         with torch.autocast(device_type, enabled=False):
@@ -53,7 +83,7 @@ class KernelNetwork(nn.Module):
         check_kernels(kernels, self.kernels.shapes)
         return kernels
 
-    def classify(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
+    def classify(self, x: Tensor, kernels: list[Kernel]) -> Tensor:
         """Logits (B, classes) of images (B, 3, 32, 32) with the given kernels."""
         raise NotImplementedError
 
@@ -69,7 +99,7 @@ class KernelNetwork(nn.Module):
         return self.classify(x, self.generate())
 
 
-def check_kernels(kernels: list[Tensor], shapes: list[KernelShape]) -> None:
+def check_kernels(kernels: list[Kernel], shapes: list[KernelShape]) -> None:
     """Refuse kernels that do not fit.
 
     Raises:
@@ -79,10 +109,24 @@ def check_kernels(kernels: list[Tensor], shapes: list[KernelShape]) -> None:
         raise ValueError(f"the kernel source gave {len(kernels)} kernels; the backbone has {len(shapes)}")
     for kernel, shape in zip(kernels, shapes, strict=True):
         wanted = (shape.out_channels, shape.in_channels, shape.size, shape.size)
-        if tuple(kernel.shape) != wanted:
-            raise ValueError(f"kernel {shape.name} has shape {tuple(kernel.shape)}, not {wanted}")
+        if (found := full_shape(kernel)) != wanted:
+            raise ValueError(f"kernel {shape.name} has shape {found}, not {wanted}")
 
 
-def convolve(x: Tensor, kernel: Tensor, bias: Tensor | None, stride: int) -> Tensor:
-    """A 3x3 convolution with padding 1."""
-    return F.conv2d(x, kernel, bias, stride, padding=1)
+def full_shape(kernel: Kernel) -> tuple[int, ...]:
+    """(out, in, f, f), of a factored kernel that of its product."""
+    if isinstance(kernel, Tensor):
+        return tuple(kernel.shape)
+    inner = kernel.core if kernel.v is None else kernel.v
+    return (kernel.u.shape[0], inner.shape[0 if kernel.v is None else 1], *kernel.core.shape[2:])
+
+
+def convolve(x: Tensor, kernel: Kernel, bias: Tensor | None, stride: int) -> Tensor:
+    """A 3x3 convolution with padding 1; a factored kernel is never multiplied out."""
+    if isinstance(kernel, Tensor):
+        return F.conv2d(x, kernel, bias, stride, padding=1)
+    if kernel.v is None:
+        x = F.conv2d(x, kernel.core, None, stride, padding=1, groups=len(kernel.core))
+    else:
+        x = F.conv2d(F.conv2d(x, kernel.v[:, :, None, None]), kernel.core, None, stride, padding=1)
+    return F.conv2d(x, kernel.u[:, :, None, None], bias)

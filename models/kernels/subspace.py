@@ -1,0 +1,31 @@
+"""Random subspace: every tile is a point in one frozen random subspace."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from models.kernels.tiles import TiledKernels, on_sphere
+from models.ledger import KernelShape, subspace_parameters
+
+FROZEN_SEED = 2022
+
+
+class SubspaceKernels(TiledKernels):
+    """Tile_t = s_l R alpha_t: one frozen R (256 f^2 x m) from a fixed seed, shared by all tiles, never saved or trained.
+
+    After PRANC (Nooralinejad et al. 2023) and MCNC (Thrash et al. 2025), which do so for whole networks. Parameters: m T.
+    """
+
+    components: ClassVar[dict[str, str]] = {"coefficients": "embeddings"}
+    count = staticmethod(subspace_parameters)
+
+    def __init__(self, shapes: list[KernelShape], dimension: int = 390, tile: int = 16):
+        super().__init__(shapes, tile)
+        generator = torch.Generator().manual_seed(FROZEN_SEED)
+        basis = torch.randn(dimension, tile, tile * self.size**2, generator=generator)
+        self.register_buffer("basis", basis, persistent=False)
+        self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=1.0))
+
+    def unit_tiles(self) -> Tensor:
+        return (self.coefficients @ self.basis.flatten(1)).unflatten(1, self.basis.shape[1:])
