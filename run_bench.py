@@ -257,9 +257,7 @@ def _train(options) -> tuple[int, object]:
             missing.append(run)
     with stop:
         for group in _side_by_side(missing, options.parallel_seeds):
-            code = max([code, *map(_exit_code, _execute(group))])
-            if stop():
-                return max(code, STOPPED), data
+            code = max([code, *map(_exit_code, _execute(group))]) if not stop() else max(code, STOPPED)
     return code, data
 
 

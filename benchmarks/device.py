@@ -12,6 +12,8 @@ PEAKS = {
 }
 """bf16 dense tensor-core FLOP/s and memory bytes/s of NVIDIA's data sheets (H200, H100 SXM, A100 80GB SXM)."""
 
+TRAFFIC_MODEL = "15 passes over every convolution's output (training_bytes in models/ledger.py)"
+
 
 def reset_peak_memory(device: torch.device) -> None:
     """Begin a new peak. On a CPU it is the process's resident memory, which Linux lets it reset."""
@@ -59,12 +61,13 @@ class EnergyMeter:
 def shares_of_peak(device_name: str, images_per_s: float, flops: float, traffic: float) -> dict:
     """Which share of the device's arithmetic and bandwidth a training step reaches; `flops` and `traffic` are per image.
 
-    Null where the device's peak is not known. `traffic` is modelled (models/ledger.py, training_bytes), not counted.
+    Null where the device's peak is not known. `traffic` is modelled, not counted; the record names the model.
     """
     peak = PEAKS.get(device_name)
     return {
         "flops_per_image": flops,
         "modelled_bytes_per_image": traffic,
+        "traffic_model": TRAFFIC_MODEL,
         "share_of_peak_flops": images_per_s * flops / peak["flops"] if peak else None,
         "share_of_peak_bandwidth": images_per_s * traffic / peak["bytes_per_s"] if peak else None,
     }

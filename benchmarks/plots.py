@@ -103,7 +103,7 @@ def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> 
         for run in runs if len(runs) > 1 else []:
             axes.plot(*zip(*run, strict=True), color=colour, linewidth=0.8, alpha=0.3)
         mean = mean_curve(runs)
-        axes.plot([e for e, _ in mean], [v for _, v in mean], color=colour, label=model, linewidth=1.6, marker=".")
+        axes.plot([e for e, _ in mean], [v for _, v in mean], color=colour, label=model or "(no name)", linewidth=1.6, marker=".")
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation error (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
