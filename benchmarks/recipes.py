@@ -142,6 +142,7 @@ DESCRIPTIONS = {
     "quick": "10 epochs, warm-up and cosine",
     "quick8": "8 epochs, as quick",
     "quick15": "15 epochs, as quick",
+    "study5": "5 epochs, as quick: to compare many models",
     "smoke": "a few epochs of small batches, fp32, eager: seconds to a minute, for digits and tests",
 }
 
@@ -153,6 +154,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("quick", 10, _SGD, _ADAM),
         Recipe("quick8", 8, _SGD, _ADAM),
         Recipe("quick15", 15, _SGD, _ADAM),
+        Recipe("study5", 5, _SGD, _ADAM),
         Recipe("smoke", 3, Block("sgd", 0.05, 5e-4), Block("adam", 0.003, 5e-6), batch_size=32, crop_padding=2,
                precision="fp32", compile="off"),
     )

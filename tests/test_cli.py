@@ -213,6 +213,20 @@ def test_time_limit_stops_and_goes_on(places, tmp_path, capsys):
     assert json.loads(path.read_text())["status"] == "ok"
 
 
+def test_a_changed_recipe_goes_on_only_if_allowed(places, tmp_path, capsys):
+    arguments = ["train", "wide_resnet10_1", "--recipe", str(tmp_path / "tiny.toml"), *places]
+    (tmp_path / "tiny.toml").write_text(RECIPE.replace("epochs = 1", "epochs = 2"))
+    assert run_bench.main([*arguments, "--time-limit", "0.001"]) == 75
+    (tmp_path / "tiny.toml").write_text(RECIPE)
+    assert run_bench.main(arguments) == 2
+    assert "recipe hash" in capsys.readouterr().err
+    assert run_bench.main([*arguments, "--resume-changed"]) == 0
+    record = json.loads((tmp_path / "results/runs/digits/wide_resnet10_1/tiny-seed0.json").read_text())
+    (resumed,) = record["resumed"]
+    assert resumed["step"] == 1 and resumed["differing"]["recipe"][1] == record["recipe"]["hash"]
+    assert record["status"] == "ok" and len(record["history"]) == 1
+
+
 def test_a_run_that_fails_leaves_a_record_and_the_rest_goes_on(places, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(registry, "_PLUGINS", {})
 
