@@ -61,9 +61,8 @@ def mean_curve(runs: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
 
 
 def draw_points(found: list[dict], published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
-    """Error against one axis (log), pairs joined, labels that keep out of each other's way."""
+    """Error against one axis (log but for throughput), pairs joined, labels that keep out of each other's way."""
     figure, axes = _figure(title)
-    axes.set_xscale("log")
     joined = []
     for number_, point in enumerate(found):
         colour = _COLOURS[number_ % len(_COLOURS)]
@@ -75,24 +74,21 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
     for point in published:
         axes.plot(point["x"], point["error"], marker="D", markerfacecolor="none", color="#777777", linestyle="none")
     xs = [p["x"] for p in [*found, *published]]
-    room = max(1.8, (max(xs) / min(xs)) ** 0.25)
-    axes.set_xlim(min(xs) / room, max(xs) * room)
+    if axis == "throughput":
+        axes.set_xlim(0, max(xs) * 1.4)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+    else:
+        room = max(1.8, (max(xs) / min(xs)) ** 0.25)
+        axes.set_xscale("log")
+        axes.set_xlim(min(xs) / room, max(xs) * room)
     axes.margins(y=0.25)
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
-    if axis == "throughput":
-        for ticks in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            ticks(_thousands)
     axes.set_xlabel(AXES[axis])
     axes.set_ylabel("test error (%)")
     entries = [(p["model"], p["x"], p["error"], "#222222") for p in found]
     entries += [(f"{p['model']} (published)", p["x"], p["error"], "#777777") for p in published]
     place_labels(figure, axes, entries, joined)
     return figure
-
-
-def _thousands(value: float, _) -> str:
-    """A tick of a log axis in full, at 1, 2 and 5 only."""
-    return f"{value:,.0f}" if value >= 1 and f"{value:e}"[0] in "125" else ""
 
 
 def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
