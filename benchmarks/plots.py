@@ -126,7 +126,10 @@ def _figure(title: str):
 
 
 def place_labels(figure, axes, entries: list[tuple[str, float, float, str]], joined: list[tuple] = ()) -> list:
-    """Write each label at the first of its candidate places where it meets no other label, no marker and no joining line."""
+    """Write each label at the first of its candidate places where it meets no other label, no marker and no joining line.
+
+    Where there is none: inside the frame before all, then off labels and markers.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)
@@ -137,21 +140,27 @@ def place_labels(figure, axes, entries: list[tuple[str, float, float, str]], joi
     lines = [axes.transData.transform(ends) for ends in joined]
     taken, labels = [], []
     for index, (text, x, y, colour) in sorted(enumerate(entries), key=lambda e: (e[1][2], e[1][1], e[1][0])):
-        place, others = axes.transData.transform((x, y)), [m for k, m in enumerate(markers) if k != index]
+        place = axes.transData.transform((x, y))
+        others = [m for m in markers if not m.overlaps(markers[index])]  # from a cluster every leader crosses its neighbours
         style = {"textcoords": "offset points", "fontsize": 7, "color": colour, "parse_math": False, "va": "center"}
         label = axes.annotate(text, (x, y), xytext=(0, 0), **style)
+        best = None
         for dx, dy in _candidates():
             label.set_position((dx, dy))
             label.set_horizontalalignment("left" if dx >= 0 else "right")
             box = label._get_layout(renderer) and _text_box(label, renderer)
-            free = not any(box.overlaps(other) for other in [*taken, *markers])
-            free = free and not any(_crosses(*line, [box]) for line in lines)
             edge = (box.x0 if dx >= 0 else box.x1, (box.y0 + box.y1) / 2)
-            free = free and not _crosses(place, edge, [*taken, *others])
-            if free and box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1:
+            inside = box.x0 >= frame.x0 and box.x1 <= frame.x1 and box.y0 >= frame.y0 and box.y1 <= frame.y1
+            hidden = any(box.overlaps(other) for other in [*taken, *markers])
+            crossed = any(_crosses(*line, [box]) for line in lines) or _crosses(place, edge, [*taken, *others])
+            cost = (not inside, hidden, crossed)
+            if best is None or cost < best[0]:
+                best = cost, dx, dy, box
+            if not any(cost):
                 break
-        side = label.get_horizontalalignment()
         label.remove()
+        _, dx, dy, box = best
+        side = "left" if dx >= 0 else "right"
         leader = {"arrowstyle": "-", "color": "#bbbbbb", "linewidth": 0.5, "relpos": (0.0 if side == "left" else 1.0, 0.5)}
         taken.append(box)
         labels.append(axes.annotate(text, (x, y), xytext=(dx, dy), ha=side, arrowprops=leader, **style))

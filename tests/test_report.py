@@ -212,6 +212,22 @@ def test_no_records(tmp_path):
         report.write_report(tmp_path, tmp_path, "made")
 
 
+def test_labels_of_a_cluster_are_inside_and_apart():
+    """Points on top of each other, as sources of one budget are."""
+    found = [
+        {"model": f"template_resnet16_{n}", "pair": "plain", "x": 83000 + n, "error": 32 + n / 9, "deviation": 0} for n in range(4)
+    ]
+    found.append({"model": "plain", "pair": None, "x": 173000, "error": 23, "deviation": 0})
+    figure = plots.draw_points(found, [], "parameters", "t")
+    (axes,) = figure.axes
+    renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
+    boxes = [plots._text_box(label, renderer) for label in axes.texts]
+    assert len(boxes) == 5
+    for i, box in enumerate(boxes):
+        assert frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
+        assert not any(box.overlaps(other) for other in boxes[:i])
+
+
 def test_labels_do_not_overlap():
     found = [{"model": f"some_resnet40_{i}", "pair": None, "x": 1e5 * (1 + i / 50), "error": 7 + i / 100, "deviation": 0.0}
              for i in range(12)]  # fmt: skip
