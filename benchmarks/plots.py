@@ -7,28 +7,20 @@ from pathlib import Path
 
 from benchmarks.files import write_atomically
 from benchmarks.summary import Group, Speeds, number
+from benchmarks.verdicts import AXES, cost, pareto
 
-AXES = {
-    "parameters": "trainable parameters",
-    "macs": "MACs per image",
-    "throughput": "training images/s",
-}
 _COLOURS = ("#1b6ca8", "#c8511b", "#3b8f4a", "#7d4ba0", "#a8323e", "#5c5c5c", "#b08a00", "#1d8a8a")
 _FIGURE = {"figsize": (7.2, 4.4), "dpi": 120}
 
 
 def points(group: Group, speeds: Speeds, axis: str) -> list[dict]:
-    """One point a model: x on the axis, mean error in percent and its standard deviation over seeds."""
-    found = []
-    for row in group.rows:
-        x = {
-            "parameters": number(row.first("params")),
-            "macs": number(row.first("macs_per_image")),
-            "throughput": speeds.training(row.model),
-        }[axis]
-        if x and x > 0 and row.mean is not None:
-            found.append({"model": row.model, "pair": row.pair, "x": x, "error": row.mean, "deviation": row.deviation or 0.0})
-    return found
+    """One point a model: x on the axis, mean error in percent, its t-interval over seeds, and whether it is on the front."""
+    front = pareto(group, axis, speeds).members
+    return [
+        {"model": row.model, "pair": row.pair, "x": cost(row, axis, speeds), "error": row.mean, "low": row.estimate.low,
+         "high": row.estimate.high, "front": row.model in front}
+        for row in group.rows if row.mean is not None and cost(row, axis, speeds)
+    ]  # fmt: skip
 
 
 def published_points(published: dict[str, dict], axis: str) -> list[dict]:
@@ -61,12 +53,13 @@ def mean_curve(runs: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
 
 
 def draw_points(found: list[dict], published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
-    """Error against one axis (log but for throughput), pairs joined, labels that keep out of each other's way."""
+    """Error against one axis (log but for throughput), intervals, pairs joined, the front stepped, labels apart."""
     figure, axes = _figure(title)
     joined = []
     for number_, point in enumerate(found):
         colour = _COLOURS[number_ % len(_COLOURS)]
-        axes.errorbar(point["x"], point["error"], yerr=point["deviation"] or None, marker="o", color=colour, capsize=3)
+        bars = None if point["low"] is None else [[point["error"] - point["low"]], [point["high"] - point["error"]]]
+        axes.errorbar(point["x"], point["error"], yerr=bars, marker="o", color=colour, capsize=3, linewidth=1)
         other = next((p for p in found if p["model"] == point["pair"]), None)
         if other:
             joined.append(((point["x"], point["error"]), (other["x"], other["error"])))
@@ -74,6 +67,7 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
     for point in published:
         axes.plot(point["x"], point["error"], marker="D", markerfacecolor="none", color="#777777", linestyle="none")
     xs = [p["x"] for p in [*found, *published]]
+    draw_front(axes, [(p["x"], p["error"]) for p in found if p["front"]], AXES[axis].more_is_better)
     if axis == "throughput":
         axes.set_xlim(0, max(xs) * 1.4)
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -83,12 +77,19 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
         axes.set_xlim(min(xs) / room, max(xs) * room)
     axes.margins(y=0.25)
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
-    axes.set_xlabel(AXES[axis])
+    axes.set_xlabel(AXES[axis].label)
     axes.set_ylabel("test error (%)")
     entries = [(p["model"], p["x"], p["error"], "#222222") for p in found]
     entries += [(f"{p['model']} (published)", p["x"], p["error"], "#777777") for p in published]
     place_labels(figure, axes, entries, joined)
     return figure
+
+
+def draw_front(axes, members: list[tuple[float, float]], more_is_better: bool) -> None:
+    """The Pareto front as steps: what error can be had at each cost."""
+    xs, errors = zip(*sorted(members), strict=True)
+    where = "pre" if more_is_better else "post"
+    axes.plot(xs, errors, drawstyle=f"steps-{where}", color="#444444", linestyle=":", linewidth=1, zorder=0)
 
 
 def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
@@ -210,12 +211,12 @@ def write_figures(group: Group, speeds: Speeds, published: dict[str, dict], fold
     """Draw what there is data for: figure name by kind, None where there is nothing to draw."""
     written: dict[str, str | None] = {}
     title: Callable[[str], str] = lambda text: f"{text} ({group.recipe}, {group.hash[:8]})"  # noqa: E731
-    for axis, text in AXES.items():
+    for axis in AXES:
         found = points(group, speeds, axis)
         name = f"{stem}-error-{axis}"
         written[axis] = name if found else None
         if found:
-            figure = draw_points(found, published_points(published, axis), axis, title(f"Test error against {text}"))
+            figure = draw_points(found, published_points(published, axis), axis, title(f"Test error against {AXES[axis].label}"))
             save(figure, folder, name)
     found = curves(group)
     written["curves"] = f"{stem}-curves" if found else None

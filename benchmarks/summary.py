@@ -3,6 +3,7 @@
 import math
 import statistics
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
@@ -54,9 +55,15 @@ class Row:
         return statistics.fmean(self.errors.values()) if self.errors else None
 
     @property
-    def deviation(self) -> float | None:
-        """Standard deviation over seeds, n - 1."""
-        return statistics.stdev(self.errors.values()) if len(self.errors) > 1 else None
+    def estimate(self) -> "Estimate | None":
+        """Test error over seeds."""
+        return estimate(self.errors.values())
+
+    @property
+    def validation(self) -> float | None:
+        """Mean validation error of the runs that ended well."""
+        found = [percentage(r.get("val_error")) for r in self.good]
+        return statistics.fmean(found) if found and None not in found else None
 
     def first(self, *path: str) -> object:
         """The value of the first run that has it, good runs first."""
@@ -115,15 +122,37 @@ def _order(row: Row) -> tuple:
     return place, plain, row.pair is not None, row.model
 
 
-def paired_difference(row: Row, pair: Row | None) -> tuple[float, float | None, int] | None:
-    """(mean, standard deviation, n) of the error minus the pair's, over the seeds that both have."""
-    if pair is None:
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its standard deviation (n - 1) and the ends of its t-interval; these None where n is 1."""
+
+    mean: float
+    deviation: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+
+def estimate(values: Iterable[float]) -> Estimate | None:
+    """Mean ± t(n - 1) s / sqrt(n), two-sided 95 %; None of no values."""
+    from scipy.special import stdtrit  # here, so that `list` need not wait for it
+
+    values = list(values)
+    if len(values) < 2:
+        return Estimate(values[0], None, None, None, 1) if values else None
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(len(values))
+    return Estimate(mean, deviation, mean - half, mean + half, len(values))
+
+
+def paired_difference(row: Row, other: Row | None) -> Estimate | None:
+    """The error minus the other's, over the seeds that both have."""
+    if other is None:
         return None
-    differences = [row.errors[seed] - pair.errors[seed] for seed in row.errors if seed in pair.errors]
-    if not differences:
-        return None
-    deviation = statistics.stdev(differences) if len(differences) > 1 else None
-    return statistics.fmean(differences), deviation, len(differences)
+    return estimate(row.errors[seed] - other.errors[seed] for seed in row.errors if seed in other.errors)
 
 
 def sampling_error(error: float, images: float | None) -> float | None:

@@ -17,9 +17,10 @@ FORBIDDEN = {
     "benchmarks/device.py": ("models", "benchmarks"),
     "benchmarks/baselines.py": ("models.registry", "benchmarks"),
     "benchmarks/report.py": ("models", "torch"),
-    "benchmarks/speed_tables.py": ("models", "torch"),
+    **{f"benchmarks/{room}.py": ("models", "torch")
+       for room in ("summary", "verdicts", "tables", "recipe_tables", "speed_tables", "plots")},
     "benchmarks/datasets.py": ("models", "benchmarks.records", "benchmarks.training"),
-}
+}  # fmt: skip
 
 
 def imported(path):

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from benchmarks import plots, records, report
+from benchmarks import plots, recipe_tables, records, report
 from benchmarks.speed_tables import Measured, load_measured
 from benchmarks.summary import Speeds, choose_speeds, paired_difference, sampling_error, summarize
 from tests.conftest import ROOT
@@ -45,6 +45,9 @@ def speed(model, median, device="A processor", batch_size=128):
             "measurements": {"training_step": {"median": median, "q1": median, "q3": median, "windows": 3}}}  # fmt: skip
 
 
+BARE = {"low": None, "high": None, "front": False}
+
+
 def write(folder, found, throughput=()):
     """A results folder with these records as they are, valid or not; gives the page's text."""
     results = folder / "results"
@@ -62,17 +65,18 @@ def write(folder, found, throughput=()):
 def test_statistics_by_hand():
     (group,) = summarize(PAIRS)
     plain, generated = group.rows
-    assert (plain.mean, plain.deviation) == (11.0, 1.0)
+    assert (plain.mean, plain.estimate.deviation) == (11.0, 1.0)
     assert generated.mean == 14.0
-    mean, deviation, n = paired_difference(generated, plain)
-    assert (mean, n) == (3.0, 3) and deviation == pytest.approx(math.sqrt(3))
+    difference = paired_difference(generated, plain)
+    assert (difference.mean, difference.n) == (3.0, 3) and difference.deviation == pytest.approx(math.sqrt(3))
     assert sampling_error(7.0, 10_000) == pytest.approx(0.2551, abs=1e-4)
 
 
 def test_pairs_use_shared_seeds_only():
     plain = [record(seed=0, error=10.0), record(seed=1, error=20.0)]
     (group,) = summarize([*plain, hyper(seed=0, error=13.0), hyper(seed=2, error=50.0)])
-    assert paired_difference(group.rows[1], group.rows[0]) == (3.0, None, 1)
+    difference = paired_difference(group.rows[1], group.rows[0])
+    assert (difference.mean, difference.low, difference.n) == (3.0, None, 1)
 
 
 def test_two_hashes_are_never_pooled(tmp_path):
@@ -85,7 +89,8 @@ def test_two_hashes_are_never_pooled(tmp_path):
 def test_the_page_says_what_the_records_say(tmp_path):
     text = write(tmp_path, PAIRS, [speed("wide_resnet16_1", 800.0), speed("hyper_resnet16_1", 700.0)])
     assert "11.00 ± 1.00 %" in text and "14.00 ± 2.65 %" in text
-    assert "+3.00 ± 1.73 (3)" in text
+    assert "+3.00 [-1.30, +7.30]" in text and "11.00 % [8.52, 13.48]" in text
+    assert "**Undecided**: +3.00 points in test error [-1.30, +7.30] over 3 seeds against `wide_resnet16_1`" in text
     assert "0: 12.00 %, 1: 13.00 %, 2: 17.00 %" in text
     assert "0.400" in text and "0.875" in text and "measured on A processor, batch 128, bf16, compile default, torch 2.14.0" in text
 
@@ -94,7 +99,7 @@ def test_byte_for_byte(tmp_path):
     for name, found in (("a", PAIRS), ("b", list(reversed(PAIRS)))):
         write(tmp_path / name, sorted(found, key=lambda r: (r["model"], r["seed"])), [speed("wide_resnet16_1", 800.0)])
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "reports").rglob("*.*"))
-    assert {p.suffix for p in files} == {".md", ".svg", ".png"} and len(files) == 10
+    assert {p.suffix for p in files} == {".md", ".svg", ".png", ".tex", ".csv"} and len(files) == 18
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 
@@ -183,7 +188,7 @@ def test_speeds_that_cannot_be_read(tmp_path, content):
 def test_rows_of_the_paper_without_a_record_have_published_numbers_only():
     (group,) = summarize(PAIRS)
     published = {"hyper_resnet40_1": {"test_error": 8.02, "params": 97000}}
-    text = report.main_table(group, Speeds(None, {}), published, ["hyper_resnet40_1"])
+    text = recipe_tables.main_table(group, Speeds(None, {}), published, ["hyper_resnet40_1"]).markdown()
     (line,) = [line for line in text.splitlines() if "hyper_resnet40_1" in line]
     assert "8.02 %" in line and "97,000" in line and "not yet measured" in line
 
@@ -196,7 +201,7 @@ def test_mean_curve_by_hand():
 def test_figures_without_records_go(tmp_path):
     for name in ("old.svg", "old.png", "kept.svg", "notes.txt"):
         (tmp_path / name).touch()
-    report.remove_stale(tmp_path, {"kept"})
+    report.remove_stale(tmp_path, (".svg", ".png"), {"kept"})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["kept.svg", "notes.txt"]
 
 
@@ -215,9 +220,9 @@ def test_no_records(tmp_path):
 def test_labels_of_a_cluster_are_inside_and_apart():
     """Points on top of each other, as sources of one budget are."""
     found = [
-        {"model": f"template_resnet16_{n}", "pair": "plain", "x": 83000 + n, "error": 32 + n / 9, "deviation": 0} for n in range(4)
+        {"model": f"template_resnet16_{n}", "pair": "plain", "x": 83000 + n, "error": 32 + n / 9, **BARE} for n in range(4)
     ]
-    found.append({"model": "plain", "pair": None, "x": 173000, "error": 23, "deviation": 0})
+    found.append({"model": "plain", "pair": None, "x": 173000, "error": 23, **BARE, "front": True})
     figure = plots.draw_points(found, [], "parameters", "t")
     (axes,) = figure.axes
     renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
@@ -229,7 +234,7 @@ def test_labels_of_a_cluster_are_inside_and_apart():
 
 
 def test_labels_do_not_overlap():
-    found = [{"model": f"some_resnet40_{i}", "pair": None, "x": 1e5 * (1 + i / 50), "error": 7 + i / 100, "deviation": 0.0}
+    found = [{"model": f"some_resnet40_{i}", "pair": None, "x": 1e5 * (1 + i / 50), "error": 7 + i / 100, **BARE, "front": not i}
              for i in range(12)]  # fmt: skip
     figure = plots.draw_points(found, [], "parameters", "crowded")
     figure.canvas.draw()

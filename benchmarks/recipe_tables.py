@@ -1,0 +1,194 @@
+"""The sections of one recipe in a report: its models, the verdicts, the pairs, every seed."""
+
+from benchmarks import records
+from benchmarks.speed_tables import condition_text
+from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference, sampling_error
+from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, code, escape, ratio, show
+from benchmarks.verdicts import AXES, Verdict, pareto, verdicts
+
+FIGURES_NOTE = (
+    "Bars are 95 % t-intervals over seeds, where there are several; grey lines join pairs, the dotted line is the Pareto front of "
+    "the means, hollow diamonds are published (CIFAR-10 itself)."
+)
+
+
+def slug(group: Group) -> str:
+    return f"{group.recipe}-{group.hash[:8]}" if records.NAME.fullmatch(group.recipe) else group.hash[:8]
+
+
+def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict, absent: list[str]) -> list[Part]:
+    """The sections of one recipe: its table, verdicts, the pairs, the seeds, the figures."""
+    epochs = sorted({e for row in group.rows if (e := trained_epochs(row))})
+    span = f", {' or '.join(f'{e:,.0f}' for e in epochs)} epochs" if epochs else ""
+    parts: list[Part] = [f"## Recipe {code(group.recipe)}{span}", f"Recipe hash `{escape(group.hash)}`."]
+    parts += [main_table(group, speeds, published, absent), legend(group, speeds), *verdict_section(group)]
+    parts += [*pair_section(group, speeds), *seed_section(group)]
+    captions = {axis: f"Error against {AXES[axis].title}" for axis in AXES} | {"curves": "Learning curves"}
+    missing = [captions[kind].lower() for kind, name in figures.items() if name is None]
+    parts += [f"![{captions[kind]}](figures/{name}.svg)" for kind, name in figures.items() if name]
+    if missing:
+        parts.append(f"Not drawn, for want of measurements: {', '.join(missing)}.")
+    if len(missing) < len(figures):
+        parts.append(FIGURES_NOTE)
+    return parts
+
+
+def trained_epochs(row: Row) -> float | None:
+    """Epochs of a row's runs; a recipe may count in steps, and old records say only `epochs`."""
+    return number(row.first("recipe", "trained_epochs")) or number(row.first("recipe", "epochs"))
+
+
+def main_table(group: Group, speeds: Speeds, published: dict, absent: list[str]) -> Table:
+    """Published and measured side by side, a row a model; `absent` models have published numbers only."""
+    headers = ["model", "test error", "fronts", "published error (CIFAR-10)", "parameters", "published parameters",
+               "MACs/image", "generator MACs/pass", "images/s, training", "optimizer", "steps", "runs"]  # fmt: skip
+    marks, rows = front_marks(group, speeds), []
+    for row in [*group.rows, *(Row(name, None) for name in absent)]:
+        printed = published.get(row.model, {})
+        rows.append([
+            Name(row.model, (" †" if row.dirty else "") + (" ‡" if row.resumed_changed else "")),
+            error_cell(row),
+            marks.get(row.model, BLANK),
+            Number(printed.get("test_error"), ".2f", " %"),
+            Number(row.first("params")),
+            Number(printed.get("params")),
+            Number(row.first("macs_per_image")),
+            Number(row.first("generator_macs")),
+            Number(speeds.training(row.model)),
+            optimizer_text(row),
+            Number(row.first("recipe", "steps")),
+            ", ".join(f"{n} {status}" for status, n in sorted(row.statuses().items())) or "not yet measured",
+        ])  # fmt: skip
+    return Table(f"{slug(group)}-models", headers, rows)
+
+
+def error_cell(row: Row) -> Spread:
+    """Mean and standard deviation over seeds."""
+    found = row.estimate
+    return Spread(found and found.mean, ".2f", " %", found and found.deviation, len(row.errors))
+
+
+def front_marks(group: Group, speeds: Speeds) -> dict[str, str]:
+    """By model, the letters of the fronts that it is on, in brackets where only the seeds' spread keeps it there."""
+    marks: dict[str, list[str]] = {}
+    for name, axis in AXES.items():
+        front = pareto(group, name, speeds)
+        for model in front.members:
+            marks.setdefault(model, []).append(axis.key)
+        for model in front.perhaps:
+            marks.setdefault(model, []).append(f"({axis.key})")
+    return {model: " ".join(letters) for model, letters in marks.items()}
+
+
+def optimizer_text(row: Row) -> str:
+    block = row.first("recipe", str(row.first("recipe", "block")))
+    if not isinstance(block, dict):
+        return BLANK
+    return f"{block.get('optimizer')}, {show(block.get('learning_rate'), 'g')}, L2 {show(block.get('l2'), 'g')}"
+
+
+def verdict_section(group: Group) -> list[Part]:
+    """Is the hypernetwork worth it? A sentence a question."""
+    found = verdicts(group)
+    if not found:
+        return []
+    epochs = sorted({e for row in group.rows if (e := trained_epochs(row))})
+    budget = f"After {' or '.join(f'{e:,.0f}' for e in epochs)} epochs: a" if epochs else "A"
+    note = (
+        f"{budget}nswers are of this budget of training alone. Yes or no where the 95 % t-interval of the difference in test "
+        "error, paired over seeds, excludes 0; the rival is the one with the lowest validation error."
+    )
+    return ["### Is the hypernetwork better?", note, "\n".join(f"- {verdict_text(v)}" for v in found)]
+
+
+def verdict_text(verdict: Verdict) -> str:
+    asked = f"Is {code(verdict.row.model)} ({show(verdict.row.first('params'))} parameters) better than {verdict.question}?"
+    if verdict.rival is None:
+        return f"{asked} **Undecided**: none was trained with this recipe."
+    rival = f"{code(verdict.rival.model)} ({show(verdict.rival.first('params'))} parameters; {_of(verdict.rivals)})"
+    if verdict.difference is None:
+        return f"{asked} **Undecided**: it shares no seed with {rival}."
+    return f"{asked} **{verdict.answer.capitalize()}**: {difference_text(verdict.difference)} against {rival}."
+
+
+def _of(rivals: int) -> str:
+    return "the only one" if rivals == 1 else f"lowest validation error of {rivals}"
+
+
+def difference_text(difference: Estimate) -> str:
+    if difference.low is None:
+        return f"{difference.mean:+.2f} points in test error, of one seed, which gives no interval,"
+    return f"{difference.mean:+.2f} points in test error [{difference.low:+.2f}, {difference.high:+.2f}] over {difference.n} seeds"
+
+
+def pair_section(group: Group, speeds: Speeds) -> list[Part]:
+    """Each model against its plain pair: same backbone, stored kernels."""
+    rows = []
+    for row in group.rows:
+        pair = group.row(row.pair)
+        if pair is None:
+            continue
+        found = paired_difference(row, pair)
+        rows.append([
+            Name(row.model),
+            Name(pair.model),
+            Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
+            Number(found and found.n),
+            ratio(row.first("params"), pair.first("params")),
+            ratio(row.first("macs_per_image"), pair.first("macs_per_image")),
+            ratio(speeds.training(row.model), speeds.training(pair.model)),
+        ])  # fmt: skip
+    headers = ["model", "plain pair", "error difference, points", "shared seeds", "parameters", "MACs/image", "images/s, training"]
+    table = Table(f"{slug(group)}-pairs", headers, rows, left=2)
+    note = "Error minus the pair's over the seeds that both have [95 % t-interval]; the rest are ratios, model / plain."
+    return ["### Against the plain pair", note, table] if rows else []
+
+
+def seed_section(group: Group) -> list[Part]:
+    """Every seed of every model, what they say together, and the test set's own sampling error."""
+    rows = []
+    for row in group.rows:
+        found, images = row.estimate, number(row.first("dataset_fingerprint", "test"))
+        sampling = sampling_error(found.mean, images) if found else None
+        seeds = ", ".join(f"{seed}: {error:.2f} %" for seed, error in row.errors.items()) or BLANK
+        rows.append([
+            Name(row.model),
+            Number(len(row.errors)),
+            Interval(found and found.mean, ".2f", " %", found and found.low, found and found.high),
+            Number(found and found.deviation, ".2f"),
+            Number(sampling, ".2f"),
+            Number(row.validation, ".2f", " %"),
+            seeds,
+        ])  # fmt: skip
+    headers = ["model", "n", "test error [95 % t-interval]", "standard deviation", "sampling error of the test set",
+               "validation error", "test error by seed"]  # fmt: skip
+    note = "Standard deviation over seeds (n - 1) and sampling error (one standard deviation) in points."
+    return ["### Every seed", note, Table(f"{slug(group)}-seeds", headers, rows)]
+
+
+def legend(group: Group, speeds: Speeds) -> str:
+    """What the blanks and marks of this recipe's tables mean."""
+    lines = [
+        "Test errors are of the last epoch, mean ± standard deviation (n - 1) over seeds where there are several. "
+        "One MAC is one multiply-add (FLOPs = 2 x MACs); a generator's are per forward pass, whatever the batch size."
+    ]
+    lines.append(
+        "Fronts: P, M and T mark a row that by the means no other dominates in error and parameters, MACs per image or training "
+        "throughput; in brackets where others do, but none beyond the 95 % interval of the paired difference."
+    )
+    if speeds.condition:
+        lines.append(f"Images/s: {condition_text(speeds.condition)}.")
+    reasons = []
+    if any(row.mean is None for row in group.rows):
+        reasons.append("an error: no run ended well")
+    if any(speeds.training(row.model) is None for row in group.rows):
+        reasons.append("images/s: not timed that way" if speeds.condition else "images/s: no speed was recorded")
+    reasons.append("published numbers: none are known here, or the data set is another")
+    lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
+    if any(row.dirty for row in group.rows):
+        lines.append("† made from a tree with uncommitted changes, or of unknown origin.")
+    if any(row.resumed_changed for row in group.rows):
+        lines.append("‡ went on from a checkpoint of other code, torch or recipe.")
+    if any(row.statuses().get("diverged") for row in group.rows):
+        lines.append("Diverged runs are counted, and are not in the mean.")
+    return " ".join(lines)
