@@ -34,8 +34,8 @@ def literal_kernel(source: HyperKernels, layer: int) -> np.ndarray:
         for column in range(columns):
             z = z_all[first + row * columns + column]
             for i in range(n):
-                a = w_in[i] @ z + b_in[i]
-                slice_ = (w_out @ a + b_out).reshape(n, 3, 3) * (2 / shape.fan_in) ** 0.5
+                a = w_in[i] @ z / 64**0.5 + b_in[i]
+                slice_ = (w_out @ a / 64**0.5 + b_out).reshape(n, 3, 3) * (2 / shape.fan_in) ** 0.5
                 kernel[column * n : (column + 1) * n, row * n + i] = slice_
     return kernel
 
@@ -62,14 +62,15 @@ def parameters_of(source) -> dict[str, np.ndarray]:
 def literal_template(source):
     p = parameters_of(source)
     return laid_out(
-        SHAPES, lambda t: sum(a * b for a, b in zip(p["coefficients"][t], p["bank"], strict=True)).reshape(16, 16, 3, 3)
+        SHAPES,
+        lambda t: sum(a * b for a, b in zip(p["coefficients"][t], p["bank"], strict=True)).reshape(16, 16, 3, 3) / 32**0.5,
     )
 
 
 def literal_subspace(source):
     p = parameters_of(source)
     columns = p["basis"].reshape(len(p["basis"]), -1).T
-    return laid_out(SHAPES, lambda t: (columns @ p["coefficients"][t]).reshape(16, 16, 3, 3))
+    return laid_out(SHAPES, lambda t: (columns @ p["coefficients"][t]).reshape(16, 16, 3, 3) / 390**0.5)
 
 
 def literal_chunked(source):
@@ -77,8 +78,8 @@ def literal_chunked(source):
     own = [s for s in SHAPES for _ in range((s.in_channels // 16) * (s.out_channels // 16))]
 
     def tile(t):
-        hidden = np.maximum(0, p["w1"] @ p["embeddings"][t] + p["b1"])
-        out = (p["w2"] @ hidden + p["b2"]).reshape(16, 16, 3, 3)
+        hidden = np.maximum(0, p["w1"] @ p["embeddings"][t] / 4 + p["b1"])  # sqrt(2 / 32) is a quarter
+        out = (p["w2"] @ hidden / 37**0.5 + p["b2"]).reshape(16, 16, 3, 3)
         return out * p["scale"][t, 0, 0] / (2 / own[t].fan_in) ** 0.5
 
     return laid_out(SHAPES, tile)
@@ -101,7 +102,7 @@ def literal_hashed(source):
 
 def literal_multihash(source):
     p = parameters_of(source)
-    return cut(sum(np.outer(p["u"][:, j], p["v"][:, j]) for j in range(p["u"].shape[1])).flatten())
+    return cut(sum(np.outer(p["u"][:, j], p["v"][:, j]) for j in range(60)).flatten() / 60**0.5)
 
 
 def literal_tucker(source):
@@ -112,7 +113,7 @@ def literal_tucker(source):
         for a in range(core.shape[0]):
             for b in range(core.shape[1]):
                 kernel += u[:, a, None, None, None] * v[b, None, :, None, None][0] * core[a, b][None, None]
-        kernels.append(kernel)
+        kernels.append(kernel * (2 / s.fan_in) ** 0.5 / core.shape[0])
     return kernels
 
 
@@ -127,7 +128,7 @@ def by_stage(source, make) -> list[np.ndarray]:
     p, seen, kernels = parameters_of(source), {}, []
     for s in SHAPES:
         if s.in_channels != s.out_channels:
-            kernels.append(p[s.name])
+            kernels.append(p[s.name] * (2 / s.fan_in) ** 0.5)
             continue
         number = seen[s.stage] = seen.get(s.stage, -1) + 1
         kernels.append(make(p, s, number).reshape(s.out_channels, 3, 3, s.in_channels).transpose(0, 3, 1, 2))
@@ -136,7 +137,8 @@ def by_stage(source, make) -> list[np.ndarray]:
 
 def literal_stage_template(source):
     def make(p, s, layer):
-        return sum(a * b for a, b in zip(p[f"coefficients.{s.stage}"][layer], p[f"banks.{s.stage}"], strict=True))
+        total = sum(a * b for a, b in zip(p[f"coefficients.{s.stage}"][layer], p[f"banks.{s.stage}"], strict=True))
+        return total * (2 / s.fan_in) ** 0.5 / 2**0.5
 
     return by_stage(source, make)
 
@@ -144,7 +146,7 @@ def literal_stage_template(source):
 def literal_basis(source):
     def make(p, s, layer):
         filters = np.concatenate([p[f"bases.{s.stage}"], p[f"own.{s.stage}"][layer]])
-        return p[f"coefficients.{s.stage}"][layer] @ filters
+        return p[f"coefficients.{s.stage}"][layer] @ filters * (2 / len(filters) / s.fan_in) ** 0.5
 
     return by_stage(source, make)
 
@@ -159,6 +161,7 @@ def test_the_basis_is_drawn_orthonormal_and_its_penalty_is_that_of_the_definitio
     for stage in "123":
         for own in p[f"own.{stage}"]:
             rows = np.concatenate([p[f"bases.{stage}"], own])
+            rows = rows / rows.shape[1] ** 0.5
             expected += 10 * np.square(rows @ rows.T - np.eye(len(rows))).sum()
     assert expected > 50 and float(source.penalty(source()).detach()) == pytest.approx(expected, rel=1e-4)
 

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.kernels.protocol import KernelSource
+from models.kernels.tiles import on_sphere
 from models.ledger import KernelShape, hashed_parameters, multihash_parameters
 
 FROZEN_SEED = 2015
@@ -47,8 +48,8 @@ class HashedKernels(FlatKernels):
 class MultihashKernels(FlatKernels):
     """The weight vector is a square matrix sum_j u_j v_j^T, read row by row: structured multi-hashing (Eban et al. 2020).
 
-    Parameters: 2 r n with n = ceil(sqrt(N)), N weights. Row i of u and column k of v have |.|^2 = r and 1, so that all weights
-    start with unit variance.
+    Parameters: 2 r n with n = ceil(sqrt(N)), N weights. Rows of u and v are drawn with |.|^2 = r, the product has a fixed gain
+    1 / sqrt(r), so that all weights start with unit variance.
     """
 
     count = staticmethod(multihash_parameters)
@@ -57,10 +58,7 @@ class MultihashKernels(FlatKernels):
         super().__init__(shapes)
         self.total = sum(s.numel for s in shapes)
         side = multihash_parameters(shapes, 1)["generator"] // 2
-        self.u, self.v = (nn.Parameter(torch.randn(side, rank)) for _ in range(2))
-        with torch.no_grad():
-            self.u *= (rank**0.5) / self.u.norm(dim=1, keepdim=True)
-            self.v /= self.v.norm(dim=1, keepdim=True)
+        self.u, self.v = (nn.Parameter(on_sphere(side, rank, squared=rank)) for _ in range(2))
 
     def flat(self) -> Tensor:
-        return (self.u @ self.v.t()).flatten()[: self.total]
+        return (self.u @ self.v.t() * self.u.shape[1] ** -0.5).flatten()[: self.total]

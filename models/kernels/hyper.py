@@ -18,10 +18,10 @@ class HyperKernels(TiledKernels):
     laid out row by row, rows being blocks of input channels (equation 3). Parameters: 16 d (N_z + 1) + 16 f^2 (d + 1)
     shared, and N_z a tile.
 
-    All tiles come from two matrix products, in channels_last memory. Each kernel is scaled by a fixed sqrt(2 / (9 C_in)), so
-    that W_i and W_out keep unit gain and the *generated* kernel starts with the variance of its fan-in (Chang et al. 2020).
-    The scale is derived from the shapes, never trained or saved. Under Adam, whose steps do not follow a parameter's size,
-    it matters where the scale sits: a W_out drawn as small as the kernels is thrown about by every step.
+    All tiles come from two matrix products, in channels_last memory. z, W_i and W_out are drawn with unit variance; both products
+    have a fixed gain 1 / sqrt(N_z), each kernel a fixed sqrt(2 / (9 C_in)), so that the *generated* kernel starts with the
+    variance of its fan-in (Chang et al. 2020). Scales are never trained or saved. Under Adam, whose steps do not follow a
+    parameter's size, it matters where they sit: drawn as small as their gain, W_i and W_out move eight times as fast as z.
     """
 
     components: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
@@ -30,11 +30,12 @@ class HyperKernels(TiledKernels):
     def __init__(self, shapes: list[KernelShape], embedding: int = 64, tile: int = 16):
         super().__init__(shapes, tile)
         self.embeddings = nn.Parameter(on_sphere(sum(self.counts), embedding, squared=embedding))
-        self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding) * embedding**-0.5)
+        self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding))
         self.b_in = nn.Parameter(torch.zeros(tile, embedding))
-        self.w_out = nn.Parameter(torch.randn(tile * self.size**2, embedding) * embedding**-0.5)  # rows: (output channel, f, f)
+        self.w_out = nn.Parameter(torch.randn(tile * self.size**2, embedding))  # rows: (output channel, f, f)
         self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
 
     def unit_tiles(self) -> Tensor:
-        a = F.linear(self.embeddings, self.w_in.flatten(0, 1), self.b_in.flatten())
-        return F.linear(a.unflatten(1, self.b_in.shape), self.w_out, self.b_out)
+        gain = self.embeddings.shape[1] ** -0.5
+        a = F.linear(self.embeddings * gain, self.w_in.flatten(0, 1), self.b_in.flatten())
+        return F.linear(a.unflatten(1, self.b_in.shape), self.w_out * gain, self.b_out)

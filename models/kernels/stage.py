@@ -10,8 +10,16 @@ from models.kernels.tiles import on_sphere
 from models.ledger import BASIS_OWN, KernelShape, basis_filters, basis_parameters, keeps_channels, stage_template_parameters
 
 
+def scale(shape: KernelShape) -> float:
+    """Standard deviation of a kernel's weights as drawn."""
+    return (2 / shape.fan_in) ** 0.5
+
+
 class StageKernels(KernelSource):
-    """Stores the kernels that change channels, named by their shape; a subclass makes the others, stage by stage."""
+    """Stores the kernels that change channels, named by their shape; a subclass makes the others, stage by stage.
+
+    Parameters are of unit variance, with fixed gains, as in the other sources: so are those that are stored.
+    """
 
     components: ClassVar[dict[str, str]] = {"coefficients": "embeddings"}
 
@@ -22,7 +30,7 @@ class StageKernels(KernelSource):
             if keeps_channels(s):
                 self.stages.setdefault(s.stage, []).append(s)
             else:
-                kernel = torch.randn(s.out_channels, s.in_channels, s.size, s.size) * (2 / s.fan_in) ** 0.5
+                kernel = torch.randn(s.out_channels, s.in_channels, s.size, s.size)
                 self.register_parameter(s.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)))
 
     def component_of(self, parameter: str) -> str:
@@ -34,14 +42,14 @@ class StageKernels(KernelSource):
 
     def forward(self) -> list[Tensor]:
         made = {stage: iter(self.of_stage(stage).permute(0, 1, 4, 2, 3).unbind(0)) for stage in self.stages}
-        return [next(made[s.stage]) if keeps_channels(s) else self.get_parameter(s.name) for s in self.shapes]
+        return [next(made[s.stage]) if keeps_channels(s) else self.get_parameter(s.name) * scale(s) for s in self.shapes]
 
 
 class StageTemplateKernels(StageKernels):
-    """K_l = sum_k alpha_lk B_k, one bank of K kernels a stage (Savarese & Maire 2019, section 3.1).
+    """K_l = s / sqrt(K) sum_k alpha_lk B_k, one bank of K kernels a stage (Savarese & Maire 2019, section 3.1).
 
     Parameters: K (9 C^2 + L) a stage with L layers that keep its C channels, and the stored kernels. Drawn with
-    B ~ N(0, 2 / (9 C)) and |alpha_l| = 1.
+    B ~ N(0, 1) and |alpha_l|^2 = K; s^2 = 2 / (9 C).
     """
 
     count = staticmethod(stage_template_parameters)
@@ -51,13 +59,13 @@ class StageTemplateKernels(StageKernels):
         self.banks, self.coefficients = nn.ParameterDict(), nn.ParameterDict()
         for stage, layers in self.stages.items():
             s = layers[0]
-            bank = torch.randn(templates, s.out_channels, s.size, s.size, s.in_channels) * (2 / s.fan_in) ** 0.5
-            self.banks[str(stage)] = nn.Parameter(bank)
-            self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), templates, squared=1.0))
+            self.banks[str(stage)] = nn.Parameter(torch.randn(templates, s.out_channels, s.size, s.size, s.in_channels))
+            self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), templates, squared=templates))
 
     def of_stage(self, stage: int) -> Tensor:
         bank = self.banks[str(stage)]
-        return (self.coefficients[str(stage)] @ bank.flatten(1)).unflatten(1, bank.shape[1:])
+        gain = scale(self.stages[stage][0]) * len(bank) ** -0.5
+        return (self.coefficients[str(stage)] @ bank.flatten(1) * gain).unflatten(1, bank.shape[1:])
 
 
 ORTHOGONALITY = 10.0
@@ -68,7 +76,8 @@ class BasisKernels(StageKernels):
 
     `filters`: of the basis where a stage has 64 channels, in proportion elsewhere (`basis_filters`). Parameters a stage:
     9 C s + L (C (s + 1) + 9 C), and the stored kernels. `penalty` keeps each layer's filters near orthonormal, lambda = 10;
-    they are drawn orthonormal, and A so that the kernels have the variance 2 / (9 C).
+    they are drawn orthonormal, and A so that the kernels have the variance 2 / (9 C). Trained are the filters times sqrt(9 C) and
+    A times sqrt((s + 1) / 2), numbers of unit variance.
     """
 
     count = staticmethod(basis_parameters)
@@ -82,19 +91,21 @@ class BasisKernels(StageKernels):
             own = torch.randn(len(layers), BASIS_OWN, s.fan_in)
             own -= own @ basis.t() @ basis
             own = torch.linalg.qr(own.transpose(1, 2))[0].transpose(1, 2)
-            rows = on_sphere(len(layers) * s.out_channels, shared + BASIS_OWN, squared=2.0)
-            self.bases[str(stage)] = nn.Parameter(basis.contiguous())
-            self.own[str(stage)] = nn.Parameter(own.contiguous())
+            rows = on_sphere(len(layers) * s.out_channels, shared + BASIS_OWN, squared=shared + BASIS_OWN)
+            self.bases[str(stage)] = nn.Parameter(basis.contiguous() * s.fan_in**0.5)
+            self.own[str(stage)] = nn.Parameter(own.contiguous() * s.fan_in**0.5)
             self.coefficients[str(stage)] = nn.Parameter(rows.unflatten(0, (len(layers), s.out_channels)))
 
     def filters(self, stage: int) -> Tensor:
         """[B; U_l] of all layers of a stage: (L, s + 1, 9 C)."""
         own = self.own[str(stage)]
-        return torch.cat([self.bases[str(stage)].expand(len(own), -1, -1), own], dim=1)
+        filters = torch.cat([self.bases[str(stage)].expand(len(own), -1, -1), own], dim=1)
+        return filters * filters.shape[2] ** -0.5
 
     def of_stage(self, stage: int) -> Tensor:
         s = self.stages[stage][0]
-        kernels = self.coefficients[str(stage)] @ self.filters(stage)
+        filters = self.filters(stage)
+        kernels = self.coefficients[str(stage)] * (2 / filters.shape[1]) ** 0.5 @ filters
         return kernels.unflatten(2, (s.size, s.size, s.in_channels))
 
     def penalty(self, kernels: list[Tensor]) -> Tensor:

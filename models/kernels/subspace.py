@@ -12,7 +12,7 @@ FROZEN_SEED = 2022
 
 
 class SubspaceKernels(TiledKernels):
-    """Tile_t = s_l R alpha_t: one frozen R (256 f^2 x m) from a fixed seed, shared by all tiles, never saved or trained.
+    """Tile_t = s_l / sqrt(m) R alpha_t: one frozen R (256 f^2 x m) from a fixed seed, shared by all tiles, never saved or trained.
 
     After PRANC (Nooralinejad et al. 2023) and MCNC (Thrash et al. 2025), which do so for whole networks. Parameters: m T.
     """
@@ -25,7 +25,7 @@ class SubspaceKernels(TiledKernels):
         generator = torch.Generator().manual_seed(FROZEN_SEED)
         basis = torch.randn(dimension, tile, tile * self.size**2, generator=generator)
         self.register_buffer("basis", basis, persistent=False)
-        self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=1.0))
+        self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=dimension))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.basis.flatten(1)).unflatten(1, self.basis.shape[1:])
+        return (self.coefficients @ self.basis.flatten(1) * len(self.basis) ** -0.5).unflatten(1, self.basis.shape[1:])

@@ -10,10 +10,11 @@ from models.ledger import KernelShape, template_parameters
 
 
 class TemplateKernels(TiledKernels):
-    """Tile_t = s_l sum_k alpha_tk B_k: K templates B (16 x 16 x f x f), coefficients alpha of every tile.
+    """Tile_t = s_l / sqrt(K) sum_k alpha_tk B_k: K templates B (16 x 16 x f x f), coefficients alpha of every tile.
 
     The hypernetwork of Ha et al. is such a bank with K = N_z templates that are factorised; soft sharing of templates is
-    Savarese & Maire 2019. Parameters: K (256 f^2 + T), T tiles. Drawn with B ~ N(0, 1) and |alpha_t| = 1.
+    Savarese & Maire 2019. Parameters: K (256 f^2 + T), T tiles. Drawn with B ~ N(0, 1) and |alpha_t|^2 = K; the sum has a fixed
+    gain 1 / sqrt(K).
     """
 
     components: ClassVar[dict[str, str]] = {"coefficients": "embeddings"}
@@ -22,7 +23,7 @@ class TemplateKernels(TiledKernels):
     def __init__(self, shapes: list[KernelShape], templates: int = 32, tile: int = 16):
         super().__init__(shapes, tile)
         self.bank = nn.Parameter(torch.randn(templates, tile, tile * self.size**2))
-        self.coefficients = nn.Parameter(on_sphere(sum(self.counts), templates, squared=1.0))
+        self.coefficients = nn.Parameter(on_sphere(sum(self.counts), templates, squared=templates))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.bank.flatten(1)).unflatten(1, self.bank.shape[1:])
+        return (self.coefficients @ self.bank.flatten(1) * len(self.bank) ** -0.5).unflatten(1, self.bank.shape[1:])

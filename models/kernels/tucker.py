@@ -11,8 +11,8 @@ class TuckerKernels(KernelSource):
     """K = U G V^T: u (out, r), core (r, r, f, f), v (r, in), a rank r by layer (Kim et al. 2016, section 3.1).
 
     Applied as 1x1, f x f and 1x1 convolutions. Parameters: r (C_in + C_out) + f^2 r^2 a layer; r grows with the layer's channels
-    and with `ranks` (`tucker_ranks`). Drawn with independent entries,
-    then u is scaled so that the product has the variance 2 / (9 C_in), exactly.
+    and with `ranks` (`tucker_ranks`). Drawn with independent entries of
+    unit variance and fixed gains; u is then scaled so that the product has the variance 2 / (9 C_in), exactly.
     """
 
     count = staticmethod(tucker_parameters)
@@ -22,16 +22,17 @@ class TuckerKernels(KernelSource):
         for s, rank in zip(shapes, tucker_ranks(shapes, ranks), strict=True):
             u, v = torch.randn(s.out_channels, rank), torch.randn(rank, s.in_channels)
             core = torch.randn(rank, rank, s.size, s.size)
-            full = torch.einsum("or,rsxy,si->oixy", u, core, v)
-            u *= (2 / s.fan_in) ** 0.5 / full.square().mean().sqrt()
-            # The three factors of one size: none is thrown about by an optimizer's step.
-            gain = (u.square().mean() * v.square().mean() * core.square().mean()) ** (1 / 6)
+            u *= rank / torch.einsum("or,rsxy,si->oixy", u, core, v).square().mean().sqrt()
             for name, factor in (("u", u), ("core", core), ("v", v)):
-                factor *= gain / factor.square().mean().sqrt()
                 self.register_parameter(f"{s.name}_{name}", nn.Parameter(factor))
 
     def forward(self) -> list[Factored]:
-        return [Factored(*(self.get_parameter(f"{s.name}_{part}") for part in ("u", "core", "v"))) for s in self.shapes]
+        kernels = []
+        for s in self.shapes:
+            u, core, v = (self.get_parameter(f"{s.name}_{part}") for part in ("u", "core", "v"))
+            gain = ((2 / s.fan_in) ** 0.5 / len(v)) ** (1 / 3)  # the same for each, so that activations between them stay small
+            kernels.append(Factored(u * gain, core * gain, v * gain))
+        return kernels
 
 
 class SeparableKernels(KernelSource):
