@@ -23,6 +23,7 @@ class ChunkedKernels(TiledKernels):
 
     def __init__(self, shapes: list[KernelShape], hidden: int = 37, tile: int = 16):
         super().__init__(shapes, tile)
+        self.gains = (2 / CHUNK_EMBEDDING) ** 0.5, hidden**-0.5
         self.embeddings = nn.Parameter(on_sphere(sum(self.counts), CHUNK_EMBEDDING, squared=CHUNK_EMBEDDING))
         self.w1 = nn.Parameter(torch.randn(hidden, CHUNK_EMBEDDING) )
         self.b1 = nn.Parameter(torch.zeros(hidden))
@@ -33,5 +34,5 @@ class ChunkedKernels(TiledKernels):
         self.register_buffer("scale", self.scale / drawn)  # saved: it depends on what was drawn
 
     def unit_tiles(self) -> Tensor:
-        hidden = F.relu(F.linear(self.embeddings * (2 / CHUNK_EMBEDDING) ** 0.5, self.w1, self.b1))
-        return F.linear(hidden, self.w2 * len(self.w1) ** -0.5, self.b2).unflatten(1, (self.tile, -1))
+        hidden = F.relu(F.linear(self.embeddings * self.gains[0], self.w1, self.b1))
+        return F.linear(hidden, self.w2 * self.gains[1], self.b2).unflatten(1, (self.tile, -1))

@@ -56,9 +56,9 @@ class MultihashKernels(FlatKernels):
 
     def __init__(self, shapes: list[KernelShape], rank: int = 60):
         super().__init__(shapes)
-        self.total = sum(s.numel for s in shapes)
+        self.total, self.gain = sum(s.numel for s in shapes), rank**-0.5
         side = multihash_parameters(shapes, 1)["generator"] // 2
         self.u, self.v = (nn.Parameter(on_sphere(side, rank, squared=rank)) for _ in range(2))
 
     def flat(self) -> Tensor:
-        return (self.u @ self.v.t() * self.u.shape[1] ** -0.5).flatten()[: self.total]
+        return (self.u @ self.v.t() * self.gain).flatten()[: self.total]

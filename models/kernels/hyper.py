@@ -29,6 +29,7 @@ class HyperKernels(TiledKernels):
 
     def __init__(self, shapes: list[KernelShape], embedding: int = 64, tile: int = 16):
         super().__init__(shapes, tile)
+        self.gain = embedding**-0.5
         self.embeddings = nn.Parameter(on_sphere(sum(self.counts), embedding, squared=embedding))
         self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding))
         self.b_in = nn.Parameter(torch.zeros(tile, embedding))
@@ -36,6 +37,5 @@ class HyperKernels(TiledKernels):
         self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
 
     def unit_tiles(self) -> Tensor:
-        gain = self.embeddings.shape[1] ** -0.5
-        a = F.linear(self.embeddings * gain, self.w_in.flatten(0, 1), self.b_in.flatten())
-        return F.linear(a.unflatten(1, self.b_in.shape), self.w_out * gain, self.b_out)
+        a = F.linear(self.embeddings * self.gain, self.w_in.flatten(0, 1), self.b_in.flatten())
+        return F.linear(a.unflatten(1, self.b_in.shape), self.w_out * self.gain, self.b_out)

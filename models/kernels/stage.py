@@ -56,6 +56,7 @@ class StageTemplateKernels(StageKernels):
 
     def __init__(self, shapes: list[KernelShape], templates: int = 2):
         super().__init__(shapes)
+        self.gain = templates**-0.5
         self.banks, self.coefficients = nn.ParameterDict(), nn.ParameterDict()
         for stage, layers in self.stages.items():
             s = layers[0]
@@ -64,7 +65,7 @@ class StageTemplateKernels(StageKernels):
 
     def of_stage(self, stage: int) -> Tensor:
         bank = self.banks[str(stage)]
-        gain = scale(self.stages[stage][0]) * len(bank) ** -0.5
+        gain = self.gain * scale(self.stages[stage][0])
         return (self.coefficients[str(stage)] @ bank.flatten(1) * gain).unflatten(1, bank.shape[1:])
 
 
@@ -84,6 +85,7 @@ class BasisKernels(StageKernels):
 
     def __init__(self, shapes: list[KernelShape], filters: int = 16):
         super().__init__(shapes)
+        self.size = filters
         self.bases, self.own, self.coefficients = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
         for stage, layers in self.stages.items():
             s, shared = layers[0], basis_filters(layers[0].out_channels, filters)
@@ -100,12 +102,12 @@ class BasisKernels(StageKernels):
         """[B; U_l] of all layers of a stage: (L, s + 1, 9 C)."""
         own = self.own[str(stage)]
         filters = torch.cat([self.bases[str(stage)].expand(len(own), -1, -1), own], dim=1)
-        return filters * filters.shape[2] ** -0.5
+        return filters * self.stages[stage][0].fan_in ** -0.5
 
     def of_stage(self, stage: int) -> Tensor:
         s = self.stages[stage][0]
-        filters = self.filters(stage)
-        kernels = self.coefficients[str(stage)] * (2 / filters.shape[1]) ** 0.5 @ filters
+        gain = (2 / (basis_filters(s.out_channels, self.size) + BASIS_OWN)) ** 0.5
+        kernels = self.coefficients[str(stage)] * gain @ self.filters(stage)
         return kernels.unflatten(2, (s.size, s.size, s.in_channels))
 
     def penalty(self, kernels: list[Tensor]) -> Tensor:

@@ -22,10 +22,11 @@ class SubspaceKernels(TiledKernels):
 
     def __init__(self, shapes: list[KernelShape], dimension: int = 390, tile: int = 16):
         super().__init__(shapes, tile)
+        self.gain = dimension**-0.5
         generator = torch.Generator().manual_seed(FROZEN_SEED)
         basis = torch.randn(dimension, tile, tile * self.size**2, generator=generator)
         self.register_buffer("basis", basis, persistent=False)
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=dimension))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.basis.flatten(1) * len(self.basis) ** -0.5).unflatten(1, self.basis.shape[1:])
+        return (self.coefficients @ self.basis.flatten(1) * self.gain).unflatten(1, self.basis.shape[1:])

@@ -22,8 +22,9 @@ class TemplateKernels(TiledKernels):
 
     def __init__(self, shapes: list[KernelShape], templates: int = 32, tile: int = 16):
         super().__init__(shapes, tile)
+        self.gain = templates**-0.5
         self.bank = nn.Parameter(torch.randn(templates, tile, tile * self.size**2))
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), templates, squared=templates))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.bank.flatten(1) * len(self.bank) ** -0.5).unflatten(1, self.bank.shape[1:])
+        return (self.coefficients @ self.bank.flatten(1) * self.gain).unflatten(1, self.bank.shape[1:])

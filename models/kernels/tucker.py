@@ -19,7 +19,8 @@ class TuckerKernels(KernelSource):
 
     def __init__(self, shapes: list[KernelShape], ranks: int = 600):
         super().__init__(shapes)
-        for s, rank in zip(shapes, tucker_ranks(shapes, ranks), strict=True):
+        self.ranks = tucker_ranks(shapes, ranks)
+        for s, rank in zip(shapes, self.ranks, strict=True):
             u, v = torch.randn(s.out_channels, rank), torch.randn(rank, s.in_channels)
             core = torch.randn(rank, rank, s.size, s.size)
             u *= rank / torch.einsum("or,rsxy,si->oixy", u, core, v).square().mean().sqrt()
@@ -28,9 +29,9 @@ class TuckerKernels(KernelSource):
 
     def forward(self) -> list[Factored]:
         kernels = []
-        for s in self.shapes:
+        for s, rank in zip(self.shapes, self.ranks, strict=True):
             u, core, v = (self.get_parameter(f"{s.name}_{part}") for part in ("u", "core", "v"))
-            gain = ((2 / s.fan_in) ** 0.5 / len(v)) ** (1 / 3)  # the same for each, so that activations between them stay small
+            gain = ((2 / s.fan_in) ** 0.5 / rank) ** (1 / 3)  # the same for each, so that activations between them stay small
             kernels.append(Factored(u * gain, core * gain, v * gain))
         return kernels
 
