@@ -18,8 +18,11 @@ FORBIDDEN = {
     "benchmarks/baselines.py": ("models.registry", "benchmarks"),
     "benchmarks/report.py": ("models", "torch"),
     "benchmarks/speed_tables.py": ("models", "torch"),
+    "benchmarks/splits.py": ("models", "benchmarks"),
+    **{f"benchmarks/{room}.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.datasets")
+       for room in ("archives", "folders", "batches")},
     "benchmarks/datasets.py": ("models", "benchmarks.records", "benchmarks.training"),
-}
+}  # fmt: skip
 
 
 def imported(path):
