@@ -70,8 +70,10 @@ def _common() -> dict[str, argparse.ArgumentParser]:
     device.add_argument("--deterministic", action="store_true", help="bit-identical repeats on one machine, slower on CUDA")
     data = groups["data"]
     data.add_argument("--dataset", default="digits", metavar="D",
-                      help="digits (bundled, the default), cifar10, or folder:PATH with class folders in train/ and test/")
-    data.add_argument("--download", action="store_true", help="fetch cifar10 (170 MB) into the data folder, verified")
+                      help="digits (bundled, the default), cifar10, cifar100, svhn, "
+                      "or folder:PATH with class folders in train/ and test/")
+    data.add_argument("--download", action="store_true",
+                      help="fetch cifar10, cifar100 (170 MB each) or svhn (250 MB) into the data folder, verified")
     return groups  # fmt: skip
 
 
@@ -179,7 +181,8 @@ def _print_rows(rows: list[dict], as_json: bool) -> int:
     ]  # fmt: skip
     headers = ("model", "plain pair", "parameters", "MACs/image", "generator MACs", "published error")
     print(tabulate(table, headers, disable_numparse=True, colalign=("left", "left", *["right"] * 4)))
-    print("\n1 MAC is one multiply-add of a convolution or matrix product; FLOPs = 2 x MACs.")
+    print("\n1 MAC is one multiply-add of a convolution or matrix product; FLOPs = 2 x MACs.\n"
+          "Counted for ten classes; a run's record is of its data set's.")  # fmt: skip
     return OK
 
 

@@ -15,6 +15,8 @@ NOTES = {
     "not a measure of the models.",
     "cifar10-jpeg": "CIFAR-10 re-encoded as JPEG, quality 75. Errors run higher than on CIFAR-10 and compare only with other "
     "`cifar10-jpeg` results; published errors are of CIFAR-10 itself.",
+    "svhn": "Street View House Numbers, cropped digits: trained on `train` alone. Much published work adds the 531,131 images of "
+    "`extra`; such errors do not compare.",
 }
 
 TABLES_NOTE = "Every table is also there as LaTeX (booktabs) and CSV, in [`tables/`](tables)."

@@ -13,10 +13,12 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from benchmarks import costs, datasets, records
+from benchmarks import costs, records
+from benchmarks.batches import Batches, evaluation_batches
 from benchmarks.files import remove_leftovers, write_atomically
 from benchmarks.listing import cost_row
 from benchmarks.recipes import Recipe
+from benchmarks.splits import DataSet
 from benchmarks.training import (
     Evaluation,
     Interrupted,
@@ -158,7 +160,7 @@ class Run:
     """One run: (model, data set, recipe, seed) with its places and settings."""
 
     model: str
-    data: datasets.DataSet
+    data: DataSet
     recipe: Recipe
     seed: int
     settings: Settings
@@ -217,9 +219,7 @@ class Run:
             facts = self._facts(model)
             trainer = self._trainer(model, provenance)
             self._resume(trainer)
-            result = yield from trainer.training(
-                datasets.evaluation_batches, self.checkpoint_path, self.should_stop, on_epoch, on_step
-            )
+            result = yield from trainer.training(evaluation_batches, self.checkpoint_path, self.should_stop, on_epoch, on_step)
         except TrainingError:
             raise
         except Interrupted as stop:
@@ -260,9 +260,7 @@ class Run:
         return Result(status, reason, trainer.history if trainer else None, None)
 
     def _trainer(self, model: torch.nn.Module, provenance: dict) -> Trainer:
-        batches = datasets.Batches(
-            self.data.train, self.recipe.batch_size, crop_padding=self.recipe.crop_padding, flip=self.data.flip
-        )
+        batches = Batches(self.data.train, self.recipe.batch_size, crop_padding=self.recipe.crop_padding, flip=self.data.flip)
         identity = {
             "model": self.model,
             "dataset": self.data.fingerprint["decoded_sha256"],
@@ -387,14 +385,14 @@ def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
     return model.eval(), identity
 
 
-def evaluate_checkpoint(checkpoint: Path, data: datasets.DataSet, settings: Settings) -> dict:
+def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> dict:
     """Test error of a checkpoint, in percent."""
     model, identity = load_trained(checkpoint)
     if identity["num_classes"] != data.num_classes:
         raise RunError(f"{checkpoint} has {identity['num_classes']} classes, {data.name} has {data.num_classes}")
     normalize = Normalize(data.mean, data.std).to(settings.device)
     evaluation = settings.compiled(Evaluation(model.to(settings.device), normalize), isinstance(model, KernelNetwork))
-    loss, error = evaluate(evaluation, datasets.evaluation_batches(data.read_test(), 128), settings)
+    loss, error = evaluate(evaluation, evaluation_batches(data.read_test(), 128), settings)
     return {"model": identity["model"], "dataset": data.name, "seed": identity["seed"], "test_error": error,
             "test_loss": loss}  # fmt: skip
 

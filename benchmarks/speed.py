@@ -10,9 +10,10 @@ import torch
 
 from benchmarks import costs, records, runner
 from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
-from benchmarks.datasets import Batches, DataSet, Split
+from benchmarks.batches import Batches
 from benchmarks.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
 from benchmarks.recipes import Recipe
+from benchmarks.splits import DataSet, Split
 from benchmarks.throughput import Call, Protocol, Timer, interleaved, interval, measure, paired, ratios, spread, warm_up
 from benchmarks.training import Evaluation, Normalize, Settings, Trainer, drive
 from models import ledger, registry

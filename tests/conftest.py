@@ -1,6 +1,7 @@
 """Shared fixtures: digits once a session, and tiny recipes."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 import pytest
@@ -19,3 +20,19 @@ def digits():
 def tiny():
     """One epoch of `smoke`, batch 256: four steps on digits."""
     return dataclasses.replace(recipes.RECIPES["smoke"], name="tiny", epochs=1, batch_size=256)
+
+
+class Hostile:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (str(self.path),))
+
+
+def one_line(error):
+    """The message of an expected exception, which is for the user's eyes."""
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks import datasets, device, runner
+from benchmarks import device, runner
+from benchmarks.batches import Batches
 from benchmarks.recipes import RECIPES
 from benchmarks.throughput import SHORT, Call, Timer, measure
 from benchmarks.training import CapturedStep, drive
@@ -98,7 +99,7 @@ def test_images_are_gathered_alike(digits):
     epochs = []
     for place in ("cpu", "cuda"):
         split = digits.to(torch.device(place)).train
-        epochs.append([x.cpu() for x, _ in datasets.Batches(split, 64, crop_padding=4, flip=True).epoch(0, 0)])
+        epochs.append([x.cpu() for x, _ in Batches(split, 64, crop_padding=4, flip=True).epoch(0, 0)])
     assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
 
 

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import copy
+import dataclasses
 import gzip
 import hashlib
 import io
@@ -16,14 +17,16 @@ import tomllib
 import pytest
 import torch
 
-from benchmarks import datasets, recipes, records, report, verify
-from benchmarks.datasets import DataError, load_cifar10
+from benchmarks import recipes, records, report, verify
+from benchmarks.archives import load_archive
+from benchmarks.batches import Batches
 from benchmarks.recipes import RecipeError
 from benchmarks.records import RecordError
+from benchmarks.splits import DataError
 from benchmarks.summary import Speeds, summarize
 from benchmarks.training import Settings, Trainer, TrainingError, load_checkpoint
-from tests.conftest import ROOT
-from tests.test_datasets import _archive, _batch, _Hostile
+from tests.conftest import ROOT, Hostile
+from tests.test_archives import cifar10_batch, pack, pin
 
 CASES = 2500  # for each of four parsers
 TOKENS = (
@@ -168,7 +171,7 @@ def test_checkpoints(tmp_path, digits, tiny):
     path, hostile = tmp_path / "run.ckpt", tmp_path / "payload"
 
     def trainer():
-        batches = datasets.Batches(digits.train, tiny.batch_size, crop_padding=0, flip=False)
+        batches = Batches(digits.train, tiny.batch_size, crop_padding=0, flip=False)
         model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 10))
         return Trainer(model, digits, batches, tiny, Settings(torch.device("cpu")), 0, {"model": "m"})
 
@@ -195,7 +198,7 @@ def test_checkpoints(tmp_path, digits, tiny):
 
     fuzz("checkpoints", one)
     buffer = io.BytesIO()
-    torch.save({"version": 2, "identity": {}, "model": {"x": _Hostile(hostile)}, "optimizer": {}, "history": {}}, buffer)
+    torch.save({"version": 2, "identity": {}, "model": {"x": Hostile(hostile)}, "optimizer": {}, "history": {}}, buffer)
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     with pytest.raises(TrainingError, match="cannot be read"):
         load_checkpoint(path)
@@ -242,27 +245,27 @@ def test_recipes(tmp_path):
 @pytest.mark.slow
 def test_archives(tmp_path):
     """Half with hashes recomputed: of the archive's bytes, or of a batch that was mutated before it was packed."""
-    batches = {"data_batch_1": _batch(20, 1), "test_batch": _batch(10, 3)}
+    batches = {"data_batch_1": cifar10_batch(20, 1), "test_batch": cifar10_batch(10, 3)}
     sound = tmp_path / "sound"
     sound.mkdir()
-    archive, pins = _archive(sound, batches)
-    good = archive.read_bytes()
-    original = load_cifar10(sound, pins)
+    path, archive = pack(sound, batches)
+    good = path.read_bytes()
+    original = load_archive(archive, sound)
 
     def one(number, chance):
         place = tmp_path / f"case{number}"
         place.mkdir()
-        archive = place / datasets.CIFAR10_ARCHIVE
-        chosen = pins
+        path = place / archive.tar.name
+        chosen = archive
         if number % 4 == 0:  # the tar, packed anew
-            archive.write_bytes(gzip.compress(mutated_bytes(gzip.decompress(good), chance), 1))
-            chosen = repinned(archive, pins)
+            path.write_bytes(gzip.compress(mutated_bytes(gzip.decompress(good), chance), 1))
+            chosen = repinned(path, archive)
         elif number % 4 == 2:  # a batch, packed anew with its own hash
-            archive, chosen = _archive(place, batches | {"data_batch_1": mutated_bytes(batches["data_batch_1"], chance)})
+            _, chosen = pack(place, batches | {"data_batch_1": mutated_bytes(batches["data_batch_1"], chance)})
         else:
-            archive.write_bytes(mutated_bytes(good, chance) if number % 50 > 1 else good)
+            path.write_bytes(mutated_bytes(good, chance) if number % 50 > 1 else good)
         try:
-            data = load_cifar10(place, chosen)
+            data = load_archive(chosen, place)
         except DataError as error:
             assert is_one_line(error)
             return "refused"
@@ -277,10 +280,9 @@ def test_archives(tmp_path):
     fuzz("archives", one)
 
 
-def repinned(archive, pins):
-    """The pins with the hashes of this archive."""
-    content = archive.read_bytes()
-    return datasets.Pins(hashlib.sha256(content).hexdigest(), hashlib.md5(content).hexdigest(), pins.train, pins.test)
+def repinned(path, archive):
+    """The archive with the hashes of this tar."""
+    return dataclasses.replace(archive, tar=pin(path.name, path.read_bytes()))
 
 
 @pytest.mark.parametrize("name", ["../../x", "<script>alert(1)</script>", "a|b", "..", ""])

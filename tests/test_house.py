@@ -19,6 +19,9 @@ FORBIDDEN = {
     "benchmarks/report.py": ("models", "torch"),
     **{f"benchmarks/{room}.py": ("models", "torch")
        for room in ("summary", "verdicts", "tables", "recipe_tables", "speed_tables", "plots")},
+    "benchmarks/splits.py": ("models", "benchmarks"),
+    **{f"benchmarks/{room}.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.datasets")
+       for room in ("archives", "folders", "batches")},
     "benchmarks/datasets.py": ("models", "benchmarks.records", "benchmarks.training"),
 }  # fmt: skip
 

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from benchmarks import device, runner, speed
 from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
-from benchmarks.datasets import evaluation_batches
+from benchmarks.batches import evaluation_batches
 from benchmarks.recipes import RECIPES
 from benchmarks.throughput import SHORT, Timer, interval
 from benchmarks.training import Settings, evaluate

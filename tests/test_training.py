@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import datasets, runner
+from benchmarks import runner
+from benchmarks.batches import Batches, evaluation_batches
 from benchmarks.recipes import Block
 from benchmarks.training import (
     Evaluation,
@@ -36,7 +37,7 @@ def batch(size=8):
 
 def trainer(digits, recipe, name="hyper_resnet10_1", seed=0, settings=CPU, identity=None):
     model = runner.build(name, 10, seed)
-    batches = datasets.Batches(digits.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=digits.flip)
+    batches = Batches(digits.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=digits.flip)
     return Trainer(model, digits, batches, recipe, settings, seed, identity or {"model": name})
 
 
@@ -100,7 +101,7 @@ def test_evaluate_counts_real_images_only(digits):
     """Error and loss do not depend on the batch size, so the repeated images of the last batch do not count."""
     model = runner.build("wide_resnet10_1", 10, seed=0).eval()
     evaluation = Evaluation(model, Normalize(digits.mean, digits.std))
-    results = [evaluate(evaluation, datasets.evaluation_batches(digits.validation, size), CPU) for size in (180, 64)]
+    results = [evaluate(evaluation, evaluation_batches(digits.validation, size), CPU) for size in (180, 64)]
     assert results[0] == pytest.approx(results[1])
 
 
@@ -109,7 +110,7 @@ def test_it_learns_and_reads_the_test_set_once(digits, tiny):
     recipe = dataclasses.replace(tiny, epochs=3, batch_size=32)
     seen = []
     result = trainer(digits, recipe, "wide_resnet10_1").train(
-        datasets.evaluation_batches, on_epoch=lambda entry, epochs: seen.append(digits.test_reads)
+        evaluation_batches, on_epoch=lambda entry, epochs: seen.append(digits.test_reads)
     )
     assert result.status == "ok" and result.test_error < 40
     assert seen == [0, 0, 0] and digits.test_reads == 1
@@ -118,7 +119,7 @@ def test_it_learns_and_reads_the_test_set_once(digits, tiny):
 
 def test_the_last_epoch_may_be_partial(digits, tiny):
     recipe = dataclasses.replace(tiny, stored=dataclasses.replace(tiny.stored, steps=6))
-    result = trainer(digits, recipe, "wide_resnet10_1").train(datasets.evaluation_batches)
+    result = trainer(digits, recipe, "wide_resnet10_1").train(evaluation_batches)
     assert [e["step"] for e in result.history.epochs] == [4, 6]
 
 
@@ -130,14 +131,14 @@ def without_times(history):
 def test_resume_is_exact(digits, tiny, tmp_path, stop_after):
     recipe, path = dataclasses.replace(tiny, epochs=3), tmp_path / "run.ckpt"
     whole = trainer(digits, recipe)
-    expected = whole.train(datasets.evaluation_batches)
+    expected = whole.train(evaluation_batches)
     reasons = iter([None] * stop_after + ["enough"])
     with pytest.raises(Interrupted, match="enough in epoch 2 of 3"):
-        trainer(digits, recipe).train(datasets.evaluation_batches, path, lambda: next(reasons))
+        trainer(digits, recipe).train(evaluation_batches, path, lambda: next(reasons))
     again = trainer(digits, recipe, seed=0)
     again.restore(load_checkpoint(path))
     assert again.history.steps_done == stop_after + 1 and len(again.history.epochs) == 1
-    result = again.train(datasets.evaluation_batches, path)
+    result = again.train(evaluation_batches, path)
     assert result.test_error == expected.test_error
     assert without_times(result.history) == without_times(expected.history)
     for a, b in zip(whole.model.state_dict().values(), again.model.state_dict().values(), strict=True):
@@ -147,7 +148,7 @@ def test_resume_is_exact(digits, tiny, tmp_path, stop_after):
 def test_diverged(digits, tiny):
     recipe = dataclasses.replace(tiny, stored=dataclasses.replace(tiny.stored, learning_rate=1e30))
     digits = dataclasses.replace(digits, _reads={"test": 0})
-    result = trainer(digits, recipe, "wide_resnet10_1").train(datasets.evaluation_batches)
+    result = trainer(digits, recipe, "wide_resnet10_1").train(evaluation_batches)
     assert (result.status, result.test_error, digits.test_reads) == ("diverged", None, 0)
     assert "not finite in epoch 1" in result.reason
 
