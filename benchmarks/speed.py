@@ -123,13 +123,13 @@ def _timed_materialization(model: KernelNetwork, timer: Timer) -> tuple[float, K
 
 
 def _bounds(name: str, model: torch.nn.Module, images_per_s: float, recipe: Recipe, settings: Settings) -> dict | None:
-    """Arithmetic of a training step, three forward passes' worth, and modelled traffic; of the suite's Wide ResNets only."""
+    """Arithmetic of a training step, three forward passes' worth, and modelled traffic; not of a foreign module."""
     spec = registry.get(name)
-    if not isinstance(model, WideResNet):
+    if spec.builder is not None:
         return None
     macs = costs.count_macs(model)
     flops = 2 * 3 * (macs.per_image + macs.generator / recipe.batch_size)
-    traffic = ledger.training_bytes(spec.depth, spec.channels, 4 if settings.precision == "fp32" else 2)
+    traffic = ledger.training_bytes(spec.kernel_shapes(), 4 if settings.precision == "fp32" else 2)
     return shares_of_peak(runner.settings_environment(settings)["device"], images_per_s, flops, traffic)
 
 
@@ -224,10 +224,10 @@ def compare(name: str, data: DataSet, recipe: Recipe, settings: Settings, protoc
     """The comparison record of a HyperResNet and its pair with other code, all in one process, in turns.
 
     Raises:
-        registry.RegistryError: if the model is not a projection-free HyperResNet of the paper's width rule.
+        registry.RegistryError: if the model is not a projection-free wide HyperResNet of the paper's width rule.
     """
     spec, plain = registry.get(name), registry.get(name).pair
-    if spec.kernels != "hyper" or spec.shortcut != "pad" or spec.builder or spec.channels[0] % 16:
+    if spec.kernels != "hyper" or spec.backbone != "wide_resnet" or spec.builder or spec.channels[0] % 16:
         raise registry.RegistryError(f"model {name!r} is not allowed here; choose hyper_resnet{{depth}}_{{width}}")
     torch._dynamo.reset()
     width, timer, eager = spec.channels[0] // 16, Timer(settings.device), replace(settings, precision="fp32", compile="off")

@@ -1,4 +1,4 @@
-"""Closed-form counts of the Wide ResNet: kernel shapes, parameters and MACs by component.
+"""Closed-form counts of the backbones and the kernel sources: kernel shapes, parameters and MACs by component.
 
 Nothing here imports torch, so that `list` answers at once; the tests hold every count against `numel()` and against the
 operators that were run.
@@ -36,16 +36,20 @@ class KernelShape:
         return self.in_channels * self.size**2
 
 
-def blocks_per_stage(depth: int) -> int:
-    """n of depth = 6n + 4 (two convolutions a block, three stages).
+def blocks_per_stage(depth: int, outside: int = 4) -> int:
+    """n of depth = 6n + `outside` (two convolutions a block, three stages).
+
+    `outside`: how many layers a depth counts besides, 4 in a Wide ResNet's, 2 in a ResNet's.
 
     Raises:
         ValueError: if `depth` is not of that form.
     """
-    if depth < 10 or (depth - 4) % 6:
-        near = max(10, 6 * round((depth - 4) / 6) + 4)
-        raise ValueError(f"depth {depth} is not 6n + 4; allowed are 10, 16, 22, 28, 34, 40, ... (nearest: {near})")
-    return (depth - 4) // 6
+    least = 6 + outside
+    if depth < least or (depth - outside) % 6:
+        allowed = ", ".join(str(d) for d in range(least, least + 36, 6))
+        near = max(least, 6 * round((depth - outside) / 6) + outside)
+        raise ValueError(f"depth {depth} is not 6n + {outside}; allowed are {allowed}, ... (nearest: {near})")
+    return (depth - outside) // 6
 
 
 def stage_channels(width: int) -> tuple[int, int, int]:
@@ -74,11 +78,11 @@ def stem_channels(channels: tuple[int, ...]) -> int:
     return min(16, channels[0])
 
 
-def kernel_shapes(depth: int, channels: tuple[int, ...]) -> list[KernelShape]:
-    """The 3x3 kernels of all residual blocks in forward order; the stem's is not among them."""
+def kernel_shapes(depth: int, channels: tuple[int, ...], outside: int = 4) -> list[KernelShape]:
+    """The 3x3 kernels of all residual blocks in forward order; the stem's is not among them. `outside`: `blocks_per_stage`."""
     shapes, in_channels = [], stem_channels(channels)
     for stage, out_channels in enumerate(channels, start=1):
-        for block in range(blocks_per_stage(depth)):
+        for block in range(blocks_per_stage(depth, outside)):
             for index in (1, 2):
                 stride = 2 if stage > 1 and block == 0 and index == 1 else 1
                 name = f"stage{stage}_block{block}_conv{index}"
@@ -87,22 +91,36 @@ def kernel_shapes(depth: int, channels: tuple[int, ...]) -> list[KernelShape]:
     return shapes
 
 
+def resnet_kernel_shapes(depth: int, channels: tuple[int, ...]) -> list[KernelShape]:
+    """The same of a ResNet, whose depth is 6n + 2."""
+    return kernel_shapes(depth, channels, outside=2)
+
+
 def changes_shape(conv1: KernelShape) -> bool:
     """Whether the block that begins with `conv1` changes channels or resolution."""
     return conv1.stride != 1 or conv1.in_channels != conv1.out_channels
 
 
-def backbone_parameters(depth: int, channels: tuple[int, ...], shortcut: str, num_classes: int) -> dict[str, int]:
-    """Trainable parameters of everything but the kernel source, by component."""
-    shapes, stem, pad = kernel_shapes(depth, channels), stem_channels(channels), shortcut == "pad"
+def wide_resnet_parameters(shapes: list[KernelShape], num_classes: int, shortcut: str = "pad") -> dict[str, int]:
+    """Trainable parameters of everything but the kernel source, by component; a batch norm precedes each kernel."""
+    stem, last, pad = shapes[0].in_channels, shapes[-1].out_channels, shortcut == "pad"
     changing = [s for s in shapes if s.index == 1 and changes_shape(s)]
-    norms = sum(2 * s.in_channels for s in shapes) + 2 * channels[-1] + (2 * stem if pad else 0)
     return {
         "stem": 3 * KERNEL_SIZE**2 * stem + (stem if pad else 0),
         "biases": sum(s.out_channels for s in shapes) if pad else 0,
-        "batch_norms": norms,
+        "batch_norms": sum(2 * s.in_channels for s in shapes) + 2 * last + (2 * stem if pad else 0),
         "shortcuts": 0 if pad else sum(s.in_channels * s.out_channels for s in changing),
-        "classifier": (channels[-1] + 1) * num_classes,
+        "classifier": (last + 1) * num_classes,
+    }
+
+
+def resnet_parameters(shapes: list[KernelShape], num_classes: int) -> dict[str, int]:
+    """The same of a ResNet: a batch norm follows the stem and each kernel; shortcuts and biases have no parameters."""
+    stem, last = shapes[0].in_channels, shapes[-1].out_channels
+    return {
+        "stem": 3 * KERNEL_SIZE**2 * stem,
+        "batch_norms": 2 * stem + sum(2 * s.out_channels for s in shapes),
+        "classifier": (last + 1) * num_classes,
     }
 
 
@@ -110,22 +128,20 @@ LayerMacs = Callable[[KernelShape, int], int]
 """MACs of one kernel on an output of `size` x `size` pixels."""
 
 
-def backbone_macs(
-    depth: int, channels: tuple[int, ...], shortcut: str, num_classes: int, layer_macs: LayerMacs | None = None
-) -> int:
-    """MACs per 32x32 image: convolutions and products only, no batch norm, bias or pooling.
+def backbone_macs(shapes: list[KernelShape], num_classes: int, layer_macs: LayerMacs | None = None, shortcut: str = "pad") -> int:
+    """MACs per 32x32 image of any of the backbones: convolutions and products only, no batch norm, bias or pooling.
 
     `layer_macs` is of kernels that are not applied as they stand.
     """
     layer_macs = layer_macs or dense_layer_macs
     size = IMAGE_SIZE
-    macs = 3 * KERNEL_SIZE**2 * stem_channels(channels) * size**2
-    for shape in kernel_shapes(depth, channels):
+    macs = 3 * KERNEL_SIZE**2 * shapes[0].in_channels * size**2
+    for shape in shapes:
         size //= shape.stride
         macs += layer_macs(shape, size)
         if shortcut == "projection" and shape.index == 1 and changes_shape(shape):
             macs += shape.in_channels * shape.out_channels * size**2
-    return macs + channels[-1] * num_classes
+    return macs + shapes[-1].out_channels * num_classes
 
 
 def stored_parameters(shapes: list[KernelShape]) -> dict[str, int]:
@@ -312,14 +328,15 @@ ACTIVATION_PASSES = 15
 Forward 5: written by the convolution; read for the batch statistics; read and written by BN-ReLU (with the residual sum);
 read by the next convolution. Backward 10: the next convolution's weight gradient reads its input and the gradient (2), its
 input gradient reads one and writes one (2); batch norm reads the gradient and its input for the sums (2), then again, and
-writes (3); the residual sum's gradient is read once more (1).
+writes (3); the residual sum's gradient is read once more (1). The same figure serves a block
+that normalises after its convolutions.
 """
 
 
-def training_bytes(depth: int, channels: tuple[int, ...], bytes_per_value: int = 2) -> int:
+def training_bytes(shapes: list[KernelShape], bytes_per_value: int = 2) -> int:
     """Modelled memory traffic of a training step, bytes per image: every convolution's output, `ACTIVATION_PASSES` times."""
-    size, values = IMAGE_SIZE, stem_channels(channels) * IMAGE_SIZE**2
-    for shape in kernel_shapes(depth, channels):
+    size, values = IMAGE_SIZE, shapes[0].in_channels * IMAGE_SIZE**2
+    for shape in shapes:
         size //= shape.stride
         values += shape.out_channels * size**2
     return ACTIVATION_PASSES * bytes_per_value * values

@@ -21,6 +21,12 @@ class RegistryError(ValueError):
     """A name or spec that is not allowed; the message is one line for the user."""
 
 
+def _load(target: str) -> type:
+    """The class of "module:name"."""
+    module, name = target.split(":")
+    return getattr(import_module(module), name)
+
+
 @dataclass(frozen=True)
 class KernelEntry:
     """A kernel source: where its class is, and its closed forms (torch-free; `macs` may be unknown).
@@ -35,10 +41,25 @@ class KernelEntry:
     layer_macs: Callable[..., ledger.LayerMacs] | None = None
 
     def load(self) -> type:
-        if isinstance(self.target, str):
-            module, name = self.target.split(":")
-            return getattr(import_module(module), name)
-        return self.target
+        return _load(self.target) if isinstance(self.target, str) else self.target
+
+
+@dataclass(frozen=True)
+class BackboneEntry:
+    """A backbone: where its class is, its closed forms (torch-free), and the `arguments` that make a variant of both.
+
+    `kernel_shapes` is of (depth, channels) and refuses what is not allowed; `parameters` of (shapes, classes), without the
+    kernel source's; `macs` of (shapes, classes, MACs of a kernel that is not applied as it stands).
+    """
+
+    target: str
+    kernel_shapes: Callable[..., list[ledger.KernelShape]]
+    parameters: Callable[..., dict[str, int]]
+    arguments: dict[str, Any] = field(default_factory=dict)
+    macs: Callable[..., int] = ledger.backbone_macs
+
+    def load(self) -> type:
+        return _load(self.target)
 
 
 @dataclass(frozen=True)
@@ -49,7 +70,7 @@ class ModelSpec:
     kernels: str = "stored"
     depth: int = 0
     channels: tuple[int, int, int] = (0, 0, 0)
-    shortcut: str = "pad"
+    backbone: str = "wide_resnet"
     options: dict[str, Any] = field(default_factory=dict)
     pair: str | None = None
     builder: Callable[[int], Any] | None = None
@@ -61,20 +82,33 @@ class ModelSpec:
 
     def parameters(self, num_classes: int = 10) -> dict[str, int]:
         """Trainable parameters by component, all components named; needs `closed_form`."""
-        parts = ledger.backbone_parameters(self.depth, self.channels, self.shortcut, num_classes)
-        parts |= KERNELS[self.kernels].parameters(self._shapes(), **self.options)
+        backbone, shapes = BACKBONES[self.backbone], self.kernel_shapes()
+        parts = backbone.parameters(shapes, num_classes, **backbone.arguments)
+        parts |= KERNELS[self.kernels].parameters(shapes, **self.options)
         return {name: parts.get(name, 0) for name in ledger.COMPONENTS}
 
     def macs(self, num_classes: int = 10) -> tuple[int, int]:
         """(MACs per image, generator MACs per forward pass); needs `closed_form`."""
-        entry = KERNELS[self.kernels]
-        layer_macs = entry.layer_macs(self._shapes(), **self.options) if entry.layer_macs else None
-        per_image = ledger.backbone_macs(self.depth, self.channels, self.shortcut, num_classes, layer_macs)
-        return per_image, entry.macs(self._shapes(), **self.options)
+        backbone, source, shapes = BACKBONES[self.backbone], KERNELS[self.kernels], self.kernel_shapes()
+        layer_macs = source.layer_macs(shapes, **self.options) if source.layer_macs else None
+        per_image = backbone.macs(shapes, num_classes, layer_macs, **backbone.arguments)
+        return per_image, source.macs(shapes, **self.options)
 
-    def _shapes(self) -> list[ledger.KernelShape]:
-        return ledger.kernel_shapes(self.depth, self.channels)
+    def kernel_shapes(self) -> list[ledger.KernelShape]:
+        """The 3x3 kernels that the backbone asks its source for, in forward order; a foreign module has none to tell.
 
+        Raises:
+            ValueError: if the backbone has no such depth.
+        """
+        return BACKBONES[self.backbone].kernel_shapes(self.depth, self.channels)
+
+
+_WIDE_RESNET = BackboneEntry("models.wide_resnet:WideResNet", ledger.kernel_shapes, ledger.wide_resnet_parameters)
+BACKBONES: dict[str, BackboneEntry] = {
+    "wide_resnet": _WIDE_RESNET,
+    "wide_resnet_projection": replace(_WIDE_RESNET, arguments={"shortcut": "projection"}),
+    "resnet": BackboneEntry("models.resnet:ResNet", ledger.resnet_kernel_shapes, ledger.resnet_parameters),
+}
 
 KERNELS: dict[str, KernelEntry] = {
     "stored": KernelEntry("models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.no_macs),
@@ -97,8 +131,13 @@ KERNELS: dict[str, KernelEntry] = {
     "shared": KernelEntry("models.kernels.shared:SharedKernels", ledger.shared_parameters, ledger.no_macs),
 }  # fmt: skip
 
-FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | {f"{name}_resnet": name for name in KERNELS if name != "stored"}
-_FAMILY_NAME = re.compile(rf"({'|'.join(FAMILIES)})(\d+)_(\d+)(?:_(\d+)k)?(_projection)?")
+_SOURCE_FAMILIES = {f"{name}_resnet": name for name in KERNELS if name != "stored"}
+WIDE_FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | _SOURCE_FAMILIES
+"""The kernel source of each family of Wide ResNets, {family}{depth}_{width}."""
+RESNET_FAMILIES = {"resnet": "stored"} | _SOURCE_FAMILIES
+"""The same of the ResNets, {family}{depth}: they have one width."""
+_WIDE_NAME = re.compile(rf"({'|'.join(WIDE_FAMILIES)})(\d+)_(\d+)(?:_(?P<budget>\d+)k)?(_projection)?")
+_RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d+)(?:_(?P<budget>\d+)k)?(_projection)?")
 
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""
@@ -113,6 +152,7 @@ _LISTED = (
     "shared_resnet22_1", "shared_resnet40_1", "shared_resnet40_2", "separable_resnet16_1", "separable_resnet40_1",
     "separable_resnet40_2", "wide_resnet10_1", "wide_resnet22_1", "narrow_resnet16_11",
     *(f"{source}_resnet40_1_{budget}k" for source in ("hyper", "template") for budget in (25, 50, 100, 200)),
+    *(f"{family}{depth}" for family in ("resnet", "hyper_resnet") for depth in (20, 32, 44, 56)),
 )  # fmt: skip
 _LISTED = tuple(dict.fromkeys(_LISTED))
 _PLUGINS: dict[str, ModelSpec] = {}
@@ -131,18 +171,32 @@ def get(name: str) -> ModelSpec:
     """
     if name in _PLUGINS:
         return _PLUGINS[name]
-    match = _FAMILY_NAME.fullmatch(name)
-    if match is None:
-        raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
-    family, depth, width, budget, projection = match.groups()
-    try:
-        ledger.blocks_per_stage(int(depth))
-        channels = (ledger.narrow_channels if family == "narrow_resnet" else ledger.stage_channels)(int(width))
-    except ValueError as error:
-        raise RegistryError(f"model {name!r}: {error}") from None
-    pair = f"wide_resnet{int(depth)}_{int(width)}{projection or ''}" if FAMILIES[family] != "stored" else None
-    spec = ModelSpec(name, FAMILIES[family], int(depth), channels, "projection" if projection else "pad", pair=pair)
-    return _sized(spec, int(budget) * 1000 if budget else None)
+    for pattern, spec_of in ((_WIDE_NAME, _wide_resnet), (_RESNET_NAME, _resnet)):
+        if match := pattern.fullmatch(name):
+            try:
+                spec = spec_of(match)
+                spec.kernel_shapes()
+            except ValueError as error:
+                raise RegistryError(f"model {name!r}: {error}") from None
+            return _sized(spec, int(match["budget"]) * 1000 if match["budget"] else None)
+    raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
+
+
+def _wide_resnet(match: re.Match) -> ModelSpec:
+    family, depth, width, _, projection = match.groups()
+    source, depth, width, projection = WIDE_FAMILIES[family], int(depth), int(width), projection or ""
+    channels = (ledger.narrow_channels if family == "narrow_resnet" else ledger.stage_channels)(width)
+    pair = None if source == "stored" else f"wide_resnet{depth}_{width}{projection}"
+    return ModelSpec(match[0], source, depth, channels, f"wide_resnet{projection}", pair=pair)
+
+
+def _resnet(match: re.Match) -> ModelSpec:
+    family, depth, _, projection = match.groups()
+    if projection:
+        raise ValueError("_projection is a shortcut of the Wide ResNets; those of a ResNet have no parameters")
+    source, depth = RESNET_FAMILIES[family], int(depth)
+    pair = None if source == "stored" else f"resnet{depth}"
+    return ModelSpec(match[0], source, depth, ledger.stage_channels(1), "resnet", pair=pair)
 
 
 def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
@@ -171,8 +225,11 @@ def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
 def _hint(name: str) -> str:
     near = difflib.get_close_matches(name, names(), n=3)
     nearest = f"nearest: {', '.join(near)}; " if near else ""
-    families = ", ".join(f"{family}{{depth}}_{{width}}" for family in FAMILIES)
-    return f"{nearest}allowed are {families}, with _{{budget}}k and _projection, and plugins' models"
+    wide = ", ".join(f"{family}{{depth}}_{{width}}" for family in WIDE_FAMILIES)
+    return (
+        f"{nearest}allowed are {wide}, with _{{budget}}k and _projection, "
+        f"resnet{{depth}} and {{source}}_resnet{{depth}}, with _{{budget}}k, and plugins' models"
+    )
 
 
 def build(name: str, num_classes: int = 10):
@@ -189,15 +246,13 @@ def build(name: str, num_classes: int = 10):
         if not isinstance(model, nn.Module):
             raise RegistryError(f"the builder of {name!r} gave {type(model).__name__}, not an nn.Module")
         return model
-    from models.wide_resnet import WideResNet
-
-    source = KERNELS[spec.kernels].load()
-    return WideResNet(
+    backbone, source = BACKBONES[spec.backbone], KERNELS[spec.kernels].load()
+    return backbone.load()(
         spec.depth,
-        num_classes=num_classes,
         channels=spec.channels,
-        shortcut=spec.shortcut,
+        num_classes=num_classes,
         kernels=lambda shapes: source(shapes, **spec.options),
+        **backbone.arguments,
     )
 
 
@@ -205,20 +260,32 @@ def register(spec: ModelSpec) -> ModelSpec:
     """Add a row.
 
     Raises:
-        RegistryError: for a name that is taken or not allowed, or an unknown kernel source or pair.
+        RegistryError: for a name that is taken or not allowed, or an unknown backbone, kernel source or pair.
+        ValueError: for a depth that the backbone does not have.
     """
     if not NAME.fullmatch(spec.name):
         raise RegistryError(f"model name {spec.name!r} is not allowed; use letters, digits, '.', '_' and '-'")
-    if spec.name in _PLUGINS or spec.name in _LISTED or _FAMILY_NAME.fullmatch(spec.name):
+    if _is_taken(spec.name):
         raise RegistryError(f"model {spec.name!r} is registered already")
     if spec.kernels not in KERNELS:
         raise RegistryError(f"model {spec.name!r}: unknown kernels {spec.kernels!r}; allowed are {', '.join(KERNELS)}")
+    if spec.backbone not in BACKBONES:
+        raise RegistryError(f"model {spec.name!r}: unknown backbone {spec.backbone!r}; allowed are {', '.join(BACKBONES)}")
     if spec.pair is not None:
         get(spec.pair)
     if spec.builder is None:
-        ledger.blocks_per_stage(spec.depth)
+        spec.kernel_shapes()
     _PLUGINS[spec.name] = spec
     return spec
+
+
+def _is_taken(name: str) -> bool:
+    """Whether the name is a model's; `resnet18` is free, because no backbone has that depth."""
+    try:
+        get(name)
+    except RegistryError:
+        return False
+    return True
 
 
 def register_model(name: str, pair: str | None = None) -> Callable:
@@ -247,7 +314,7 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
         KERNELS[name] = KernelEntry(source, source.count)
         for row, plain in (rows or {}).items():
             base = get(plain)
-            register(ModelSpec(row, name, base.depth, base.channels, base.shortcut, dict(options), pair=plain))
+            register(ModelSpec(row, name, base.depth, base.channels, base.backbone, dict(options), pair=plain))
         return source
 
     return decorate

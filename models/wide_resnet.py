@@ -1,6 +1,7 @@
 """The Wide ResNet backbone (Zagoruyko & Komodakis 2016), pre-activation, with kernels from any kernel source."""
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ class WideResNet(KernelNetwork):
     Raises:
         ValueError: for a depth, width, channels or shortcut that is not allowed.
     """
+
+    components: ClassVar[dict[str, str]] = {"norms": "batch_norms", "stem_norm": "batch_norms", "final_norm": "batch_norms"}
 
     def __init__(
         self,
@@ -48,8 +51,7 @@ class WideResNet(KernelNetwork):
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(s.out_channels)) for s in shapes) if pad else None
         changing = [] if pad else [s for s in shapes if s.index == 1 and changes_shape(s)]
         self.shortcuts = nn.ModuleDict(
-            {f"stage{s.stage}_block{s.block}": nn.Conv2d(s.in_channels, s.out_channels, 1, s.stride, bias=False)
-             for s in changing}
+            {f"stage{s.stage}_block{s.block}": nn.Conv2d(s.in_channels, s.out_channels, 1, s.stride, bias=False) for s in changing}
         )
         self.final_norm = nn.BatchNorm2d(channels[-1])
         self.classifier = nn.Linear(channels[-1], num_classes)
@@ -93,9 +95,3 @@ class WideResNet(KernelNetwork):
 
     def stored_weights(self) -> list[Tensor]:
         return [self.stem.weight, *(m.weight for m in self.shortcuts.values()), self.classifier.weight]
-
-    def component_of(self, parameter: str) -> str:
-        head, _, rest = parameter.partition(".")
-        if head == "kernels":
-            return self.kernels.component_of(rest)
-        return {"norms": "batch_norms", "stem_norm": "batch_norms", "final_norm": "batch_norms"}.get(head, head)

@@ -295,6 +295,7 @@ def test_compare(places, capsys, short):
         (["throughput", "wide_resnet10_1", "--pair", "hyper_resnet10_1"], "--pair"),
         (["throughput", "--pair", "wide_resnet10_1"], "no plain pair"),
         (["compare", "wide_resnet10_1"], "hyper_resnet"),
+        (["compare", "hyper_resnet20"], "hyper_resnet{depth}_{width}"),
         (["compare", "--batch-size", "0"], "'0'"),
     ],
 )

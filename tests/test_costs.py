@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks import costs, runner
 from models import registry
 
-SMALL = ["wide_resnet10_1", "hyper_resnet10_1", "hyper_resnet10_2_projection"]
+SMALL = ["wide_resnet10_1", "hyper_resnet10_1", "hyper_resnet10_2_projection", "hyper_resnet8"]
 
 
 @pytest.mark.parametrize("name", SMALL)

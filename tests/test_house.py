@@ -8,9 +8,14 @@ import pytest
 
 from tests.conftest import ROOT
 
+KERNEL_SOURCES_AND_REGISTRY = (
+    "models.registry",
+    *(f"models.kernels.{file.stem}" for file in (ROOT / "models" / "kernels").glob("*.py") if file.stem != "protocol"),
+)
 FORBIDDEN = {
     "models": ("benchmarks",),
-    "models/wide_resnet.py": ("models.kernels.stored", "models.kernels.hyper", "models.registry"),
+    "models/wide_resnet.py": KERNEL_SOURCES_AND_REGISTRY,
+    "models/resnet.py": KERNEL_SOURCES_AND_REGISTRY,
     "benchmarks/training.py": ("models.registry", "benchmarks.records", "benchmarks.costs", "benchmarks.throughput"),
     "benchmarks/costs.py": ("models.registry", "benchmarks.records", "benchmarks.training", "benchmarks.throughput"),
     "benchmarks/throughput.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.costs"),

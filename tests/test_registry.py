@@ -18,6 +18,8 @@ def test_pairs():
     assert registry.get("hyper_resnet40_2").pair == "wide_resnet40_2"
     assert registry.get("hyper_resnet22_3_projection").pair == "wide_resnet22_3_projection"
     assert registry.get("wide_resnet40_2").pair is None
+    assert registry.get("hyper_resnet20").pair == registry.get("hyper_resnet20_100k").pair == "resnet20"
+    assert registry.get("resnet20").pair is None
 
 
 def test_paper_rows_are_published():
@@ -40,6 +42,7 @@ def test_budgets_are_met():
     for source in registry.SOURCES:
         for backbone in ("16_1", "28_1", "40_1"):
             assert abs(total(f"{source}_resnet{backbone}") / total(f"hyper_resnet{backbone}") - 1) <= 0.03, (source, backbone)
+    assert total("template_resnet56_100k") == pytest.approx(100_000, rel=0.03)
 
 
 def test_a_budget_of_the_hypernetwork_sets_its_embedding():
@@ -59,6 +62,12 @@ def test_a_budget_of_the_hypernetwork_sets_its_embedding():
         ("wide_resnt40_1", "nearest: wide_resnet40_1"),
         ("wide_resnet41_1", "depth 41 is not 6n"),
         ("wide_resnet40_0", "width 0"),
+        ("resnet18", r"depth 18 is not 6n \+ 2; allowed are 8, 14, 20"),
+        ("hyper_resnet40", r"depth 40 is not 6n \+ 2"),
+        ("hyper_resnet20_projection", "_projection is a shortcut of the Wide ResNets"),
+        ("resnet20_100k", "stored kernels have no size"),
+        ("resnet20_1", "unknown model.*nearest: resnet20"),
+        ("narrow_resnet20", "unknown model"),
         ("../../x", "unknown model"),
         ("", "unknown model"),
     ],
@@ -76,9 +85,24 @@ def test_duplicates_and_bad_rows(clean_registry):
         (registry.ModelSpec("a/b", depth=10, channels=(8, 8, 8)), "not allowed"),
         (registry.ModelSpec("b", kernels="none", depth=10, channels=(8, 8, 8)), "unknown kernels 'none'"),
         (registry.ModelSpec("c", pair="nobody", depth=10, channels=(8, 8, 8)), "unknown model 'nobody'"),
+        (registry.ModelSpec("d", depth=10, channels=(8, 8, 8), backbone="none"), "unknown backbone 'none'"),
+        (registry.ModelSpec("resnet8", depth=8, channels=(8, 8, 8), backbone="resnet"), "registered already"),
     ]:
         with pytest.raises(registry.RegistryError, match=message):
             registry.register(spec)
+
+
+def test_a_row_has_the_depths_of_its_backbone(clean_registry):
+    registry.register(registry.ModelSpec("small", depth=8, channels=(8, 8, 8), backbone="resnet"))
+    with pytest.raises(ValueError, match=r"depth 8 is not 6n \+ 4"):
+        registry.register(registry.ModelSpec("smaller", depth=8, channels=(8, 8, 8)))
+
+
+def test_a_plugin_may_take_the_name_of_a_resnet_that_there_is_not(clean_registry):
+    registry.register_model("resnet18")(lambda num_classes: None)
+    assert registry.get("resnet18").builder is not None
+    with pytest.raises(registry.RegistryError, match="registered already"):
+        registry.register_model("resnet20")(lambda num_classes: None)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from benchmarks.batches import evaluation_batches
 from benchmarks.recipes import RECIPES
 from benchmarks.throughput import SHORT, Timer, interval
 from benchmarks.training import Settings, evaluate
-from models import ledger
+from models import ledger, registry
 from models.materialize import materialize
 from models.wide_resnet import WideResNet
 
@@ -180,7 +180,18 @@ def test_shares_of_peak_by_hand():
 def test_modelled_traffic_by_hand():
     """40-1 has 12 blocks' two convolutions at 32x32, 16x16, 8x8 of 16, 32, 64 channels, and the stem's output."""
     values = 16 * 1024 + 12 * (16 * 1024 + 32 * 256 + 64 * 64)
-    assert ledger.training_bytes(40, (16, 32, 64), 2) == ledger.ACTIVATION_PASSES * 2 * values
+    assert ledger.training_bytes(ledger.kernel_shapes(40, (16, 32, 64)), 2) == ledger.ACTIVATION_PASSES * 2 * values
+
+
+def test_bounds_are_of_the_models_own_backbone(monkeypatch):
+    """resnet8 has one block a stage and a stem; a foreign module has no traffic that could be modelled."""
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    registry.register_model("foreign")(lambda classes: None)
+    settings, model = Settings(CPU, "fp32"), runner.build("resnet8", 10, 0)
+    bounds = speed._bounds("resnet8", model, 1.0, RECIPES["smoke"], settings)
+    assert bounds["modelled_bytes_per_image"] == 15 * 4 * (16 * 1024 + 2 * (16 * 1024 + 32 * 256 + 64 * 64))
+    assert bounds["flops_per_image"] == 6 * registry.get("resnet8").macs()[0]
+    assert speed._bounds("foreign", model, 1.0, RECIPES["smoke"], settings) is None
 
 
 def test_epoch_against_steps(digits):

@@ -46,12 +46,13 @@ def test_normalize():
     assert torch.allclose(NORMALIZE(x), torch.full((1, 3, 2, 2), 2.0))
 
 
-def test_l2_is_weight_decay_on_a_plain_net():
+@pytest.mark.parametrize("name", ["wide_resnet10_1_projection", "resnet8"])
+def test_l2_is_weight_decay_on_a_plain_net(name):
     """Ten SGD steps with the objective's term and with the optimizer's `weight_decay` give the same weights."""
     x, y = batch()
     weights = []
     for in_objective in (True, False):
-        model = runner.build("wide_resnet10_1_projection", 10, seed=0).double()
+        model = runner.build(name, 10, seed=0).double()
         objective = Objective(model, NORMALIZE, l2=0.05 if in_objective else 0.0)
         decayed = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
@@ -65,8 +66,22 @@ def test_l2_is_weight_decay_on_a_plain_net():
         weights.append([p.detach().clone() for p in model.parameters()])
     # The objective works in fp32, so equal to its rounding, and not without the term.
     assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-4) for a, b in zip(*weights, strict=True))
-    plain = runner.build("wide_resnet10_1_projection", 10, seed=0).double()
+    plain = runner.build(name, 10, seed=0).double()
     assert not torch.allclose(weights[0][0], next(plain.parameters()), rtol=1e-2)
+
+
+@pytest.mark.slow
+def test_the_largest_hypernetwork_takes_a_step(digits, tiny):
+    """28-10: 1.1 M parameters generate what the plain network stores in 36 M."""
+    made = trainer(digits, dataclasses.replace(tiny, batch_size=2), "hyper_resnet28_10")
+    before = {name: p.detach().clone() for name, p in made.model.named_parameters()}
+    assert sum(p.numel() for p in before.values()) == 1_115_162
+    made.model.train()
+    loss, _ = made.step(*next(made.batches.epoch(0, 0)), 0)
+    assert loss.isfinite()
+    for part in ("kernels.embeddings", "kernels.w_in", "kernels.w_out", "stem.weight", "classifier.weight"):
+        now = made.model.get_parameter(part)
+        assert now.isfinite().all() and not torch.equal(now, before[part]), part
 
 
 class ToDouble(nn.Module):

@@ -67,9 +67,13 @@ class KernelSource(nn.Module):
 
 
 class KernelNetwork(nn.Module):
-    """Base of all backbones: a network that asks `self.kernels` for its kernels once per forward pass."""
+    """Base of all backbones: a network that asks `self.kernels` for its kernels once per forward pass.
+
+    `components`: the ledger component of each top-level parameter name that is not itself one.
+    """
 
     kernels: KernelSource
+    components: ClassVar[dict[str, str]] = {}
 
     @property
     def generated(self) -> bool:
@@ -93,7 +97,8 @@ class KernelNetwork(nn.Module):
 
     def component_of(self, parameter: str) -> str:
         """The ledger component that a parameter of this network belongs to."""
-        raise NotImplementedError
+        head, _, rest = parameter.partition(".")
+        return self.kernels.component_of(rest) if head == "kernels" else self.components.get(head, head)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(x, self.generate())
