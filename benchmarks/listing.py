@@ -6,7 +6,7 @@ from models import registry
 
 def listed(spec: registry.ModelSpec) -> dict:
     """The row of a model from its closed form; needs `spec.closed_form`."""
-    return cost_row(spec, spec.parameters(), spec.macs(), frozen=0)
+    return cost_row(spec, spec.parameters(), spec.macs(), spec.frozen_parameters())
 
 
 def cost_row(spec: registry.ModelSpec, parts: dict[str, int], macs: tuple[int, int], frozen: int) -> dict:

@@ -10,6 +10,7 @@ from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from inspect import signature
 from typing import Any
 
 from models import ledger
@@ -74,6 +75,8 @@ class ModelSpec:
     options: dict[str, Any] = field(default_factory=dict)
     pair: str | None = None
     builder: Callable[[int], Any] | None = None
+    frozen: str | None = None
+    """A component of the kernel source that stays as drawn: a control."""
 
     @property
     def closed_form(self) -> bool:
@@ -82,6 +85,13 @@ class ModelSpec:
 
     def parameters(self, num_classes: int = 10) -> dict[str, int]:
         """Trainable parameters by component, all components named; needs `closed_form`."""
+        return self._all_parameters(num_classes) | ({self.frozen: 0} if self.frozen else {})
+
+    def frozen_parameters(self) -> int:
+        """Parameters that are not trained; needs `closed_form`."""
+        return self._all_parameters(10)[self.frozen] if self.frozen else 0
+
+    def _all_parameters(self, num_classes: int) -> dict[str, int]:
         backbone, shapes = BACKBONES[self.backbone], self.kernel_shapes()
         parts = backbone.parameters(shapes, num_classes, **backbone.arguments)
         parts |= KERNELS[self.kernels].parameters(shapes, **self.options)
@@ -136,8 +146,9 @@ WIDE_FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | _SOURCE_F
 """The kernel source of each family of Wide ResNets, {family}{depth}_{width}."""
 RESNET_FAMILIES = {"resnet": "stored"} | _SOURCE_FAMILIES
 """The same of the ResNets, {family}{depth}: they have one width."""
-_WIDE_NAME = re.compile(rf"({'|'.join(WIDE_FAMILIES)})(\d+)_(\d+)(?:_(?P<budget>\d+)k)?(_projection)?")
-_RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d+)(?:_(?P<budget>\d+)k)?(_projection)?")
+_OPTIONS = r"(?:_tile(?P<tile>\d+))?(?:_(?P<budget>\d+)k)?(?P<projection>_projection)?(?:_frozen_(?P<frozen>generator|embeddings))?"
+_WIDE_NAME = re.compile(rf"({'|'.join(WIDE_FAMILIES)})(\d+)_(\d+){_OPTIONS}")
+_RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d+){_OPTIONS}")
 
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""
@@ -152,6 +163,8 @@ _LISTED = (
     "shared_resnet22_1", "shared_resnet40_1", "shared_resnet40_2", "separable_resnet16_1", "separable_resnet40_1",
     "separable_resnet40_2", "wide_resnet10_1", "wide_resnet22_1", "narrow_resnet16_11",
     *(f"{source}_resnet40_1_{budget}k" for source in ("hyper", "template") for budget in (25, 50, 100, 200)),
+    "hyper_resnet40_1_tile8_50k", "hyper_resnet40_1_tile8_100k", "subspace_resnet40_1_20k",
+    "hyper_resnet16_1_frozen_generator", "hyper_resnet16_1_frozen_embeddings",
     *(f"{family}{depth}" for family in ("resnet", "hyper_resnet") for depth in (20, 32, 44, 56)),
 )  # fmt: skip
 _LISTED = tuple(dict.fromkeys(_LISTED))
@@ -178,25 +191,48 @@ def get(name: str) -> ModelSpec:
                 spec.kernel_shapes()
             except ValueError as error:
                 raise RegistryError(f"model {name!r}: {error}") from None
-            return _sized(spec, int(match["budget"]) * 1000 if match["budget"] else None)
+            return _frozen(_sized(spec, int(match["budget"]) * 1000 if match["budget"] else None), match["frozen"])
     raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
 
 
 def _wide_resnet(match: re.Match) -> ModelSpec:
-    family, depth, width, _, projection = match.groups()
-    source, depth, width, projection = WIDE_FAMILIES[family], int(depth), int(width), projection or ""
-    channels = (ledger.narrow_channels if family == "narrow_resnet" else ledger.stage_channels)(width)
+    source, depth, width, projection = WIDE_FAMILIES[match[1]], int(match[2]), int(match[3]), match["projection"] or ""
+    channels = (ledger.narrow_channels if match[1] == "narrow_resnet" else ledger.stage_channels)(width)
     pair = None if source == "stored" else f"wide_resnet{depth}_{width}{projection}"
-    return ModelSpec(match[0], source, depth, channels, f"wide_resnet{projection}", pair=pair)
+    return ModelSpec(match[0], source, depth, channels, f"wide_resnet{projection}", _tile(match, source), pair)
 
 
 def _resnet(match: re.Match) -> ModelSpec:
-    family, depth, _, projection = match.groups()
-    if projection:
+    if match["projection"]:
         raise ValueError("_projection is a shortcut of the Wide ResNets; those of a ResNet have no parameters")
-    source, depth = RESNET_FAMILIES[family], int(depth)
+    source, depth = RESNET_FAMILIES[match[1]], int(match[2])
     pair = None if source == "stored" else f"resnet{depth}"
-    return ModelSpec(match[0], source, depth, ledger.stage_channels(1), "resnet", pair=pair)
+    return ModelSpec(match[0], source, depth, ledger.stage_channels(1), "resnet", _tile(match, source), pair)
+
+
+def _tile(match: re.Match, source: str) -> dict[str, int]:
+    """The option of a name with another tile than the paper's."""
+    if match["tile"] is None:
+        return {}
+    if "tile" not in signature(KERNELS[source].parameters).parameters:
+        raise ValueError(f"{source} kernels are not made of tiles")
+    if int(match["tile"]) not in (1, 2, 4, 8, 16):
+        raise ValueError(f"tile {match['tile']} is not allowed; choose from 1, 2, 4, 8, 16")
+    return {"tile": int(match["tile"])}
+
+
+def _frozen(spec: ModelSpec, component: str | None) -> ModelSpec:
+    """The spec with one component of its source frozen.
+
+    Raises:
+        RegistryError: if the source has none of it, or has nothing else.
+    """
+    if component is None:
+        return spec
+    parts = {name: spec.parameters()[name] for name in ("kernels", "generator", "embeddings")}
+    if not parts[component] or not sum(parts.values()) - parts[component]:
+        raise RegistryError(f"model {spec.name!r}: {spec.kernels} kernels have no {component} that could be frozen beside the rest")
+    return replace(spec, frozen=component)
 
 
 def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
@@ -213,13 +249,13 @@ def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
     wanted = budget or sum(replace(spec, kernels="hyper").parameters().values())
 
     def count(value: int) -> int:
-        return sum(replace(spec, options={size: value}).parameters().values())
+        return sum(replace(spec, options=spec.options | {size: value}).parameters().values())
 
     above = bisect_left(range(1, wanted + 1), wanted, key=count) + 1
     value = min((v for v in (above - 1, above) if v >= 1), key=lambda v: abs(count(v) - wanted))
     if budget and abs(count(value) - wanted) > 0.03 * wanted:
         raise RegistryError(f"model {spec.name!r}: {count(value):,} parameters are the nearest to {wanted:,} that there are")
-    return replace(spec, options={size: value})
+    return replace(spec, options=spec.options | {size: value})
 
 
 def _hint(name: str) -> str:
@@ -227,8 +263,8 @@ def _hint(name: str) -> str:
     nearest = f"nearest: {', '.join(near)}; " if near else ""
     wide = ", ".join(f"{family}{{depth}}_{{width}}" for family in WIDE_FAMILIES)
     return (
-        f"{nearest}allowed are {wide}, with _{{budget}}k and _projection, "
-        f"resnet{{depth}} and {{source}}_resnet{{depth}}, with _{{budget}}k, and plugins' models"
+        f"{nearest}allowed are {wide}, resnet{{depth}} and {{source}}_resnet{{depth}}, with _tile{{n}}, _{{budget}}k, _projection "
+        "and _frozen_{generator|embeddings}, and plugins' models"
     )
 
 
@@ -247,13 +283,16 @@ def build(name: str, num_classes: int = 10):
             raise RegistryError(f"the builder of {name!r} gave {type(model).__name__}, not an nn.Module")
         return model
     backbone, source = BACKBONES[spec.backbone], KERNELS[spec.kernels].load()
-    return backbone.load()(
+    model = backbone.load()(
         spec.depth,
         channels=spec.channels,
         num_classes=num_classes,
         kernels=lambda shapes: source(shapes, **spec.options),
         **backbone.arguments,
     )
+    for parameter, value in model.named_parameters():
+        value.requires_grad_(model.component_of(parameter) != spec.frozen)
+    return model
 
 
 def register(spec: ModelSpec) -> ModelSpec:

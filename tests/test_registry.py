@@ -52,10 +52,29 @@ def test_a_budget_of_the_hypernetwork_sets_its_embedding():
     assert registry.get("template_resnet40_2_150k_projection").pair == "wide_resnet40_2_projection"
 
 
+def test_a_frozen_component_is_not_counted_as_trained():
+    whole = registry.get("hyper_resnet16_1").parameters()
+    for component in ("generator", "embeddings"):
+        spec = registry.get(f"hyper_resnet16_1_frozen_{component}")
+        assert spec.parameters() == whole | {component: 0} and spec.frozen_parameters() == whole[component]
+        assert spec.pair == "wide_resnet16_1" and spec.macs() == registry.get("hyper_resnet16_1").macs()
+
+
+def test_the_tile_is_an_option_and_a_budget_goes_with_it():
+    tile, budget = (registry.get(f"hyper_resnet40_1_tile8{suffix}").options for suffix in ("", "_100k"))
+    assert tile == {"tile": 8} and budget["tile"] == 8 and budget["embedding"] > 1
+    assert registry.get("template_resnet20_tile8").options["tile"] == 8
+
+
 @pytest.mark.parametrize(
     "name, message",
     [
         ("shared_resnet40_1_100k", "shared kernels have no size"),
+        ("wide_resnet16_1_frozen_generator", "stored kernels have no generator that could be frozen"),
+        ("hashed_resnet16_1_frozen_generator", "hashed kernels have no generator that could be frozen beside the rest"),
+        ("hyper_resnet16_1_frozen_stem", "unknown model"),
+        ("hashed_resnet16_1_tile8", "hashed kernels are not made of tiles"),
+        ("hyper_resnet16_1_tile7", "tile 7 is not allowed; choose from 1, 2, 4, 8, 16"),
         ("wide_resnet40_1_100k", "stored kernels have no size"),
         ("template_resnet40_1_4k", "are the nearest to 4,000"),
         ("hashed_resnet40_1_1k", "are the nearest to 1,000"),

@@ -25,6 +25,7 @@ from benchmarks.training import (
     make_optimizer,
     previous,
 )  # fmt: skip
+from models import registry
 
 CPU = Settings(torch.device("cpu"))
 NORMALIZE = Normalize((0.5,) * 3, (0.25,) * 3)
@@ -103,6 +104,19 @@ def test_l2_of_a_foreign_module_is_on_its_matrices():
     x, y = batch()
     without, with_l2 = (Objective(model, NORMALIZE, l2)(x, y)[0] for l2 in (0.0, 1.0))
     assert float((with_l2 - without).detach()) == pytest.approx(0.5 * float(model[1].weight.detach().square().sum()), rel=1e-4)
+
+
+@pytest.mark.parametrize("component, moving", [("generator", "embeddings"), ("embeddings", "w_out")])
+def test_a_frozen_component_stays_as_drawn(digits, tiny, component, moving):
+    name = f"hyper_resnet10_1_frozen_{component}"
+    run = trainer(digits, tiny, name)
+    drawn = {key: value.clone() for key, value in run.model.state_dict().items()}
+    run.step(*next(run.batches.epoch(0, 0)), step=5)
+    parts = {key: run.model.component_of(key) for key, _ in run.model.named_parameters()}
+    still = {key for key in parts if torch.equal(drawn[key], run.model.state_dict()[key])}
+    assert {key for key in parts if parts[key] == component} <= still and f"kernels.{moving}" not in still
+    frozen = sum(p.numel() for p in run.model.parameters() if not p.requires_grad)
+    assert frozen == registry.get(name).frozen_parameters() > 0
 
 
 @pytest.mark.parametrize("kind, expected", [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
