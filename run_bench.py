@@ -83,7 +83,11 @@ def _recipe_options(parser: argparse.ArgumentParser) -> None:
                         help=f"a name or a TOML file (smoke on digits, else quick). {described}")
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
     parser.add_argument("--parallel-seeds", type=whole, default=1, metavar="N",
-                        help="runs of the same model side by side on one GPU (1)")
+                        help="runs of the same model side by side on one GPU (1)")  # fmt: skip
+    _stop_options(parser)
+
+
+def _stop_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time-limit", type=positive, metavar="SECONDS",
                         help="stop with a checkpoint after this; run again to go on (exit code 75)")
     parser.add_argument("--resume-changed", action="store_true",
@@ -137,6 +141,12 @@ def make_parser() -> argparse.ArgumentParser:
     sub = command("compare", compare_command, "a pair's speed against code as others write it, in turns", "device places")
     sub.add_argument("model", nargs="?", default="hyper_resnet40_1", metavar="MODEL", help="a HyperResNet (%(default)s)")
     _speed_options(sub)
+    sub = command("study", study_command, "trials that settle a recipe on the validation split; the test set is not read",
+                  "data plugin device places")  # fmt: skip
+    sub.add_argument("study", type=Path, metavar="FILE", help="what to try (results/studies/*/study.toml)")
+    sub.add_argument("--page", type=Path, default=Path("docs/recipes.md"), metavar="PAGE",
+                     help="the page whose tables are written (%(default)s)")  # fmt: skip
+    _stop_options(sub)
     sub = command("report", report_command, "regenerate the report from the records", "places")
     sub.add_argument("--dataset", metavar="D", help="one data set's name (all that have records)")
     sub = command("verify", verify_command, "records and checkpoints against hashes, schema, counts and each other",
@@ -237,20 +247,26 @@ def train_command(options) -> int:
 
 def _train(options) -> tuple[int, object]:
     """Train all (model, seed) that are not done; gives the exit code and the data set."""
-    from benchmarks import datasets, runner
+    from benchmarks import datasets
 
-    for name in options.models:
-        registry.get(name)
     recipe = _recipe(options, datasets.dataset_name(options.dataset))
-    settings, code = _settings(options, recipe), OK
+    return _train_all(options, [(name, recipe, seed) for name in options.models for seed in options.seeds])
+
+
+def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: str | None = None) -> tuple[int, object]:
+    """Train those of (model, recipe, seed) that are not done, of one precision and compile mode."""
+    from benchmarks import runner
+
+    for name, _, _ in wanted:
+        registry.get(name)
+    settings, code = _settings(options, wanted[0][1]), OK
     data = _dataset(options).to(settings.device)
-    for name in options.models:
+    for name in dict.fromkeys(name for name, _, _ in wanted):
         runner.refuse_wrong_output(name, data.num_classes)
     stop = runner.Stop(time.monotonic() + options.time_limit if options.time_limit else None)
     runs = [
-        runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, stop, options.resume_changed)
-        for name in options.models
-        for seed in options.seeds
+        runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, stop, options.resume_changed, study)
+        for name, recipe, seed in wanted
     ]
     missing = []
     for run, ready in [(run, run.done()) for run in runs]:
@@ -259,7 +275,7 @@ def _train(options) -> tuple[int, object]:
         else:
             missing.append(run)
     with stop:
-        for group in _side_by_side(missing, options.parallel_seeds):
+        for group in _side_by_side(missing, getattr(options, "parallel_seeds", 1)):
             code = max([code, *map(_exit_code, _execute(group))]) if not stop() else max(code, STOPPED)
     return code, data
 
@@ -301,7 +317,9 @@ def _execute(runs: list) -> list:
         if not isinstance(record, dict):
             print(f"error: {record}", file=sys.stderr)
         elif record["status"] == "ok":
-            print(f"  test error {record['test_error']:.2f} %, {record['params']:,} parameters -> {run.record_path}")
+            kind = "validation" if run.study else "test"
+            error = record["val_error" if run.study else "test_error"]
+            print(f"  {kind} error {error:.2f} %, {record['params']:,} parameters -> {run.record_path}")
         else:
             print(f"  {record['status']}: {record['reason']} -> {run.record_path}")
     return found
@@ -321,6 +339,23 @@ def _progress(bar, prefix: str) -> tuple:
         sys.stdout.flush()
 
     return on_epoch, on_step
+
+
+def study_command(options) -> int:
+    from benchmarks import runner, studies
+
+    study = studies.load(options.study)
+    wanted = [
+        (model, runner.with_overrides(recipe, options.precision, options.compile), seed)
+        for model, recipe in study.trials
+        for seed in study.seeds
+    ]
+    if not wanted:
+        raise ValueError(f"study {options.study} has no trials")
+    code, _ = _train_all(options, wanted, study.name)
+    studies.write_page(options.results_dir, options.page)
+    print(f"page: {options.page}")
+    return code
 
 
 def evaluate_command(options) -> int:

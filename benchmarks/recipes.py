@@ -125,7 +125,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 
 _SGD = Block("sgd", 0.1, 5e-4)
-_ADAM = Block("adam", 0.01, 5e-6)
+_ADAM = Block("adam", 0.06, 5e-6)
 
 _PAPER_SGD = Block(
     "sgd", 0.1, 5e-4, "steps", 0.0,
@@ -197,6 +197,28 @@ def _from_toml(path: Path) -> Recipe:
         return _override(RECIPES[base], values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None
+
+
+def varied(base: Recipe, name: str, values: dict) -> Recipe:
+    """The base with another name and some values, nested by block.
+
+    Raises:
+        RecipeError: for an unknown key or a value that is not allowed.
+    """
+    return _override(base, values | {"name": name})
+
+
+def differences(values: dict, base: dict) -> dict[str, object]:
+    """What one recipe (as JSON has it) says otherwise than another, nested keys joined by dots; names and hashes aside."""
+    found: dict[str, object] = {}
+    for key, value in base.items():
+        there = values.get(key)
+        if isinstance(value, dict):
+            inner = differences(there if isinstance(there, dict) else {}, value)
+            found |= {f"{key}.{name}": changed for name, changed in inner.items()}
+        elif key not in ("name", "hash") and there != value:
+            found[key] = there
+    return found
 
 
 def from_record(values: dict) -> Recipe:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.files import write_atomically
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Of what is written; older versions are read as they are. The schemas are `schemas/run-<version>.json`."""
 DONE = ("ok", "diverged")
 """Statuses that need no further run."""
@@ -37,14 +37,15 @@ def _name(value: str) -> str:
     return value
 
 
-def run_folder(results_dir: Path, dataset: str, model: str) -> Path:
-    """The place of a model's records on a data set."""
-    return results_dir / "runs" / _name(dataset) / _name(model)
+def run_folder(results_dir: Path, dataset: str, model: str, study: str | None = None) -> Path:
+    """The place of a model's records on a data set, or of its trials in a study."""
+    tree = results_dir / "studies" / _name(study) if study else results_dir / "runs"
+    return tree / _name(dataset) / _name(model)
 
 
-def run_path(results_dir: Path, dataset: str, model: str, recipe: str, seed: int) -> Path:
+def run_path(results_dir: Path, dataset: str, model: str, recipe: str, seed: int, study: str | None = None) -> Path:
     """The place of a run's record under `results_dir`."""
-    return run_folder(results_dir, dataset, model) / f"{_name(recipe)}-seed{seed}.json"
+    return run_folder(results_dir, dataset, model, study) / f"{_name(recipe)}-seed{seed}.json"
 
 
 SPEED_KINDS = ("speed", "pair", "compare")
@@ -96,6 +97,8 @@ def validate(record: object) -> None:
         raise RecordError(f"schema_version {version!r} is not allowed; it is 1 to {SCHEMA_VERSION}")
     if infinite := _not_finite(record):
         raise RecordError(f"{infinite} is no finite number")
+    if record.get("study") is not None and "test_error" in record:
+        raise RecordError("test_error is not allowed in a trial of a study, which does not read the test set")
     try:
         _validator(version)(record)
     except fastjsonschema.JsonSchemaValueException as error:
@@ -127,7 +130,7 @@ def save(results_dir: Path, record: dict) -> Path:
     """
     validate(record)
     recipe = record["recipe"]
-    path = run_path(results_dir, record["dataset"], record["model"], recipe["name"], record["seed"])
+    path = run_path(results_dir, record["dataset"], record["model"], recipe["name"], record["seed"], record.get("study"))
     gone_on_from = [entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])]
     refuse_other_hash(path, recipe["hash"], *gone_on_from)
     write_atomically(path, to_json(record))
@@ -180,8 +183,13 @@ def datasets(results_dir: Path) -> list[str]:
 
 
 def run_files(results_dir: Path) -> list[Path]:
-    """The places of all records of runs."""
-    return sorted((results_dir / "runs").glob("*/*/*.json"))
+    """The places of all records of runs and of studies' trials."""
+    return sorted([*(results_dir / "runs").glob("*/*/*.json"), *(results_dir / "studies").glob("*/*/*/*.json")])
+
+
+def load_study(results_dir: Path, study: str) -> tuple[list[dict], list[str]]:
+    """All records of a study in path order, and a line for each file that cannot be read."""
+    return _load_each((results_dir / "studies" / _name(study)).glob("*/*/*.json"), results_dir)
 
 
 def load_all(results_dir: Path, dataset: str) -> tuple[list[dict], list[str]]:

@@ -61,9 +61,12 @@ class Places:
     data: Path = Path("data")
     checkpoints: Path = Path("checkpoints")
 
-    def checkpoint(self, dataset: str, model: str, recipe: str, seed: int) -> Path:
-        record = records.run_path(Path(), dataset, model, recipe, seed)
-        return self.checkpoints / dataset / model / f"{record.stem}.ckpt"
+    def record(self, run: "Run") -> Path:
+        return records.run_path(self.results, run.data.name, run.model, run.recipe.name, run.seed, run.study)
+
+    def checkpoint(self, run: "Run") -> Path:
+        tree = self.checkpoints / "studies" / run.study if run.study else self.checkpoints
+        return tree / run.data.name / run.model / f"{self.record(run).stem}.ckpt"
 
 
 def resolve_settings(
@@ -168,21 +171,24 @@ class Run:
     plugin_sha256: str | None = None
     should_stop: Callable[[], str | None] = lambda: None
     resume_changed: bool = False
+    study: str | None = None
+    """Of a trial in a recipe study: it does not read the test set."""
 
     def __post_init__(self) -> None:
         self.stream = self.settings.new_stream()
 
     @property
     def title(self) -> str:
-        return f"{self.model} on {self.data.name}, {self.recipe.name}, seed {self.seed}"
+        study = f", study {self.study}" if self.study else ""
+        return f"{self.model} on {self.data.name}, {self.recipe.name}, seed {self.seed}{study}"
 
     @property
     def record_path(self) -> Path:
-        return records.run_path(self.places.results, self.data.name, self.model, self.recipe.name, self.seed)
+        return self.places.record(self)
 
     @property
     def checkpoint_path(self) -> Path:
-        return self.places.checkpoint(self.data.name, self.model, self.recipe.name, self.seed)
+        return self.places.checkpoint(self)
 
     def done(self) -> bool:
         """Whether a record of this recipe says that the run ended.
@@ -219,7 +225,9 @@ class Run:
             facts = self._facts(model)
             trainer = self._trainer(model, provenance)
             self._resume(trainer)
-            result = yield from trainer.training(evaluation_batches, self.checkpoint_path, self.should_stop, on_epoch, on_step)
+            result = yield from trainer.training(
+                evaluation_batches, self.checkpoint_path, self.should_stop, on_epoch, on_step, test=self.study is None
+            )
         except TrainingError:
             raise
         except Interrupted as stop:
@@ -301,7 +309,7 @@ class Run:
             "seed": self.seed,
             "status": result.status,
             "reason": result.reason,
-            "test_error": result.test_error,
+            **({"study": self.study} if self.study else {"test_error": result.test_error}),
             "val_error": epochs[-1]["val_error"] if result.status == "ok" else None,
             **{key: facts.get(key) for key in counts},
             "train_images_per_s": history.images_per_s if history else None,

@@ -92,7 +92,7 @@ class History:
 
 @dataclass(frozen=True)
 class Result:
-    """`status` is "ok" or "diverged"; `test_error` in percent, read once, after the last epoch."""
+    """`status` is "ok" or "diverged"; `test_error` in percent, read once, after the last epoch, or not at all."""
 
     status: str
     reason: str | None
@@ -252,8 +252,10 @@ class Trainer:
         should_stop: Callable[[], str | None] = lambda: None,
         on_epoch: Callable[[dict, int], None] = lambda entry, epochs: None,
         on_step: Callable[[int, int], None] = lambda step, steps: None,
+        test: bool = True,
     ) -> Generator[None, None, Result]:
-        """Train to the end, pausing after each step so that several runs may take turns; the test set is read here, once.
+        """Train to the end, pausing after each step so that several runs may take turns; the test set is read here, once, or
+        if not `test`, never.
 
         Raises:
             Interrupted: with the reason that `should_stop` gave after a step; the checkpoint holds that step.
@@ -266,8 +268,9 @@ class Trainer:
             if checkpoint is not None:
                 self.save(checkpoint)
             on_epoch(entry, self.epochs)
-        test = evaluation_batches(self.data.read_test(), self.recipe.batch_size)
-        _, error = self._evaluate(test)
+        if not test:
+            return Result("ok", None, self.history, None)
+        _, error = self._evaluate(evaluation_batches(self.data.read_test(), self.recipe.batch_size))
         return Result("ok", None, self.history, error)
 
     def _epoch(self, epoch, evaluation_batches, checkpoint, should_stop, on_step) -> Generator[None, None, dict]:

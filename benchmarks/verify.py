@@ -10,7 +10,8 @@ from models import registry
 
 def find(results_dir: Path, checkpoint_dir: Path) -> list[Path]:
     """All records of runs and all checkpoints."""
-    return [*records.run_files(results_dir), *sorted(checkpoint_dir.glob("*/*/*.ckpt"))]
+    checkpoints = [*checkpoint_dir.glob("*/*/*.ckpt"), *checkpoint_dir.glob("studies/*/*/*/*.ckpt")]
+    return [*records.run_files(results_dir), *sorted(checkpoints)]
 
 
 def named(names: list[str], results_dir: Path, checkpoint_dir: Path) -> list[Path]:
@@ -44,7 +45,8 @@ def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
 
 def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str]:
     """What is wrong with a record that follows its schema."""
-    place = records.run_path(results_dir, record["dataset"], record["model"], record["recipe"]["name"], record["seed"])
+    place = records.run_path(results_dir, record["dataset"], record["model"], record["recipe"]["name"], record["seed"],
+                             record.get("study"))  # fmt: skip
     if path != place:
         yield f"it says that its place is {place}"
     try:
@@ -92,7 +94,8 @@ def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
     if identity.get("model") != model or not run.endswith(f"-seed{identity.get('seed')}.ckpt"):
         yield f"it is of {identity.get('model')}, seed {identity.get('seed')}"
     try:
-        record = records.load(records.run_folder(results_dir, dataset, model) / f"{path.stem}.json")
+        study = path.parts[-4] if path.parts[-5:-4] == ("studies",) else None
+        record = records.load(records.run_folder(results_dir, dataset, model, study) / f"{path.stem}.json")
     except records.RecordError:
         return  # said at the record
     if record is None:

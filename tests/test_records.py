@@ -11,7 +11,7 @@ BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 0.0, "schedule": "cosin
 ENTRY = {"epoch": 1, "step": 10, "train_loss": 1.0, "train_error": 9.0, "val_loss": 1.0, "val_error": 4.0,
          "learning_rate": 0.0, "seconds": 1.0}  # fmt: skip
 RECORD = {
-    "schema_version": 2, "model": "m", "pair": None, "dataset": "d", "seed": 0, "status": "ok", "reason": None,
+    "schema_version": 3, "model": "m", "pair": None, "dataset": "d", "seed": 0, "status": "ok", "reason": None,
     "dataset_fingerprint": {"sha256": "a" * 64, "decoded_sha256": "b" * 64, "split_seed": 0, "train": 8, "validation": 1,
                             "test": 1, "num_classes": 2},
     "recipe": {"name": "r", "hash": "a" * 16, "epochs": 1, "steps": 10, "block": "stored", "batch_size": 2, "crop_padding": 0,
@@ -36,8 +36,8 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 2"),
-        ({"schema_version": 3}, "schema_version 3"),
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 3"),
+        ({"schema_version": 4}, "schema_version 4"),
         ({"status": "fine"}, "status must be one of .*, not 'fine'"),
         ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
         ({"test_error": float("nan")}, "test_error is no finite number"),
@@ -58,7 +58,7 @@ def test_bad_records(tmp_path, change, message):
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize("key", records.schema(2)["required"])
+@pytest.mark.parametrize("key", [*records.schema(3)["required"], "test_error"])
 def test_missing_keys(key):
     record = copy.deepcopy(RECORD)
     del record[key]
@@ -71,6 +71,19 @@ def test_another_recipe_of_the_same_name_is_refused(tmp_path):
     with pytest.raises(records.RecordError, match=r"recipe hash a{16}, this recipe has b{16}"):
         records.save(tmp_path, RECORD | {"recipe": RECORD["recipe"] | {"hash": "b" * 16}})
     assert records.load(path) == RECORD
+
+
+TRIAL = {key: value for key, value in RECORD.items() if key != "test_error"} | {"study": "rates"}
+
+
+def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
+    path = records.save(tmp_path, TRIAL)
+    assert path == tmp_path / "studies" / "rates" / "d" / "m" / "r-seed0.json"
+    assert records.load_study(tmp_path, "rates") == ([TRIAL], []) and records.load_all(tmp_path, "d") == ([], [])
+    with pytest.raises(records.RecordError, match="test_error is not allowed in a trial"):
+        records.save(tmp_path, TRIAL | {"test_error": 5.0})
+    with pytest.raises(records.RecordError, match="study must match"):
+        records.save(tmp_path, TRIAL | {"study": "../x"})
 
 
 def test_version_1_is_read_as_it_is():

@@ -163,7 +163,7 @@ def test_odd_records_render(tmp_path, changes, expected):
     assert expected in text and "<script>" not in text and "nan" not in text
 
 
-@pytest.mark.parametrize("key", records.schema(2)["required"])
+@pytest.mark.parametrize("key", [*records.schema(3)["required"], "test_error"])
 def test_a_missing_key_is_no_fault(tmp_path, key):
     incomplete = copy.deepcopy(record())
     incomplete.pop(key, None)

@@ -1,0 +1,106 @@
+"""Recipe studies: trials on the validation split that settle a recipe, from a TOML file; their table for the docs.
+
+`results/studies/<study>/study.toml` says what is tried, the records beside it what came out; the test set is never read.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import recipes, records
+from benchmarks.files import write_atomically
+from benchmarks.recipes import Recipe
+from benchmarks.summary import at, estimate, percentage, seed_of
+from benchmarks.tables import Name, Spread, Table
+
+BEGIN = "<!-- What follows is generated from results/studies/ by `python run_bench.py study`. -->"
+
+
+class StudyError(ValueError):
+    """A study that cannot be run; the message is one line for the user."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """`base`: the recipe that the trials vary. `trials`: model and recipe, in order."""
+
+    name: str
+    about: str
+    base: Recipe
+    seeds: tuple[int, ...]
+    trials: tuple[tuple[str, Recipe], ...]
+
+
+def load(path: Path) -> Study:
+    """The study of a TOML file: `about`, `base`, `seeds`, and by model a table of trials, each a name with what it changes.
+
+    `fixed` is what all trials have, whatever the base of that name says by now.
+
+    Raises:
+        StudyError: for a file that cannot be read or a key that is not allowed.
+        RecipeError: for a change that is not allowed.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise StudyError(f"study {path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise StudyError(f"study {path}: {error}") from None
+    wanted = {"about": str, "base": str, "seeds": list, "fixed": dict, "trials": dict}
+    for key, kind in wanted.items():
+        if not isinstance(values.get(key), kind):
+            raise StudyError(f"study {path}: {key} is missing or no {kind.__name__}")
+    if unknown := sorted(set(values) - set(wanted)):
+        raise StudyError(f"study {path}: unknown key {unknown[0]!r}; allowed are {', '.join(wanted)}")
+    base, trials = recipes.varied(recipes.load(values["base"]), values["base"], values["fixed"]), []
+    for model, changes in values["trials"].items():
+        if not isinstance(changes, dict) or not all(isinstance(change, dict) for change in changes.values()):
+            raise StudyError(f"study {path}: the trials of {model} are no table of tables")
+        trials += [(model, recipes.varied(base, f"{base.name}.{name}", change)) for name, change in changes.items()]
+    return Study(path.parent.name, values["about"], base, tuple(values["seeds"]), tuple(trials))
+
+
+def find(results_dir: Path) -> list[Path]:
+    """The files of all studies."""
+    return sorted((results_dir / "studies").glob("*/study.toml"))
+
+
+def table(study: Study, found: list[dict]) -> Table:
+    """Every trial that has a record, by model, the lowest validation error first; what it changes of the base recipe."""
+    base, rows = study.base.as_dict(), []
+    for (model, recipe), trial in _trials(found).items():
+        errors = {seed_of(r): r["val_error"] for r in trial if percentage(r.get("val_error")) is not None}
+        result, status = estimate(errors.values()), sorted({str(r.get("status")) for r in trial})
+        changed = recipes.differences(at(trial[0], "recipe"), base)
+        shown = ", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing"
+        cell = Spread(result and result.mean, ".2f", " %", result and result.deviation, len(errors))
+        rows.append((model, result.mean if result else 101.0, recipe, [Name(model), shown, cell, ", ".join(status)]))
+    headers = ["model", f"changed of {study.base.name}", "validation error", "status"]
+    return Table(study.name, headers, [cells for *_, cells in sorted(rows, key=lambda row: row[:3])], left=2)
+
+
+def _trials(found: list[dict]) -> dict[tuple[str, str], list[dict]]:
+    trials: dict[tuple[str, str], list[dict]] = {}
+    for record in found:
+        trials.setdefault((str(record.get("model")), str(at(record, "recipe", "hash"))), []).append(record)
+    return trials
+
+
+def write_page(results_dir: Path, page: Path) -> None:
+    """Replace what follows the mark in the page by the tables of all studies.
+
+    Raises:
+        StudyError: if the page has no mark.
+    """
+    text = page.read_text()
+    if BEGIN not in text:
+        raise StudyError(f"{page} has no line {BEGIN!r}")
+    parts = [text[: text.index(BEGIN)] + BEGIN]
+    for path in find(results_dir):
+        study = load(path)
+        found, problems = records.load_study(results_dir, study.name)
+        tried = _trials(found)
+        counts = ", ".join(f"`{model}` {sum(m == model for m, _ in tried)}" for model in sorted({m for m, _ in tried}))
+        parts.append(f"## {study.name}\n\n{study.about.strip()}\n\nTrials: {counts or 'none yet'}. Seeds {list(study.seeds)}.")
+        parts += [table(study, found).markdown(), *problems]
+    write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")

@@ -1,0 +1,107 @@
+"""Recipe studies: what is tried, that the test set stays unread, and the page."""
+
+import json
+import shutil
+
+import pytest
+
+import run_bench
+from benchmarks import recipes, records, studies
+from tests.conftest import ROOT
+from tests.test_records import TRIAL
+
+BASE = recipes.RECIPES["smoke"]
+TEXT = """
+about = "Two rates."
+base = "smoke"
+seeds = [0, 1]
+[fixed]
+batch_size = 64
+[trials.wide_resnet10_1]
+"rate0.02" = { epochs = 1, stored = { learning_rate = 0.02 } }
+[trials.hyper_resnet10_1]
+"rate0.01" = { epochs = 1, generated = { learning_rate = 0.01 } }
+"""
+
+
+def write(folder, text=TEXT):
+    path = folder / "results" / "studies" / "rates" / "study.toml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_what_is_tried(tmp_path):
+    study = studies.load(write(tmp_path))
+    assert (study.name, study.base.name, study.base.batch_size, study.seeds) == ("rates", "smoke", 64, (0, 1))
+    (plain, first), (generated, second) = study.trials
+    assert (plain, generated) == ("wide_resnet10_1", "hyper_resnet10_1")
+    assert (first.name, first.stored.learning_rate, first.epochs) == ("smoke.rate0.02", 0.02, 1)
+    assert first.batch_size == 64
+    assert second.generated.learning_rate == 0.01 and second.stored == recipes.RECIPES["smoke"].stored
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        (TEXT.replace('about = "Two rates."', ""), "about is missing"),
+        (TEXT.replace('"smoke"', '"smoek"'), "nearest: smoke"),
+        (TEXT.replace("learning_rate = 0.02", "learning_rat = 0.02"), "unknown key 'learning_rat'"),
+        (TEXT.replace('"Two rates."', '"x"\nmore = 1'), "unknown key 'more'"),
+        (TEXT + "x = 3", "no table of tables"),
+        ("about = ", "Invalid value"),
+    ],
+)
+def test_bad_studies(tmp_path, text, message):
+    with pytest.raises(ValueError, match=message):
+        studies.load(write(tmp_path, text))
+
+
+def test_a_study_trains_reads_no_test_set_and_writes_its_page(tmp_path, monkeypatch, capsys):
+    from benchmarks.splits import DataSet
+
+    def refuse(self):
+        raise AssertionError("the test set was read")
+
+    monkeypatch.setattr(DataSet, "read_test", refuse)
+    path, page = write(tmp_path, TEXT.replace("seeds = [0, 1]", "seeds = [0]")), tmp_path / "page.md"
+    page.write_text(f"# Mine\n\n{studies.BEGIN}\n\nold\n")
+    places = ["--results-dir", tmp_path / "results", "--checkpoint-dir", tmp_path / "checkpoints", "--page", page]
+    command = [str(part) for part in ["study", path, *places, "--dataset", "digits", "--data-dir", tmp_path]]
+    assert run_bench.main(command) == 0
+    found, problems = records.load_study(tmp_path / "results", "rates")
+    assert len(found) == 2 and not problems
+    assert all("test_error" not in r and r["status"] == "ok" and r["study"] == "rates" for r in found)
+    text = page.read_text()
+    assert text.startswith("# Mine") and "old" not in text and "Trials: `hyper_resnet10_1` 1, `wide_resnet10_1` 1." in text
+    assert "epochs 1, stored.learning&#95;rate 0.02" in text
+    capsys.readouterr()
+    assert run_bench.main(command) == 0
+    assert capsys.readouterr().out.count("done already") == 2 and page.read_text() == text
+    assert run_bench.main(["verify", *map(str, places[:4])]) == 0
+    assert "2 records, 2 checkpoints: nothing wrong" in capsys.readouterr().out
+
+
+def trial(model, rate, seed, error):
+    recipe = recipes.varied(BASE, f"smoke.{rate}", {"stored": {"learning_rate": rate}})
+    return TRIAL | {"model": model, "seed": seed, "val_error": error, "recipe": recipe.as_dict()}
+
+
+def test_the_table_has_the_lowest_error_first_and_pools_seeds_only():
+    found = [trial("m", 0.05, 0, 30.0), trial("m", 0.2, 0, 20.0), trial("m", 0.2, 1, 22.0), trial("a", 0.3, 0, 40.0)]
+    table = studies.table(studies.Study("rates", "", BASE, (0,), ()), found)
+    assert [[str(cell) for cell in row[1:3]] for row in table.rows] == [
+        ["stored.learning_rate 0.3", "40.00 % (n = 1)"],
+        ["stored.learning_rate 0.2", "21.00 ± 1.41 % (n = 2)"],
+        ["nothing", "30.00 % (n = 1)"],
+    ]
+
+
+def test_committed_page_is_what_the_records_give(tmp_path):
+    page = shutil.copy(ROOT / "docs" / "recipes.md", tmp_path / "recipes.md")
+    studies.write_page(ROOT / "results", page)
+    assert page.read_text() == (ROOT / "docs" / "recipes.md").read_text()
+    for path in (ROOT / "results" / "studies").glob("*/*/*/*.json"):
+        record = json.loads(path.read_text())
+        records.validate(record)
+        assert "test_error" not in record
