@@ -290,14 +290,22 @@ def _changing(shapes: list[KernelShape]) -> int:
     return sum(s.numel for s in shapes if not keeps_channels(s))
 
 
+def stage_templates(shapes: list[KernelShape], templates: int) -> list[int]:
+    """Templates of each stage: `templates` in the first, elsewhere as many as have no more weights, and at least one."""
+    first, *_ = stages = [channels for channels, _ in _stages(shapes)]
+    return [max(1, templates * first**2 // channels**2) for channels in stages]
+
+
 def stage_template_parameters(shapes: list[KernelShape], templates: int = 2) -> dict[str, int]:
-    """A bank a stage, `templates` coefficients a layer."""
-    banks = sum(templates * (KERNEL_SIZE * channels) ** 2 for channels, _ in _stages(shapes))
-    return {"kernels": _changing(shapes), "generator": banks, "embeddings": templates * sum(n for _, n in _stages(shapes))}
+    """A bank a stage, a coefficient a layer for each template of its stage."""
+    chosen = list(zip(stage_templates(shapes, templates), _stages(shapes), strict=True))
+    banks = sum(k * (KERNEL_SIZE * channels) ** 2 for k, (channels, _) in chosen)
+    return {"kernels": _changing(shapes), "generator": banks, "embeddings": sum(k * layers for k, (_, layers) in chosen)}
 
 
 def stage_template_macs(shapes: list[KernelShape], templates: int = 2) -> int:
-    return sum(templates * n * (KERNEL_SIZE * channels) ** 2 for channels, n in _stages(shapes))
+    chosen = zip(stage_templates(shapes, templates), _stages(shapes), strict=True)
+    return sum(k * layers * (KERNEL_SIZE * channels) ** 2 for k, (channels, layers) in chosen)
 
 
 BASIS_OWN = 1

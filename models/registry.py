@@ -153,15 +153,16 @@ _RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d+){_OPTIONS}")
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""
 
-SOURCES = ("template", "chunked", "subspace", "hashed", "multihash", "tucker", "basis")
+SOURCES = ("template", "chunked", "subspace", "hashed", "multihash", "tucker", "basis", "stage_template")
 """Other sources, at the hypernetwork's number of parameters unless a name says its own."""
 
 _LISTED = (
     *PAPER_TABLE, "wide_resnet16_1", "hyper_resnet16_1", "wide_resnet28_10", "hyper_resnet28_10",
-    *(f"{source}_resnet{backbone}" for source in SOURCES for backbone in ("16_1", "40_1_100k", "40_2_150k")),
-    "stage_template_resnet16_1", "stage_template_resnet40_1",
+    *(f"{source}_resnet{backbone}" for source in SOURCES for backbone in ("16_1", "40_1_100k", "40_2_150k")
+      if (source, backbone) != ("stage_template", "40_2_150k")),  # one template of its last stage has 147,456 weights
     "shared_resnet22_1", "shared_resnet40_1", "shared_resnet40_2", "separable_resnet16_1", "separable_resnet40_1",
     "separable_resnet40_2", "wide_resnet10_1", "wide_resnet22_1", "narrow_resnet16_11",
+    "narrow_resnet40_6", "narrow_resnet40_8",
     *(f"{source}_resnet40_1_{budget}k" for source in ("hyper", "template") for budget in (25, 50, 100, 200)),
     "hyper_resnet40_1_tile8_50k", "hyper_resnet40_1_tile8_100k", "subspace_resnet40_1_20k",
     "hyper_resnet16_1_frozen_generator", "hyper_resnet16_1_frozen_embeddings",

@@ -137,8 +137,10 @@ def by_stage(source, make) -> list[np.ndarray]:
 
 def literal_stage_template(source):
     def make(p, s, layer):
-        total = sum(a * b for a, b in zip(p[f"coefficients.{s.stage}"][layer], p[f"banks.{s.stage}"], strict=True))
-        return total * (2 / s.fan_in) ** 0.5 / 2**0.5
+        bank = p[f"banks.{s.stage}"]
+        assert len(bank) == {1: 2, 2: 1, 3: 1}[s.stage]
+        total = sum(a * b for a, b in zip(p[f"coefficients.{s.stage}"][layer], bank, strict=True))
+        return total * (2 / s.fan_in) ** 0.5 / len(bank) ** 0.5
 
     return by_stage(source, make)
 

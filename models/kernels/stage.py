@@ -7,7 +7,15 @@ from torch import Tensor, nn
 
 from models.kernels.protocol import KernelSource
 from models.kernels.tiles import on_sphere
-from models.ledger import BASIS_OWN, KernelShape, basis_filters, basis_parameters, keeps_channels, stage_template_parameters
+from models.ledger import (
+    BASIS_OWN,
+    KernelShape,
+    basis_filters,
+    basis_parameters,
+    keeps_channels,
+    stage_template_parameters,
+    stage_templates,
+)  # fmt: skip
 
 
 def scale(shape: KernelShape) -> float:
@@ -48,7 +56,8 @@ class StageKernels(KernelSource):
 class StageTemplateKernels(StageKernels):
     """K_l = s / sqrt(K) sum_k alpha_lk B_k, one bank of K kernels a stage (Savarese & Maire 2019, section 3.1).
 
-    Parameters: K (9 C^2 + L) a stage with L layers that keep its C channels, and the stored kernels. Drawn with
+    Parameters: K (9 C^2 + L) a stage with L layers that keep its C channels, and the stored kernels. `templates` is K of the first
+    stage; the others have as many as weigh no more, at least one (`stage_templates`), where the paper has one K. Drawn with
     B ~ N(0, 1) and |alpha_l|^2 = K; s^2 = 2 / (9 C).
     """
 
@@ -56,17 +65,16 @@ class StageTemplateKernels(StageKernels):
 
     def __init__(self, shapes: list[KernelShape], templates: int = 2):
         super().__init__(shapes)
-        self.gain = templates**-0.5
-        self.banks, self.coefficients = nn.ParameterDict(), nn.ParameterDict()
-        for stage, layers in self.stages.items():
+        self.gains, self.banks, self.coefficients = {}, nn.ParameterDict(), nn.ParameterDict()
+        for (stage, layers), size in zip(self.stages.items(), stage_templates(shapes, templates), strict=True):
             s = layers[0]
-            self.banks[str(stage)] = nn.Parameter(torch.randn(templates, s.out_channels, s.size, s.size, s.in_channels))
-            self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), templates, squared=templates))
+            self.gains[stage] = scale(s) * size**-0.5
+            self.banks[str(stage)] = nn.Parameter(torch.randn(size, s.out_channels, s.size, s.size, s.in_channels))
+            self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), size, squared=size))
 
     def of_stage(self, stage: int) -> Tensor:
         bank = self.banks[str(stage)]
-        gain = self.gain * scale(self.stages[stage][0])
-        return (self.coefficients[str(stage)] @ bank.flatten(1) * gain).unflatten(1, bank.shape[1:])
+        return (self.coefficients[str(stage)] @ bank.flatten(1) * self.gains[stage]).unflatten(1, bank.shape[1:])
 
 
 ORTHOGONALITY = 10.0
