@@ -155,7 +155,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("quick8", 8, _SGD, _ADAM),
         Recipe("quick15", 15, _SGD, _ADAM),
         Recipe("study5", 5, _SGD, _ADAM),
-        Recipe("smoke", 3, Block("sgd", 0.05, 5e-4), Block("adam", 0.003, 5e-6), batch_size=32, crop_padding=2,
+        Recipe("smoke", 3, Block("sgd", 0.05, 5e-4), Block("adam", 0.01, 5e-6), batch_size=32, crop_padding=2,
                precision="fp32", compile="off"),
     )
 }  # fmt: skip
