@@ -149,6 +149,7 @@ def make_parser() -> argparse.ArgumentParser:
     _stop_options(sub)
     sub = command("report", report_command, "regenerate the report from the records", "places")
     sub.add_argument("--dataset", metavar="D", help="one data set's name (all that have records)")
+    sub.add_argument("--readme", type=Path, metavar="PAGE", help="also rewrite the table of the paper's rows in this page")
     sub = command("verify", verify_command, "records and checkpoints against hashes, schema, counts and each other",
                   "plugin places")  # fmt: skip
     sub.add_argument("runs", nargs="*", metavar="RUN", help="a path, or a part of one such as digits/hyper_resnet40_1 (all)")
@@ -482,6 +483,7 @@ def verify_command(options) -> int:
 
 
 def report_command(options) -> int:
+    from benchmarks import readme
     from benchmarks.report import write_report
 
     names = [options.dataset] if options.dataset else records.datasets(options.results_dir)
@@ -489,6 +491,9 @@ def report_command(options) -> int:
         raise ValueError(f"no records under {options.results_dir}; train something first")
     for name in names:
         print(f"report: {write_report(options.results_dir, options.reports_dir, name)}")
+    if options.readme:
+        readme.write(options.results_dir, options.readme)
+        print(f"table: {options.readme}")
     return OK
 
 

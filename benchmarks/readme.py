@@ -1,0 +1,69 @@
+"""The README's table: the rows of the paper, published and measured, between two marks."""
+
+from pathlib import Path
+
+from benchmarks import listing, records
+from benchmarks.files import write_atomically
+from benchmarks.summary import PAPER_ORDER, Group, at, number, summarize
+from benchmarks.tables import BLANK, Name, Number, Spread, Table
+from models import registry
+
+BEGIN = "<!-- The table is written by `python run_bench.py report --readme README.md`. -->"
+END = "<!-- End of the table. -->"
+DATASETS = ("cifar10", "cifar10-jpeg")
+"""Whose errors are shown: of the first that has any."""
+
+
+class PageError(ValueError):
+    """A page without the marks; the message is one line for the user."""
+
+
+def measured(results_dir: Path) -> tuple[str, Group] | None:
+    """The data set, and its recipe that has most of the paper's rows (ties: the longest, then the first by name)."""
+    for dataset in DATASETS:
+        groups = summarize(records.load_all(results_dir, dataset)[0])
+        counts = {id(group): sum(row.mean is not None and row.model in PAPER_ORDER for row in group.rows) for group in groups}
+        best = max(groups, key=lambda group: (counts[id(group)], _steps(group)), default=None)
+        if best is not None and counts[id(best)]:
+            return dataset, best
+    return None
+
+
+def _steps(group: Group) -> float:
+    return max((number(at(r, "recipe", "steps")) or 0 for row in group.rows for r in row.records), default=0)
+
+
+def table(results_dir: Path) -> Table:
+    """Published and measured errors of the paper's rows, exact parameters and MACs."""
+    found = measured(results_dir)
+    published, rows = records.load_published(results_dir), []
+    for name in PAPER_ORDER:
+        listed, printed = listing.listed(registry.get(name)), published[name]
+        row = found[1].row(name) if found else None
+        result = row.estimate if row else None
+        rows.append([
+            Name(name),
+            Number(printed["test_error"], ".2f", " %"),
+            Spread(result.mean, ".2f", " %", result.deviation, result.n) if result else BLANK,
+            Number(listed["params"]),
+            Number(printed["params"] / 1e6, ".3f", " M"),
+            Number(listed["macs_per_image"]),
+            Number(listed["generator_macs"]),
+        ])  # fmt: skip
+    where = f"{found[0]}, recipe {found[1].recipe}" if found else "not yet"
+    headers = ["model", "published error", f"measured error ({where})", "parameters", "published parameters", "MACs per image",
+               "generator MACs per pass"]  # fmt: skip
+    return Table("paper", headers, rows)
+
+
+def write(results_dir: Path, page: Path) -> None:
+    """Replace what stands between the marks of a page by the table.
+
+    Raises:
+        PageError: if the page has no such marks.
+    """
+    text = page.read_text()
+    if not 0 <= text.find(BEGIN) < text.find(END):
+        raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")
+    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
+    write_atomically(page, f"{before}\n\n{table(results_dir).markdown()}\n\n{after}")
