@@ -47,7 +47,7 @@ def blocks_per_stage(depth: int, outside: int = 4) -> int:
     least = 6 + outside
     if depth < least or (depth - outside) % 6:
         allowed = ", ".join(str(d) for d in range(least, least + 36, 6))
-        near = max(least, 6 * round((depth - outside) / 6) + outside)
+        near = max(least, (depth - outside + 3) // 6 * 6 + outside)
         raise ValueError(f"depth {depth} is not 6n + {outside}; allowed are {allowed}, ... (nearest: {near})")
     return (depth - outside) // 6
 

@@ -146,9 +146,13 @@ WIDE_FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | _SOURCE_F
 """The kernel source of each family of Wide ResNets, {family}{depth}_{width}."""
 RESNET_FAMILIES = {"resnet": "stored"} | _SOURCE_FAMILIES
 """The same of the ResNets, {family}{depth}: they have one width."""
-_OPTIONS = r"(?:_tile(?P<tile>\d+))?(?:_(?P<budget>\d+)k)?(?P<projection>_projection)?(?:_frozen_(?P<frozen>generator|embeddings))?"
-_WIDE_NAME = re.compile(rf"({'|'.join(WIDE_FAMILIES)})(\d+)_(\d+){_OPTIONS}")
-_RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d+){_OPTIONS}")
+# Few digits: a name from a record must not make anything of a size that no machine could hold.
+_OPTIONS = (
+    r"(?:_tile(?P<tile>\d{1,2}))?(?:_(?P<budget>\d{1,6})k)?(?P<projection>_projection)?"
+    r"(?:_frozen_(?P<frozen>generator|embeddings))?"
+)
+_WIDE_NAME = re.compile(rf"({'|'.join(WIDE_FAMILIES)})(\d{{1,4}})_(\d{{1,3}}){_OPTIONS}")
+_RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d{{1,4}}){_OPTIONS}")
 
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""

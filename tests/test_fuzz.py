@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import copy
+import csv
 import dataclasses
 import gzip
 import hashlib
@@ -17,13 +18,14 @@ import tomllib
 import pytest
 import torch
 
-from benchmarks import recipes, records, report, verify
+from benchmarks import recipe_tables, recipes, records, report, verify
 from benchmarks.archives import load_archive
 from benchmarks.batches import Batches
 from benchmarks.recipes import RecipeError
 from benchmarks.records import RecordError
 from benchmarks.splits import DataError
 from benchmarks.summary import Speeds, summarize
+from benchmarks.tables import Table
 from benchmarks.training import Settings, Trainer, TrainingError, load_checkpoint
 from tests.conftest import ROOT, Hostile
 from tests.test_archives import cifar10_batch, pack, pin
@@ -114,7 +116,7 @@ def is_one_line(error: Exception) -> bool:
 @pytest.mark.slow
 def test_records(tmp_path):
     """Half bytes, half values with the recipe's hash recomputed; what is accepted is shown as it is, the rest harmlessly."""
-    path = tmp_path / "runs" / "cifar10-jpeg" / "hyper_resnet16_1" / "quick8-seed0.json"
+    path = tmp_path / "runs" / "cifar10-jpeg" / "hyper_resnet16_1" / "study5-seed0.json"
     path.parent.mkdir(parents=True)
     good = json.loads((ROOT / "results" / path.relative_to(tmp_path)).read_text())
 
@@ -151,14 +153,16 @@ def tables(record):
     """What the report says of one record, valid or not; nothing in it is markup or a cell of its own."""
     (group,) = summarize([record])
     speeds = Speeds(None, {})
-    main = report.main_table(group, speeds, {}, [])
-    parts = [main, report.pair_table(group, speeds), report.seed_table(group), report.failures_section([group], []),
+    main = recipe_tables.main_table(group, speeds, {}, []).markdown()
+    parts = [*recipe_tables.recipe_sections(group, speeds, {}, {}, []), *report.failures_section([group], []),
              report.method_section([record], {})]  # fmt: skip
-    text = "\n".join(parts)
+    tables = [part for part in parts if isinstance(part, Table)]
+    assert all(table.latex() and len(list(csv.reader(table.csv().splitlines()))) == len(table.rows) + 1 for table in tables)
+    text = "\n".join(part.markdown() if isinstance(part, Table) else part for part in parts)
     assert "<script" not in text
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in main.splitlines()}
     assert len(widths) == 1
-    numbers = [cell for line in main.splitlines()[2:] for n, cell in enumerate(line.split("|")) if n not in (1, 9)]
+    numbers = [cell for line in main.splitlines()[2:] for n, cell in enumerate(line.split("|")) if n not in (1, 10)]
     assert not any(re.search(r"\b(nan|inf)\b", cell, re.IGNORECASE) for cell in numbers)
     (error,) = [line.split("|")[2].strip() for line in main.splitlines()[2:]]
     assert error == "–" or 0 <= float(error.split()[0]) <= 100
@@ -287,7 +291,7 @@ def repinned(path, archive):
 
 @pytest.mark.parametrize("name", ["../../x", "<script>alert(1)</script>", "a|b", "..", ""])
 def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, name):
-    record = json.loads((ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/quick8-seed0.json").read_text())
+    record = json.loads((ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/study5-seed0.json").read_text())
     with pytest.raises(RecordError):
         records.save(tmp_path / "results", record | {"model": name})
     with pytest.raises(RecordError):

@@ -89,6 +89,8 @@ def test_the_tile_is_an_option_and_a_budget_goes_with_it():
         ("resnet20_1", "unknown model.*nearest: resnet20"),
         ("narrow_resnet20", "unknown model"),
         ("../../x", "unknown model"),
+        (f"wide_resnet{'9' * 300}_1", "unknown model"),
+        (f"hyper_resnet40_1_{'9' * 300}k", "unknown model"),
         ("", "unknown model"),
     ],
 )
