@@ -32,8 +32,8 @@ class TileLoopKernels(HyperKernels):
 
     def _tile(self, z: Tensor) -> Tensor:
         """One tile (output channel, input channel, f, f) from its embedding, two products."""
-        a = torch.matmul(self.w_in.flatten(0, 1), z).view(self.tile, -1) + self.b_in
-        tile = torch.matmul(a, self.w_out.t()) + self.b_out
+        a = torch.matmul(self.w_in.flatten(0, 1), z * self.gain).view(self.tile, -1) + self.b_in
+        tile = torch.matmul(a, self.w_out.t() * self.gain) + self.b_out
         return tile.view(self.tile, self.tile, self.size, self.size).transpose(0, 1)
 
 
