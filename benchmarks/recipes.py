@@ -127,6 +127,7 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 _SGD = Block("sgd", 0.2, 5e-4, warmup=0.2)
 _ADAM = Block("adam", 0.06, 5e-6, warmup=0.3)
 """Settled on the validation split: docs/recipes.md."""
+_CROSSED = Block("adam", 0.006, 5e-4, warmup=0.2), Block("sgd", 0.3, 5e-6, warmup=0.3)
 
 _PAPER_SGD = Block(
     "sgd", 0.1, 5e-4, "steps", 0.0,
@@ -144,6 +145,7 @@ DESCRIPTIONS = {
     "quick8": "8 epochs, as quick",
     "quick15": "15 epochs, as quick",
     "study5": "5 epochs, as quick: to compare many models",
+    "study5crossed": "a control: as study5, but Adam for stored kernels and SGD for generated ones",
     "smoke": "a few epochs of small batches, fp32, eager: seconds to a minute, for digits and tests",
 }
 
@@ -156,6 +158,7 @@ RECIPES: dict[str, Recipe] = {
         Recipe("quick8", 8, _SGD, _ADAM),
         Recipe("quick15", 15, _SGD, _ADAM),
         Recipe("study5", 5, _SGD, _ADAM),
+        Recipe("study5crossed", 5, *_CROSSED),
         Recipe("smoke", 3, Block("sgd", 0.05, 5e-4), Block("adam", 0.01, 5e-6), batch_size=32, crop_padding=2,
                precision="fp32", compile="off"),
     )
