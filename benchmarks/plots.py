@@ -3,6 +3,7 @@
 import io
 import statistics
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.files import write_atomically
@@ -10,7 +11,9 @@ from benchmarks.summary import Group, Speeds, number
 from benchmarks.verdicts import AXES, cost, pareto
 
 _COLOURS = ("#1b6ca8", "#c8511b", "#3b8f4a", "#7d4ba0", "#a8323e", "#5c5c5c", "#b08a00", "#1d8a8a")
-_FIGURE = {"figsize": (7.2, 4.4), "dpi": 120}
+_STYLES = ("-", "--", ":")
+"""Of lines, one after the other as the colours are used up."""
+_FIGURE = {"figsize": (8.4, 5.6), "dpi": 120}
 
 
 def points(group: Group, speeds: Speeds, axis: str) -> list[dict]:
@@ -58,16 +61,18 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
     joined = []
     for number_, point in enumerate(found):
         colour = _COLOURS[number_ % len(_COLOURS)]
+        if point["low"] is not None:
+            joined.append(((point["x"], point["low"]), (point["x"], point["high"])))
         bars = None if point["low"] is None else [[point["error"] - point["low"]], [point["high"] - point["error"]]]
         axes.errorbar(point["x"], point["error"], yerr=bars, marker="o", color=colour, capsize=3, linewidth=1)
         other = next((p for p in found if p["model"] == point["pair"]), None)
         if other:
             joined.append(((point["x"], point["error"]), (other["x"], other["error"])))
-            axes.plot(*zip(*joined[-1], strict=True), color="#999999", linewidth=0.8, zorder=0)
+            axes.plot(*zip(*joined[-1], strict=True), color="#bbbbbb", linewidth=0.8, zorder=0)
     for point in published:
         axes.plot(point["x"], point["error"], marker="D", markerfacecolor="none", color="#777777", linestyle="none")
     xs = [p["x"] for p in [*found, *published]]
-    draw_front(axes, [(p["x"], p["error"]) for p in found if p["front"]], AXES[axis].more_is_better)
+    joined += draw_front(axes, [(p["x"], p["error"]) for p in found if p["front"]], AXES[axis].more_is_better)
     if axis == "throughput":
         axes.set_xlim(0, max(xs) * 1.4)
         axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -85,22 +90,25 @@ def draw_points(found: list[dict], published: list[dict], axis: str, title: str)
     return figure
 
 
-def draw_front(axes, members: list[tuple[float, float]], more_is_better: bool) -> None:
-    """The Pareto front as steps: what error can be had at each cost."""
-    xs, errors = zip(*sorted(members), strict=True)
-    where = "pre" if more_is_better else "post"
-    axes.plot(xs, errors, drawstyle=f"steps-{where}", color="#444444", linestyle=":", linewidth=1, zorder=0)
+def draw_front(axes, members: list[tuple[float, float]], more_is_better: bool) -> list[tuple]:
+    """The Pareto front as steps: what error can be had at each cost. Gives the ends of its lines."""
+    members, corners = sorted(members), []
+    for (x, error), (next_x, next_error) in pairwise(members):
+        corners += [(x, error), (x, next_error) if more_is_better else (next_x, error)]
+    corners.append(members[-1])
+    axes.plot(*zip(*corners, strict=True), color="#444444", linestyle=":", linewidth=1, zorder=0)
+    return list(pairwise(corners))
 
 
 def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
     """Validation error by epoch: a colour a model, its mean over seeds strong, each seed light."""
     figure, axes = _figure(title)
     for number_, (model, runs) in enumerate(found.items()):
-        colour = _COLOURS[number_ % len(_COLOURS)]
+        colour, style = _COLOURS[number_ % len(_COLOURS)], _STYLES[number_ // len(_COLOURS) % len(_STYLES)]
         for run in runs if len(runs) > 1 else []:
-            axes.plot(*zip(*run, strict=True), color=colour, linewidth=0.8, alpha=0.3)
-        mean = mean_curve(runs)
-        axes.plot([e for e, _ in mean], [v for _, v in mean], color=colour, label=model or "(no name)", linewidth=1.6, marker=".")
+            axes.plot(*zip(*run, strict=True), color=colour, linestyle=style, linewidth=0.8, alpha=0.3)
+        strong = {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": "."}
+        axes.plot(*zip(*mean_curve(runs), strict=True), label=model or "(no name)", **strong)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation error (%)")
     axes.xaxis.get_major_locator().set_params(integer=True)
