@@ -277,7 +277,10 @@ def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: st
             missing.append(run)
     with stop:
         for group in _side_by_side(missing, getattr(options, "parallel_seeds", 1)):
-            code = max([code, *map(_exit_code, _execute(group))]) if not stop() else max(code, STOPPED)
+            if stop():
+                code = max(code, STOPPED)
+            else:  # Another process may share the work, and have ended a run since.
+                code = max([code, *map(_exit_code, _execute([run for run in group if not run.done()]))])
     return code, data
 
 

@@ -27,12 +27,26 @@ class RecipeError(ValueError):
 
 
 @dataclass(frozen=True)
+class Rule:
+    """How parameters follow their gradients: SGD with Nesterov momentum, or Adam."""
+
+    optimizer: str
+    learning_rate: float
+    momentum: float = 0.9
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def __post_init__(self) -> None:
+        _check_rule(self)
+
+
+@dataclass(frozen=True)
 class Block:
-    """How one kind of kernel source is optimized.
+    """How a model with one kind of kernel source is optimized.
 
     `l2` multiplies half the sum of squares of the kernels as used, and of stem, shortcuts and classifier. `schedule` is
     "cosine" (linear warm-up over the share `warmup` of all steps, then to zero) or "steps" (`milestones`: from which step
-    on which learning rate). `steps` overrides the recipe's epochs.
+    on which learning rate). `steps` overrides the recipe's epochs. `backbone` is the rule of what is not the kernel source's
+    (stem, biases, batch norms, shortcuts, classifier), if it has one of its own: its learning rate follows the same schedule.
     """
 
     optimizer: str
@@ -44,15 +58,13 @@ class Block:
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     steps: int | None = None
+    backbone: Rule | None = None
 
     def __post_init__(self) -> None:
-        _one_of("optimizer", self.optimizer, OPTIMIZERS)
+        _check_rule(self)
         _one_of("schedule", self.schedule, SCHEDULES)
-        _check("learning_rate", self.learning_rate, self.learning_rate > 0, "more than 0")
         _check("l2", self.l2, self.l2 >= 0, "at least 0")
         _check("warmup", self.warmup, 0 <= self.warmup < 1, "in [0, 1)")
-        _check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
-        _check("betas", self.betas, len(self.betas) == 2 and all(0 <= b < 1 for b in self.betas), "two, in [0, 1)")
         _check("steps", self.steps, self.steps is None or self.steps > 0, "at least 1")
         starts = [start for start, _ in self.milestones]
         rising = starts == sorted(set(starts)) and all(s > 0 and rate > 0 for s, rate in self.milestones)
@@ -91,7 +103,10 @@ class Recipe:
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("compile", self.compile, COMPILE_MODES)
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "hash"}
-        content |= {kind: dataclasses.asdict(content[kind]) for kind in ("stored", "generated")}
+        for kind in ("stored", "generated"):
+            block = dataclasses.asdict(content[kind])
+            # Hashes of recipes from before there was such a rule stay as they are.
+            content[kind] = {key: value for key, value in block.items() if key != "backbone" or value is not None}
         text = json.dumps(content, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 
@@ -115,6 +130,13 @@ def _shown(value: object) -> str:
 def _check(name: str, value: object, good: bool, allowed: str) -> None:
     if not good:
         raise RecipeError(f"{name} {_shown(value)} is not allowed; it is {allowed}")
+
+
+def _check_rule(rule: Rule | Block) -> None:
+    _one_of("optimizer", rule.optimizer, OPTIMIZERS)
+    _check("learning_rate", rule.learning_rate, rule.learning_rate > 0, "more than 0")
+    _check("momentum", rule.momentum, 0 <= rule.momentum < 1, "in [0, 1)")
+    _check("betas", rule.betas, len(rule.betas) == 2 and all(0 <= b < 1 for b in rule.betas), "two, in [0, 1)")
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
@@ -215,10 +237,10 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
 def differences(values: dict, base: dict) -> dict[str, object]:
     """What one recipe (as JSON has it) says otherwise than another, nested keys joined by dots; names and hashes aside."""
     found: dict[str, object] = {}
-    for key, value in base.items():
-        there = values.get(key)
-        if isinstance(value, dict):
-            inner = differences(there if isinstance(there, dict) else {}, value)
+    for key in {**base, **values}:
+        value, there = base.get(key), values.get(key)
+        if isinstance(value, dict) or isinstance(there, dict):
+            inner = differences(*(side if isinstance(side, dict) else {} for side in (there, value)))
             found |= {f"{key}.{name}": changed for name, changed in inner.items()}
         elif key not in ("name", "hash") and there != value:
             found[key] = there
@@ -245,10 +267,11 @@ def _override(instance, values: dict):
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f" (nearest: {near[0]})" if near else ""
             raise RecipeError(f"unknown key {_shown(key)}; allowed are {', '.join(allowed)}{hint}")
-        if hints[key] is Block:
+        if hints[key] is Block or (hints[key] == Rule | None and value is not None):
             if not isinstance(value, dict):
                 raise RecipeError(f"{key} {_shown(value)} is not a table")
-            changes[key] = _override(getattr(instance, key), value)
+            # A rule says what it does otherwise than its block.
+            changes[key] = _override(getattr(instance, key) or Rule(instance.optimizer, instance.learning_rate), value)
         else:
             changes[key] = _typed(key, value, hints[key])
     return dataclasses.replace(instance, **changes)

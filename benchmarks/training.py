@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.files import keep_previous, write_atomically
-from benchmarks.recipes import Block, Recipe
+from benchmarks.recipes import Block, Recipe, Rule
 from models.kernels.protocol import KernelNetwork, dense
 
-CHECKPOINT_VERSION = 2
+CHECKPOINT_VERSION = 3
 
 
 class TrainingError(ValueError):
@@ -169,16 +169,28 @@ def channels_last(model: nn.Module) -> nn.Module:
     return model
 
 
-def make_optimizer(model: nn.Module, block: Block, device: torch.device) -> torch.optim.Optimizer:
+def ruled(model: nn.Module, block: Block) -> list[tuple[Rule | Block, list[nn.Parameter]]]:
+    """Trained parameters by rule: all under the block's, or the kernel source's, and the others under its `backbone` rule.
+
+    A foreign `nn.Module` has no kernel source: all of it is under the block's.
+    """
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if block.backbone is None or not isinstance(model, KernelNetwork):
+        return [(block, [p for _, p in trained])]
+    source = [p for name, p in trained if name.startswith("kernels.")]
+    backbone = [p for name, p in trained if not name.startswith("kernels.")]
+    return [(rule, parameters) for rule, parameters in ((block, source), (block.backbone, backbone)) if parameters]
+
+
+def make_optimizer(parameters: list[nn.Parameter], rule: Rule | Block, device: torch.device) -> torch.optim.Optimizer:
     """SGD with Nesterov momentum, or Adam. L2 is in the objective, so there is no weight decay here.
 
     The learning rate is a tensor: changing it neither synchronises nor recompiles, and a captured step sees it.
     """
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    rate = torch.tensor(block.learning_rate, device=device)
-    if block.optimizer == "adam":
-        return torch.optim.Adam(parameters, lr=rate, betas=block.betas, fused=True, capturable=device.type == "cuda")
-    return torch.optim.SGD(parameters, lr=rate, momentum=block.momentum, nesterov=block.momentum > 0, fused=True)
+    rate = torch.tensor(rule.learning_rate, device=device)
+    if rule.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=rate, betas=rule.betas, fused=True, capturable=device.type == "cuda")
+    return torch.optim.SGD(parameters, lr=rate, momentum=rule.momentum, nesterov=rule.momentum > 0, fused=True)
 
 
 def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> tuple[float, float]:
@@ -237,7 +249,12 @@ class Trainer:
         whole = isinstance(model, KernelNetwork)
         self.objective = settings.compiled(Objective(self.model, normalize, self.block.l2), whole)
         self.evaluation = settings.compiled(Evaluation(self.model, normalize), whole)
-        self.optimizer = make_optimizer(self.model, self.block, settings.device)
+        rules = ruled(self.model, self.block)
+        self.optimizers = [make_optimizer(parameters, rule, settings.device) for rule, parameters in rules]
+        self._rates = [
+            (optimizer.param_groups[0]["lr"], rule.learning_rate / self.block.learning_rate)
+            for optimizer, (rule, _) in zip(self.optimizers, rules, strict=True)
+        ]
         self._optimize = CapturedStep(self._plain_step) if settings.captures else self._plain_step
         self.history = History()
 
@@ -325,15 +342,18 @@ class Trainer:
 
     def step(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """One step of the optimizer; gives the loss and the number of wrong answers, still on the device."""
-        self.optimizer.param_groups[0]["lr"].fill_(self.block.learning_rate_at(step, self.total))
+        learning_rate = self.block.learning_rate_at(step, self.total)
+        for rate, factor in self._rates:
+            rate.fill_(learning_rate * factor)
         return self._optimize(x, y)
 
     def _plain_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with self.settings.autocast():
             loss, mistakes = self.objective(x, y)
         loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         # A copy: CUDA graphs reuse the memory of what they return.
         return loss.detach().clone(), mistakes.clone()
 
@@ -355,7 +375,7 @@ class Trainer:
             "version": CHECKPOINT_VERSION,
             "identity": self.identity,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": history,
         }
         write_checkpoint(path, state)
@@ -366,10 +386,11 @@ class Trainer:
         Raises:
             TrainingError: if its weights or its optimizer's state do not fit.
         """
-        rate = self.optimizer.param_groups[0]["lr"]  # ours is on the device, the loaded one is not
         try:
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, (rate, _), saved in zip(self.optimizers, self._rates, state["optimizers"], strict=True):
+                optimizer.load_state_dict(saved)
+                optimizer.param_groups[0]["lr"] = rate  # ours is on the device, the loaded one is not
             history = dict(state["history"])
             if begun := history["begun"]:
                 kept = {key: list(begun[key].to(self.settings.device).unbind()) for key in ("losses", "wrong")}
@@ -377,7 +398,6 @@ class Trainer:
             self.history = History(**history)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise TrainingError(f"checkpoint does not fit {self.identity['model']}: {' '.join(str(error).split())}") from None
-        self.optimizer.param_groups[0]["lr"] = rate
 
 
 def drive(steps: Generator[None, None, Any], stream: "torch.cuda.Stream | None" = None) -> Any:
@@ -430,7 +450,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict:
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except Exception as error:  # noqa: BLE001 - whatever a foreign file makes torch.load raise, it is no checkpoint
         raise TrainingError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
-    parts = {"version": int, "identity": dict, "model": dict, "optimizer": dict, "history": dict}
+    parts = {"version": int, "identity": dict, "model": dict, "optimizers": list, "history": dict}
     if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in parts.items()):
         raise TrainingError(f"checkpoint {path} is no checkpoint of this suite")
     if state["version"] != CHECKPOINT_VERSION:

@@ -202,7 +202,7 @@ def test_checkpoints(tmp_path, digits, tiny):
 
     fuzz("checkpoints", one)
     buffer = io.BytesIO()
-    torch.save({"version": 2, "identity": {}, "model": {"x": Hostile(hostile)}, "optimizer": {}, "history": {}}, buffer)
+    torch.save({"version": 3, "identity": {}, "model": {"x": Hostile(hostile)}, "optimizers": [], "history": {}}, buffer)
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     with pytest.raises(TrainingError, match="cannot be read"):
         load_checkpoint(path)

@@ -38,6 +38,22 @@ def test_every_field_changes_the_hash():
     assert len(hashes | {base.hash}) == len(changes) + 1
 
 
+def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
+    base = recipes.varied(recipes.RECIPES["quick"], "quick", {"generated": {"backbone": None}})
+    ruled = [recipes.varied(base, "quick", {"generated": {"backbone": {"learning_rate": rate}}}) for rate in (0.1, 0.2)]
+    assert len({base.hash, *(recipe.hash for recipe in ruled)}) == 3
+    rule = ruled[0].generated.backbone
+    assert (rule.optimizer, rule.learning_rate) == (base.generated.optimizer, 0.1)  # what it does not say is the block's
+    assert recipes.from_record(ruled[0].as_dict()) == ruled[0]
+    assert recipes.differences(ruled[1].as_dict(), ruled[0].as_dict()) == {"generated.backbone.learning_rate": 0.2}
+    without = recipes.differences(base.as_dict(), ruled[0].as_dict())
+    assert without["generated.backbone.learning_rate"] is None
+    # A record from before there were such rules.
+    old = {"name": "old", "epochs": 5, "stored": {"optimizer": "sgd", "learning_rate": 0.2, "l2": 5e-4, "warmup": 0.2},
+           "generated": {"optimizer": "adam", "learning_rate": 0.06, "l2": 5e-6, "warmup": 0.3, "backbone": None}}
+    assert recipes.from_record(old | {"name": "study5"}).hash == "03d895a85ca476b2"
+
+
 def test_every_built_in_is_described():
     assert set(recipes.DESCRIPTIONS) == set(recipes.RECIPES)
 
@@ -69,6 +85,9 @@ def test_toml(tmp_path):
         ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
         ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
         ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
+        ('name="a"\nbase="quick"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
+        ('name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1', "unknown key 'l2'; allowed are optimizer, learning_rate"),
+        ('name="a"\nbase="quick"\n[stored.backbone]\nlearning_rate=0', "learning_rate 0.0"),
         ('name="../a"\nbase="quick"', "recipe name '../a'"),
         ("name=", "Invalid value"),
     ],

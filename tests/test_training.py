@@ -9,7 +9,7 @@ from torch import nn
 
 from benchmarks import runner
 from benchmarks.batches import Batches, evaluation_batches
-from benchmarks.recipes import Block
+from benchmarks.recipes import Block, Rule
 from benchmarks.training import (
     Evaluation,
     Interrupted,
@@ -24,6 +24,7 @@ from benchmarks.training import (
     load_newest,
     make_optimizer,
     previous,
+    ruled,
 )  # fmt: skip
 from models import registry
 
@@ -121,9 +122,32 @@ def test_a_frozen_component_stays_as_drawn(digits, tiny, component, moving):
 
 @pytest.mark.parametrize("kind, expected", [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
 def test_optimizer(kind, expected):
-    optimizer = make_optimizer(nn.Linear(2, 2), Block(kind, 0.1, 1.0), torch.device("cpu"))
+    optimizer = make_optimizer([*nn.Linear(2, 2).parameters()], Block(kind, 0.1, 1.0), torch.device("cpu"))
     assert isinstance(optimizer, expected)
     assert all(group["weight_decay"] == 0 for group in optimizer.param_groups)
+
+
+def test_the_backbone_follows_its_own_rule_on_the_schedule_of_the_block(digits, tiny):
+    block = Block("adam", 0.1, 0.0, warmup=0.5, backbone=Rule("sgd", 0.02, momentum=0.0))
+    run = trainer(digits, dataclasses.replace(tiny, generated=block), "hyper_resnet10_1")
+    source, backbone = run.optimizers
+    assert isinstance(source, torch.optim.Adam) and isinstance(backbone, torch.optim.SGD)
+    named = dict(run.model.named_parameters())
+    assert sum(len(o.param_groups[0]["params"]) for o in run.optimizers) == len(named)
+    ours = {id(p) for p in source.param_groups[0]["params"]}
+    assert {name for name, p in named.items() if id(p) in ours} == {name for name in named if name.startswith("kernels.")}
+    before = run.model.classifier.weight.detach().clone()
+    run.optimizers[1].register_step_post_hook(lambda o, *_: gradients.append(run.model.classifier.weight.grad.clone()))
+    gradients = []
+    run.step(*next(run.batches.epoch(0, 0)), step=0)
+    share = block.learning_rate_at(0, run.total) / 0.1
+    assert 0 < share < 1
+    torch.testing.assert_close(run.model.classifier.weight, before - 0.02 * share * gradients[0])
+
+
+def test_a_foreign_module_is_all_under_the_rule_of_the_block():
+    block = Block("sgd", 0.1, 0.0, backbone=Rule("adam", 0.01))
+    assert [(rule, len(parameters)) for rule, parameters in ruled(nn.Linear(2, 2), block)] == [(block, 2)]
 
 
 def test_evaluate_counts_real_images_only(digits):
