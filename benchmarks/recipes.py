@@ -19,6 +19,8 @@ from pathlib import Path
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "steps")
 PRECISIONS = ("auto", "fp32", "bf16")
+PARTS = ("embeddings", "backbone")
+"""What may have a rule beside its block's."""
 COMPILE_MODES = ("auto", "off", "default", "reduce-overhead", "max-autotune", "graph")
 
 
@@ -45,8 +47,9 @@ class Block:
 
     `l2` multiplies half the sum of squares of the kernels as used, and of stem, shortcuts and classifier. `schedule` is
     "cosine" (linear warm-up over the share `warmup` of all steps, then to zero) or "steps" (`milestones`: from which step
-    on which learning rate). `steps` overrides the recipe's epochs. `backbone` is the rule of what is not the kernel source's
-    (stem, biases, batch norms, shortcuts, classifier), if it has one of its own: its learning rate follows the same schedule.
+    on which learning rate). `steps` overrides the recipe's epochs. `embeddings` (of the source: a hypernetwork's, a bank's
+    coefficients) and `backbone` (what is not the source's: stem, biases, batch norms, shortcuts, classifier) may have rules of
+    their own; their learning rates follow the same schedule.
     """
 
     optimizer: str
@@ -58,6 +61,7 @@ class Block:
     momentum: float = 0.9
     betas: tuple[float, float] = (0.9, 0.999)
     steps: int | None = None
+    embeddings: Rule | None = None
     backbone: Rule | None = None
 
     def __post_init__(self) -> None:
@@ -105,8 +109,8 @@ class Recipe:
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "hash"}
         for kind in ("stored", "generated"):
             block = dataclasses.asdict(content[kind])
-            # Hashes of recipes from before there was such a rule stay as they are.
-            content[kind] = {key: value for key, value in block.items() if key != "backbone" or value is not None}
+            # Hashes of recipes from before there were such rules stay as they are.
+            content[kind] = {key: value for key, value in block.items() if key not in PARTS or value is not None}
         text = json.dumps(content, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.files import keep_previous, write_atomically
-from benchmarks.recipes import Block, Recipe, Rule
+from benchmarks.recipes import PARTS, Block, Recipe, Rule
 from models.kernels.protocol import KernelNetwork, dense
 
 CHECKPOINT_VERSION = 3
@@ -170,16 +170,23 @@ def channels_last(model: nn.Module) -> nn.Module:
 
 
 def ruled(model: nn.Module, block: Block) -> list[tuple[Rule | Block, list[nn.Parameter]]]:
-    """Trained parameters by rule: all under the block's, or the kernel source's, and the others under its `backbone` rule.
+    """The trained parameters by rule: the block's own, or that of the part they belong to, if it has one.
 
-    A foreign `nn.Module` has no kernel source: all of it is under the block's.
+    A foreign `nn.Module` has no parts: all of it is under the block's.
     """
-    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
-    if block.backbone is None or not isinstance(model, KernelNetwork):
-        return [(block, [p for _, p in trained])]
-    source = [p for name, p in trained if name.startswith("kernels.")]
-    backbone = [p for name, p in trained if not name.startswith("kernels.")]
-    return [(rule, parameters) for rule, parameters in ((block, source), (block.backbone, backbone)) if parameters]
+    parameters: dict[str | None, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        part = part_of(model, name) if isinstance(model, KernelNetwork) else None
+        if parameter.requires_grad:
+            parameters.setdefault(part if part and getattr(block, part) else None, []).append(parameter)
+    return [(getattr(block, part) if part else block, parameters[part]) for part in (None, *PARTS) if part in parameters]
+
+
+def part_of(model: KernelNetwork, parameter: str) -> str | None:
+    """The part, of those that may have a rule of their own, to which a parameter belongs."""
+    if not parameter.startswith("kernels."):
+        return "backbone"
+    return "embeddings" if model.component_of(parameter) == "embeddings" else None
 
 
 def make_optimizer(parameters: list[nn.Parameter], rule: Rule | Block, device: torch.device) -> torch.optim.Optimizer:

@@ -87,7 +87,7 @@ def test_toml(tmp_path):
         ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
         ('name="a"\nbase="quick"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
         ('name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1', "unknown key 'l2'; allowed are optimizer, learning_rate"),
-        ('name="a"\nbase="quick"\n[stored.backbone]\nlearning_rate=0', "learning_rate 0.0"),
+        ('name="a"\nbase="quick"\n[stored.embeddings]\nlearning_rate=0', "learning_rate 0.0"),
         ('name="../a"\nbase="quick"', "recipe name '../a'"),
         ("name=", "Invalid value"),
     ],

@@ -127,22 +127,23 @@ def test_optimizer(kind, expected):
     assert all(group["weight_decay"] == 0 for group in optimizer.param_groups)
 
 
-def test_the_backbone_follows_its_own_rule_on_the_schedule_of_the_block(digits, tiny):
-    block = Block("adam", 0.1, 0.0, warmup=0.5, backbone=Rule("sgd", 0.02, momentum=0.0))
+def test_parts_follow_rules_of_their_own_on_the_schedule_of_the_block(digits, tiny):
+    rules = {"embeddings": Rule("adam", 0.05), "backbone": Rule("sgd", 0.02, momentum=0.0)}
+    block = Block("adam", 0.1, 0.0, warmup=0.5, **rules)
     run = trainer(digits, dataclasses.replace(tiny, generated=block), "hyper_resnet10_1")
-    source, backbone = run.optimizers
-    assert isinstance(source, torch.optim.Adam) and isinstance(backbone, torch.optim.SGD)
-    named = dict(run.model.named_parameters())
-    assert sum(len(o.param_groups[0]["params"]) for o in run.optimizers) == len(named)
-    ours = {id(p) for p in source.param_groups[0]["params"]}
-    assert {name for name, p in named.items() if id(p) in ours} == {name for name in named if name.startswith("kernels.")}
-    before = run.model.classifier.weight.detach().clone()
-    run.optimizers[1].register_step_post_hook(lambda o, *_: gradients.append(run.model.classifier.weight.grad.clone()))
-    gradients = []
+    names = {id(p): name for name, p in run.model.named_parameters()}
+    found = [{names[id(p)] for p in optimizer.param_groups[0]["params"]} for optimizer in run.optimizers]
+    assert [type(optimizer) for optimizer in run.optimizers] == [torch.optim.Adam, torch.optim.Adam, torch.optim.SGD]
+    assert found[:2] == [{f"kernels.{name}" for name in ("w_in", "b_in", "w_out", "b_out")}, {"kernels.embeddings"}]
+    assert found[2] == {name for name in names.values() if not name.startswith("kernels.")}
+    weight, gradients = run.model.classifier.weight, []
+    before = weight.detach().clone()
+    run.optimizers[2].register_step_post_hook(lambda *_: gradients.append(weight.grad.clone()))
     run.step(*next(run.batches.epoch(0, 0)), step=0)
     share = block.learning_rate_at(0, run.total) / 0.1
     assert 0 < share < 1
-    torch.testing.assert_close(run.model.classifier.weight, before - 0.02 * share * gradients[0])
+    torch.testing.assert_close(weight, before - 0.02 * share * gradients[0])
+    assert [float(o.param_groups[0]["lr"]) for o in run.optimizers] == pytest.approx([0.1 * share, 0.05 * share, 0.02 * share])
 
 
 def test_a_foreign_module_is_all_under_the_rule_of_the_block():
