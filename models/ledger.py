@@ -35,6 +35,11 @@ class KernelShape:
     def fan_in(self) -> int:
         return self.in_channels * self.size**2
 
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of the kernel's weights as drawn: sqrt(2 / fan-in) (He et al. 2015)."""
+        return (2 / self.fan_in) ** 0.5
+
 
 def blocks_per_stage(depth: int, outside: int = 4) -> int:
     """n of depth = 6n + `outside` (two convolutions a block, three stages).

@@ -5,16 +5,19 @@ import pytest
 import torch
 
 from models import registry
+from models.kernels.basis import BasisKernels
 from models.kernels.chunked import ChunkedKernels
-from models.kernels.hashed import HashedKernels, MultihashKernels
+from models.kernels.hashed import HashedKernels
 from models.kernels.hyper import HyperKernels
+from models.kernels.multihash import MultihashKernels
 from models.kernels.protocol import Factored, check_kernels, convolve, dense
+from models.kernels.separable import SeparableKernels
 from models.kernels.shared import SharedKernels
-from models.kernels.stage import BasisKernels, StageTemplateKernels
+from models.kernels.stage_template import StageTemplateKernels
 from models.kernels.stored import StoredKernels
 from models.kernels.subspace import SubspaceKernels
 from models.kernels.template import TemplateKernels
-from models.kernels.tucker import SeparableKernels, TuckerKernels
+from models.kernels.tucker import TuckerKernels
 from models.ledger import kernel_shapes
 
 SHAPES = kernel_shapes(16, (16, 32, 64))

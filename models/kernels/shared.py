@@ -22,7 +22,7 @@ class SharedKernels(KernelSource):
         for shape in shapes:
             if shared_key(shape) not in self._parameters:
                 kernel = torch.randn(shape.out_channels, shape.in_channels, shape.size, shape.size)
-                kernel *= (2 / shape.fan_in) ** 0.5
+                kernel *= shape.deviation
                 self.register_parameter(shared_key(shape), nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)))
 
     def component_of(self, parameter: str) -> str:

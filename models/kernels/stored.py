@@ -20,7 +20,7 @@ class StoredKernels(KernelSource):
         super().__init__(shapes)
         for shape in shapes:
             kernel = torch.randn(shape.out_channels, shape.in_channels, shape.size, shape.size)
-            kernel *= (2 / shape.fan_in) ** 0.5
+            kernel *= shape.deviation
             self.register_parameter(shape.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)))
 
     @classmethod

@@ -20,7 +20,7 @@ class TiledKernels(KernelSource):
     def __init__(self, shapes: list[KernelShape], tile: int = 16):
         super().__init__(shapes)
         self.tile, self.size, self.counts = tile, shapes[0].size, tile_counts(shapes, tile)
-        scale = [(2 / s.fan_in) ** 0.5 for s, n in zip(shapes, self.counts, strict=True) for _ in range(n)]
+        scale = [s.deviation for s, n in zip(shapes, self.counts, strict=True) for _ in range(n)]
         self.register_buffer("scale", torch.tensor(scale)[:, None, None], persistent=False)
         # Neighbours of one shape are laid out together: 5 copies for 36 kernels.
         grouped = groupby(shapes, lambda s: (s.out_channels, s.in_channels))

@@ -1,0 +1,26 @@
+"""Multi-hashed kernels: all weights of the network are one matrix of low rank."""
+
+from torch import Tensor, nn
+
+from models.kernels.flat import FlatKernels
+from models.kernels.tiles import on_sphere
+from models.ledger import KernelShape, multihash_parameters
+
+
+class MultihashKernels(FlatKernels):
+    """The weight vector is a square matrix sum_j u_j v_j^T, read row by row: structured multi-hashing (Eban et al. 2020).
+
+    Parameters: 2 r n with n = ceil(sqrt(N)), N weights. Rows of u and v are drawn with |.|^2 = r, the product has a fixed gain
+    1 / sqrt(r), so that all weights start with unit variance.
+    """
+
+    count = staticmethod(multihash_parameters)
+
+    def __init__(self, shapes: list[KernelShape], rank: int = 60):
+        super().__init__(shapes)
+        self.total, self.gain = sum(s.numel for s in shapes), rank**-0.5
+        side = multihash_parameters(shapes, 1)["generator"] // 2
+        self.u, self.v = (nn.Parameter(on_sphere(side, rank, squared=rank)) for _ in range(2))
+
+    def flat(self) -> Tensor:
+        return (self.u @ self.v.t() * self.gain).flatten()[: self.total]

@@ -1,0 +1,32 @@
+"""Stage templates: a bank of whole kernels for every stage."""
+
+import torch
+from torch import Tensor, nn
+
+from models.kernels.stage import StageKernels
+from models.kernels.tiles import on_sphere
+from models.ledger import KernelShape, stage_template_parameters, stage_templates
+
+
+class StageTemplateKernels(StageKernels):
+    """K_l = s / sqrt(K) sum_k alpha_lk B_k, one bank of K kernels a stage (Savarese & Maire 2019, section 3.1).
+
+    Parameters: K (9 C^2 + L) a stage with L layers that keep its C channels, and the stored kernels. `templates` is K of the first
+    stage; the others have as many as weigh no more, at least one (`stage_templates`), where the paper has one K. Drawn with
+    B ~ N(0, 1) and |alpha_l|^2 = K; s^2 = 2 / (9 C).
+    """
+
+    count = staticmethod(stage_template_parameters)
+
+    def __init__(self, shapes: list[KernelShape], templates: int = 2):
+        super().__init__(shapes)
+        self.gains, self.banks, self.coefficients = {}, nn.ParameterDict(), nn.ParameterDict()
+        for (stage, layers), size in zip(self.stages.items(), stage_templates(shapes, templates), strict=True):
+            s = layers[0]
+            self.gains[stage] = s.deviation * size**-0.5
+            self.banks[str(stage)] = nn.Parameter(torch.randn(size, s.out_channels, s.size, s.size, s.in_channels))
+            self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), size, squared=size))
+
+    def of_stage(self, stage: int) -> Tensor:
+        bank = self.banks[str(stage)]
+        return (self.coefficients[str(stage)] @ bank.flatten(1) * self.gains[stage]).unflatten(1, bank.shape[1:])
