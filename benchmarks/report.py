@@ -4,12 +4,13 @@ from pathlib import Path
 
 from benchmarks import plots, records
 from benchmarks.files import write_atomically
+from benchmarks.paper import CIFAR10, paper_sections
 from benchmarks.recipe_tables import recipe_sections, slug
+from benchmarks.recipes import PARTS
 from benchmarks.speed_tables import load_measured, speed_section
 from benchmarks.summary import PAPER_ORDER, Group, at, choose_speeds, number, summarize
-from benchmarks.tables import Name, Part, Table, code, escape, show
+from benchmarks.tables import Name, Part, Table, code, escape, rule_text, show
 
-CIFAR10 = ("cifar10", "cifar10-jpeg")
 NOTES = {
     "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a demonstration that everything works, "
     "not a measure of the models.",
@@ -46,7 +47,7 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
         figures = plots.write_figures(group, speeds, shown, folder / "figures", f"{slug(group)}")
         drawn |= {name for name in figures.values() if name}
         sections += recipe_sections(group, speeds, published, figures, absent if index == 0 else [])
-    sections.append(unmeasured_section(dataset, groups))
+    sections += paper_sections(dataset, groups, published, measured.speeds)
     sections += failures_section(groups, problems)
     sections += speed_section(measured, models)
     sections += [method_section(found, published), TABLES_NOTE]
@@ -72,17 +73,6 @@ def remove_stale(folder: Path, suffixes: tuple[str, ...], written: set[str]) -> 
     for path in sorted(path for suffix in suffixes for path in folder.glob(f"*{suffix}")):
         if path.stem not in written:
             path.unlink()
-
-
-def unmeasured_section(dataset: str, groups: list[Group]) -> str:
-    """Which rows of the paper's table have no run on this data set."""
-    if dataset not in CIFAR10:
-        return ""
-    measured = {row.model for group in groups for row in group.rows if row.mean is not None}
-    missing = [name for name in PAPER_ORDER if name not in measured]
-    if not missing:
-        return ""
-    return f"## Not yet measured\n\nRows of the paper's table without a run here: {', '.join(map(code, missing))}."
 
 
 def reason_of(record: dict) -> object:
@@ -141,13 +131,14 @@ def _values(found: list[dict], *path: str) -> str:
 
 
 def recipe_text(recipe: dict) -> str:
-    """One recipe in a sentence, both optimizer blocks."""
+    """One recipe in a sentence, both optimizer blocks and the rules of their parts."""
     blocks = []
     for kind in ("stored", "generated"):
         block = recipe.get(kind)
         if isinstance(block, dict):
+            parts = {part: rule for part in PARTS if isinstance(rule := block.get(part), dict)}
             blocks.append(
-                f"{kind} kernels: {escape(block.get('optimizer'))}, learning rate {show(block.get('learning_rate'), 'g')} "
+                f"{kind} kernels: {rule_text(block)}{''.join(f', {part} {rule_text(rule)}' for part, rule in parts.items())} "
                 f"({escape(block.get('schedule'))}, warm-up {show(block.get('warmup'), '.0%')}), L2 {show(block.get('l2'), 'g')}"
             )
     return (f"Recipe {code(recipe.get('name'))}: batch {show(recipe.get('batch_size'))}, crop padding "

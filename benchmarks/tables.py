@@ -151,6 +151,11 @@ def show(value: object, form: str = ",.0f", unit: str = "") -> str:
     return BLANK if value is None else f"{value:{form}}{unit}"
 
 
+def rule_text(rule: dict) -> str:
+    """An optimizer and its learning rate, as a record has them."""
+    return f"{escape(rule.get('optimizer'))} {show(rule.get('learning_rate'), 'g')}"
+
+
 def ratio(value: object, base: object) -> Number:
     value, base = number(value), number(base)
     return Number(None if value is None or not base else value / base, ".3f")

@@ -193,6 +193,16 @@ def test_rows_of_the_paper_without_a_record_have_published_numbers_only():
     assert "8.02 %" in line and "97,000" in line and "not yet measured" in line
 
 
+def test_rules_of_parts_are_said():
+    rule = {"optimizer": "adam", "learning_rate": 0.006}
+    block = BLOCK | {"embeddings": rule | {"learning_rate": 0.5}, "backbone": rule}
+    found = record(recipe="quick8")
+    found["recipe"] = found["recipe"] | {"stored": block}
+    assert "stored kernels: sgd 0.1, embeddings adam 0.5, backbone adam 0.006 (cosine" in report.recipe_text(found["recipe"])
+    (group,) = summarize([found])
+    assert recipe_tables.optimizer_text(group.rows[0]) == "sgd 0.1, backbone adam 0.006, L2 0.0005"
+
+
 def test_mean_curve_by_hand():
     assert plots.mean_curve([[(1, 50.0), (2, 10.0)], [(1, 40.0), (2, 20.0), (3, 9.0)]]) == [(1, 45.0), (2, 15.0)]
     assert plots.mean_curve([[(1, 5.0)], [(2, 6.0)]]) == []

@@ -1,0 +1,123 @@
+"""The section of a report that holds what was measured against the paper's table, and says what is still open."""
+
+from collections.abc import Iterable
+
+from benchmarks.recipes import RECIPES
+from benchmarks.summary import PAPER_ORDER, Estimate, Group, Row, at, number, paired_difference
+from benchmarks.tables import Interval, Name, Number, Part, Spread, Table, code
+
+CIFAR10 = ("cifar10", "cifar10-jpeg")
+PAIRS = tuple(zip(PAPER_ORDER[::2], PAPER_ORDER[1::2], strict=True))
+"""(plain, hyper), as the paper's table has them."""
+FULL = ("fast", "paper")
+"""The recipes that train to the end: what the paper's errors are to be held against."""
+SEEDS = 3
+
+
+def paper_sections(dataset: str, groups: list[Group], published: dict[str, dict], speeds: Iterable[dict]) -> list[Part]:
+    """What the records say of the paper's rows, pair by pair; nothing for other data than CIFAR-10's."""
+    if dataset not in CIFAR10 or not published:
+        return []
+    table = gap_table(groups, published)
+    parts: list[Part] = ["## Against the paper's table"]
+    if table.rows:
+        sentences = [gap_sentence(group, *pair, published) for group in groups for pair in PAIRS if _has(group, pair)]
+        parts += [_note(dataset), table, "\n".join(f"- {sentence}" for sentence in sentences)]
+    still = still_open(dataset, groups, list(speeds))
+    return [*parts, "Still open:\n\n" + "\n".join(f"- {line}" for line in still) if still else "Nothing is open."]
+
+
+def _note(dataset: str) -> str:
+    if dataset == "cifar10":
+        return "Errors in percent, of the last epoch; gaps are hyper minus plain, in points, paired over the seeds that both have."
+    return (
+        "The images are not the paper's, so that errors do not compare with its own; the gap inside a pair does: hyper minus "
+        "plain, in points, paired over the seeds that both have."
+    )
+
+
+def _has(group: Group, pair: tuple[str, str]) -> bool:
+    return any(_mean(group, name) is not None for name in pair)
+
+
+def _mean(group: Group, name: str) -> float | None:
+    row = group.row(name)
+    return row.mean if row else None
+
+
+def gap(group: Group, plain: str, hyper: str) -> Estimate | None:
+    row = group.row(hyper)
+    return paired_difference(row, group.row(plain)) if row else None
+
+
+def published_gap(plain: str, hyper: str, published: dict[str, dict]) -> float | None:
+    errors = [number(at(published.get(name), "test_error")) for name in (hyper, plain)]
+    return None if None in errors else errors[0] - errors[1]
+
+
+def gap_table(groups: list[Group], published: dict[str, dict]) -> Table:
+    """A row a pair and recipe that was trained."""
+    rows = []
+    for plain, hyper in PAIRS:
+        for group in groups:
+            if not _has(group, (plain, hyper)):
+                continue
+            found = gap(group, plain, hyper)
+            rows.append([
+                Name(hyper),
+                group.recipe,
+                *(_error(group.row(name)) for name in (plain, hyper)),
+                Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
+                Number(found and found.n),
+                Number(published_gap(plain, hyper, published), "+.2f"),
+            ])  # fmt: skip
+    headers = ["pair of", "recipe", "plain, test error", "hyper, test error", "gap [95 % t-interval]", "shared seeds",
+               "published gap (CIFAR-10)"]  # fmt: skip
+    return Table("paper-gaps", headers, rows, left=2)
+
+
+def _error(row: Row | None) -> Spread:
+    found = row.estimate if row else None
+    return Spread(found and found.mean, ".2f", " %", found and found.deviation, found.n if found else 0)
+
+
+def gap_sentence(group: Group, plain: str, hyper: str, published: dict[str, dict]) -> str:
+    """How a measured gap lies to the published one, in the words of the report's verdicts."""
+    head = f"{code(hyper)}, recipe {code(group.recipe)}"
+    found, printed = gap(group, plain, hyper), published_gap(plain, hyper, published)
+    if found is None or printed is None:
+        return f"{head}: no seed of both members has ended well, so that there is no gap yet."
+    text = f"{head}: {found.mean:+.2f} points against {printed:+.2f} in the paper"
+    if found.low is None:
+        return f"{text}, of one seed: **undecided**."
+    if found.low <= printed <= found.high:
+        return f"{text}, which the interval includes: **undecided**."
+    return f"{text}: **{'wider' if found.mean > printed else 'narrower'}**."
+
+
+def still_open(dataset: str, groups: list[Group], speeds: list[dict]) -> list[str]:
+    """What a reader of the paper's table would still want measured, from what has no record."""
+    lines = []
+    if dataset != "cifar10":
+        lines.append("The canonical CIFAR-10: without it no error here compares with a published one.")
+    if missing := [name for name in PAPER_ORDER if all(_mean(group, name) is None for group in groups)]:
+        lines.append(f"Rows without any run: {', '.join(map(code, missing))}.")
+    lines += [_recipe_line(recipe, [g for g in groups if g.recipe == recipe]) for recipe in FULL]
+    timed = {r.get("model") for r in speeds if at(r, "environment", "device_type") == "cuda"}
+    if missing := [name for name in PAPER_ORDER if name not in timed]:
+        lines.append(f"Rows that were never timed on a GPU: {', '.join(map(code, missing))}.")
+    return [line for line in lines if line]
+
+
+def _recipe_line(recipe: str, groups: list[Group]) -> str:
+    """Which rows want seeds of a recipe that trains to the end; of two hashes, the one with more of them counts."""
+    counts = {name: max((len(row.errors) for g in groups if (row := g.row(name))), default=0) for name in PAPER_ORDER}
+    wanting = [f"{code(name)} {n}" for name, n in counts.items() if n < SEEDS]
+    if not any(counts.values()):
+        return f"Recipe {code(recipe)} ({_length(recipe)}): no run yet."
+    return f"Recipe {code(recipe)}: fewer than {SEEDS} seeds of {', '.join(wanting)}." if wanting else ""
+
+
+def _length(recipe: str) -> str:
+    blocks = [RECIPES[recipe].block(generated).steps for generated in (False, True)]
+    return "{:,} and {:,} steps".format(*blocks) if None not in blocks else f"{RECIPES[recipe].epochs} epochs"
