@@ -511,7 +511,8 @@ def reproduce_command(options) -> int:
     recipe = _recipe(options, data.name)
     settings = _settings(options, recipe)
     device = runner.settings_environment(settings)["device"]
-    missing = [n for n in options.models if not records.throughput_path(options.results_dir, device, n).exists()]
+    places = {n: records.throughput_path(options.results_dir, device, n, batch_size=recipe.batch_size) for n in options.models}
+    missing = [name for name, path in places.items() if not path.exists()]
     protocol = throughput.ON_GPU if settings.device.type == "cuda" else throughput.ON_CPU
     if data.name == "digits":
         protocol = throughput.SHORT

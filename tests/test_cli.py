@@ -249,6 +249,20 @@ def short(monkeypatch):
     return ["--json", "--precision", "fp32", "--compile", "off", "--batch-size", "32"]
 
 
+def test_reproduce_stops_at_the_time_limit_goes_on_and_repeats_nothing(places, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(throughput, "SHORT", dataclasses.replace(throughput.SHORT, window_s=0.05))
+    command = ["reproduce", "hyper_resnet10_1", "--recipe", str(tmp_path / "tiny.toml"), *places]
+    assert run_bench.main([*command, "--time-limit", "0.001"]) == 75
+    assert not (tmp_path / "reports").exists() and not (tmp_path / "results" / "throughput").exists()
+    assert run_bench.main(command) == 0
+    page = (tmp_path / "reports" / "digits" / "README.md").read_text()
+    assert "`hyper_resnet10_1`" in page and len(list((tmp_path / "results" / "throughput").rglob("*.json"))) == 1
+    capsys.readouterr()
+    assert run_bench.main(command) == 0
+    out = capsys.readouterr().out
+    assert out.count("done already") == 1 and "images/s" not in out
+
+
 def test_throughput(places, capsys, tmp_path, short):
     assert run_bench.main(["throughput", "hyper_resnet10_1", *short, *places]) == 0
     (record,) = json.loads(capsys.readouterr().out)
