@@ -119,5 +119,5 @@ def _recipe_line(recipe: str, groups: list[Group]) -> str:
 
 
 def _length(recipe: str) -> str:
-    blocks = [RECIPES[recipe].block(generated).steps for generated in (False, True)]
+    blocks = [RECIPES[recipe].block(kind).steps for kind in ("stored", "generated")]
     return "{:,} and {:,} steps".format(*blocks) if None not in blocks else f"{RECIPES[recipe].epochs} epochs"

@@ -19,6 +19,8 @@ from pathlib import Path
 OPTIMIZERS = ("sgd", "adam")
 SCHEDULES = ("cosine", "steps")
 PRECISIONS = ("auto", "fp32", "bf16")
+KINDS = ("stored", "generated", "scaled")
+"""Of kernel sources, by how they are trained."""
 PARTS = ("embeddings", "backbone")
 """What may have a rule beside its block's."""
 COMPILE_MODES = ("auto", "off", "default", "reduce-overhead", "max-autotune", "graph")
@@ -86,7 +88,11 @@ class Block:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A named recipe. `precision` and `compile` "auto" are resolved per device and recorded as used."""
+    """A named recipe: a block for stored kernels, one for generated ones, and one for those of sources that scale their
+    gradients (SGD; without it they are trained as the other generated ones).
+
+    `precision` and `compile` "auto" are resolved per device and recorded as used.
+    """
 
     name: str
     epochs: int
@@ -96,6 +102,7 @@ class Recipe:
     crop_padding: int = 4
     precision: str = "auto"
     compile: str = "auto"
+    scaled: Block | None = None
     hash: str = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -106,19 +113,28 @@ class Recipe:
         _check("crop_padding", self.crop_padding, 0 <= self.crop_padding <= 16, "0 to 16")
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("compile", self.compile, COMPILE_MODES)
+        if self.scaled is not None:
+            _one_of("optimizer of scaled gradients", self.scaled.optimizer, ("sgd",))
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "hash"}
-        for kind in ("stored", "generated"):
-            block = dataclasses.asdict(content[kind])
-            # Hashes of recipes from before there were such rules stay as they are.
-            content[kind] = {key: value for key, value in block.items() if key not in PARTS or value is not None}
+        for kind in KINDS:
+            # Hashes of recipes from before there were such rules and such a block stay as they are.
+            if (block := content.pop(kind)) is not None:
+                values = dataclasses.asdict(block).items()
+                content[kind] = {key: value for key, value in values if key not in PARTS or value is not None}
         text = json.dumps(content, sort_keys=True)
         object.__setattr__(self, "hash", hashlib.sha256(text.encode()).hexdigest()[:16])
 
-    def block(self, generated: bool) -> Block:
-        return self.generated if generated else self.stored
+    def kind(self, generated: bool, scales_gradients: bool) -> str:
+        """Which block a kernel source takes."""
+        if generated and scales_gradients and self.scaled is not None:
+            return "scaled"
+        return "generated" if generated else "stored"
 
-    def total_steps(self, generated: bool, steps_per_epoch: int) -> int:
-        return self.block(generated).steps or self.epochs * steps_per_epoch
+    def block(self, kind: str) -> Block:
+        return getattr(self, kind)
+
+    def total_steps(self, kind: str, steps_per_epoch: int) -> int:
+        return self.block(kind).steps or self.epochs * steps_per_epoch
 
     def as_dict(self) -> dict:
         """Everything, as JSON has it."""
@@ -271,14 +287,18 @@ def _override(instance, values: dict):
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f" (nearest: {near[0]})" if near else ""
             raise RecipeError(f"unknown key {_shown(key)}; allowed are {', '.join(allowed)}{hint}")
-        if hints[key] is Block or (hints[key] == Rule | None and value is not None):
+        if hints[key] is Block or (hints[key] in (Rule | None, Block | None) and value is not None):
             if not isinstance(value, dict):
                 raise RecipeError(f"{key} {_shown(value)} is not a table")
-            # A rule says what it does otherwise than its block.
-            changes[key] = _override(getattr(instance, key) or Rule(instance.optimizer, instance.learning_rate), value)
+            changes[key] = _override(getattr(instance, key) or _beside(instance), value)
         else:
             changes[key] = _typed(key, value, hints[key])
     return dataclasses.replace(instance, **changes)
+
+
+def _beside(instance: Recipe | Block) -> Block | Rule:
+    """What a new block of a recipe, or a new rule of a block, says where it says nothing: what lies beside it."""
+    return instance.stored if isinstance(instance, Recipe) else Rule(instance.optimizer, instance.learning_rate)
 
 
 def _typed(key: str, value, hint):

@@ -6,7 +6,7 @@ from benchmarks import plots, records
 from benchmarks.files import write_atomically
 from benchmarks.paper import CIFAR10, paper_sections
 from benchmarks.recipe_tables import recipe_sections, slug
-from benchmarks.recipes import PARTS
+from benchmarks.recipes import KINDS, PARTS
 from benchmarks.speed_tables import load_measured, speed_section
 from benchmarks.summary import PAPER_ORDER, Group, at, choose_speeds, number, summarize
 from benchmarks.tables import Name, Part, Table, code, escape, rule_text, show
@@ -19,6 +19,8 @@ NOTES = {
     "svhn": "Street View House Numbers, cropped digits: trained on `train` alone. Much published work adds the 531,131 images of "
     "`extra`; such errors do not compare.",
 }
+
+TITLES = {"stored": "stored kernels", "generated": "generated kernels", "scaled": "those of scaled gradients"}
 
 TABLES_NOTE = "Every table is also there as LaTeX (booktabs) and CSV, in [`tables/`](tables)."
 
@@ -131,14 +133,14 @@ def _values(found: list[dict], *path: str) -> str:
 
 
 def recipe_text(recipe: dict) -> str:
-    """One recipe in a sentence, both optimizer blocks and the rules of their parts."""
+    """One recipe in a sentence, its optimizer blocks and the rules of their parts."""
     blocks = []
-    for kind in ("stored", "generated"):
+    for kind in KINDS:
         block = recipe.get(kind)
         if isinstance(block, dict):
             parts = {part: rule for part in PARTS if isinstance(rule := block.get(part), dict)}
             blocks.append(
-                f"{kind} kernels: {rule_text(block)}{''.join(f', {part} {rule_text(rule)}' for part, rule in parts.items())} "
+                f"{TITLES[kind]}: {rule_text(block)}{''.join(f', {part} {rule_text(rule)}' for part, rule in parts.items())} "
                 f"({escape(block.get('schedule'))}, warm-up {show(block.get('warmup'), '.0%')}), L2 {show(block.get('l2'), 'g')}"
             )
     return (f"Recipe {code(recipe.get('name'))}: batch {show(recipe.get('batch_size'))}, crop padding "

@@ -30,7 +30,6 @@ from benchmarks.training import (
     advance,
     differences,
     evaluate,
-    is_generated,
     load_checkpoint,
     load_newest,
 )  # fmt: skip
@@ -288,7 +287,6 @@ class Run:
             "params_by_component": parts,
             "macs_per_image": macs.per_image,
             "generator_macs": macs.generator,
-            "generated": is_generated(model),
         }
 
     def _record(self, result: Result, facts: dict, trainer: Trainer | None, provenance: dict) -> dict:
@@ -297,7 +295,7 @@ class Run:
         resolved = self.recipe.as_dict()
         if trainer is not None:
             resolved |= {"trained_epochs": trainer.epochs, "steps": trainer.total}
-            resolved["block"] = "generated" if facts["generated"] else "stored"
+            resolved["block"] = trainer.kind
         counts = ("params", "params_by_component", "macs_per_image", "generator_macs")
         return {
             "schema_version": records.SCHEMA_VERSION,

@@ -149,7 +149,7 @@ def _head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer
 
 def same_optimizer(recipe: Recipe) -> Recipe:
     """The recipe with the stored block for generated kernels too: a ratio of two models must not be one of two optimizers."""
-    return replace(recipe, generated=recipe.stored)
+    return replace(recipe, generated=recipe.stored, scaled=None)
 
 
 def time_pair(name: str, data: DataSet, recipe: Recipe, settings: Settings, protocol: Protocol) -> dict:

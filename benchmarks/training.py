@@ -156,9 +156,10 @@ def wrong_answers(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.detach().argmax(1) != y).sum()
 
 
-def is_generated(model: nn.Module) -> bool:
-    """Which block of a recipe a module takes: its own `generated`, or stored where it has none."""
-    return bool(getattr(model, "generated", False))
+def kind_of(model: nn.Module, recipe: Recipe) -> str:
+    """Which block of a recipe a module takes: by its own `generated`, or stored where it has none."""
+    scales = isinstance(model, KernelNetwork) and model.kernels.scales_gradients
+    return recipe.kind(bool(getattr(model, "generated", False)), scales)
 
 
 def channels_last(model: nn.Module) -> nn.Module:
@@ -248,8 +249,9 @@ class Trainer:
     def __init__(self, model: nn.Module, data, batches, recipe: Recipe, settings: Settings, seed: int, identity: dict):
         self.model = channels_last(model.to(settings.device))
         self.data, self.batches, self.recipe, self.settings, self.seed = data, batches, recipe, settings, seed
-        self.block = recipe.block(is_generated(model))
-        self.total = recipe.total_steps(is_generated(model), batches.steps_per_epoch)
+        self.kind = kind_of(model, recipe)
+        self.block = recipe.block(self.kind)
+        self.total = recipe.total_steps(self.kind, batches.steps_per_epoch)
         self.epochs = math.ceil(self.total / batches.steps_per_epoch)
         self.identity = identity | {"recipe": recipe.hash, "seed": seed}
         normalize = Normalize(data.mean, data.std).to(settings.device)
@@ -358,6 +360,8 @@ class Trainer:
         with self.settings.autocast():
             loss, mistakes = self.objective(x, y)
         loss.backward()
+        if self.kind == "scaled":
+            self.model.kernels.scale_gradients()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

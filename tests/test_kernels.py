@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from models import registry
+from models.kernels import scaling
 from models.kernels.basis import BasisKernels
 from models.kernels.chunked import ChunkedKernels
 from models.kernels.hashed import HashedKernels
@@ -296,3 +297,39 @@ def test_hand_over_is_checked():
 def test_tiles_need_multiples():
     with pytest.raises(ValueError, match=r"11 channels .* multiple of the tile, 16"):
         HyperKernels(kernel_shapes(10, (11, 22, 44)))
+
+
+SCALING = [source for source in SOURCES if source.scales_gradients]
+
+
+@pytest.mark.parametrize("source, options", [(HyperKernels, {"embedding": 3}), (TemplateKernels, {"templates": 3})])
+def test_scaled_gradients_are_least_squares(source, options, monkeypatch):
+    """Each parameter's step is the one whose change of the kernels comes nearest to their gradient, by dense algebra."""
+    assert source in SCALING and len(SCALING) == 2
+    monkeypatch.setattr(scaling, "DAMPING", 1e-6)
+    monkeypatch.setattr(scaling, "ITERATIONS", 60)
+    torch.manual_seed(0)
+    shapes = kernel_shapes(10, (4, 8, 16))[:4]
+    made = source(shapes, tile=4, **options)
+    wanted = [torch.randn(s.out_channels, s.in_channels, 3, 3) for s in shapes]
+    sum((g * kernel).sum() for g, kernel in zip(wanted, made(), strict=True)).backward()
+    made.scale_gradients()
+    for name, parameter in made.named_parameters():
+
+        def kernels(value, name=name):
+            return torch.cat([k.flatten() for k in torch.func.functional_call(made, {name: value}, ())])
+
+        jacobian = torch.func.jacfwd(kernels)(parameter.detach()).flatten(1).double()
+        expected = torch.linalg.lstsq(jacobian, torch.cat([g.flatten() for g in wanted]).double()).solution
+        torch.testing.assert_close(parameter.grad.flatten().double(), expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
+
+
+def test_damped_inverse():
+    torch.manual_seed(0)
+    a = torch.randn(3, 64, 80)
+    a = a @ a.transpose(1, 2)
+    damped = a + scaling.DAMPING * a.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(64)
+    error = torch.linalg.matrix_norm(scaling.damped_inverse(a) @ damped - torch.eye(64))
+    assert float(error.max()) < 1e-3
+    low = torch.randn(64, 5)  # of rank 5: the damping alone bounds the inverse
+    assert torch.isfinite(scaling.damped_inverse(low @ low.t())).all()

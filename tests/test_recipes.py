@@ -8,7 +8,7 @@ from benchmarks import recipes
 
 
 def test_paper_schedules():
-    plain, hyper = (recipes.RECIPES["paper"].block(generated) for generated in (False, True))
+    plain, hyper = (recipes.RECIPES["paper"].block(kind) for kind in ("stored", "generated"))
     assert (plain.steps, hyper.steps) == (140_000, 672_000)
     assert [plain.learning_rate_at(s, 140_000) for s in (0, 27_999, 28_000, 112_000)] == [0.1, 0.1, 0.02, 0.00016]
     assert [hyper.learning_rate_at(s, 672_000) for s in (0, 168_000, 336_000, 504_000)] == [0.002, 0.001, 0.0002, 0.00005]
@@ -25,14 +25,16 @@ def test_cosine():
 
 def test_pairs_take_the_same_steps_except_in_paper():
     for name, recipe in recipes.RECIPES.items():
-        same = recipe.total_steps(False, 351) == recipe.total_steps(True, 351)
+        kinds = {recipe.kind(*source) for source in ((False, False), (True, False), (True, True))}
+        same = len({recipe.total_steps(kind, 351) for kind in kinds}) == 1
         assert same is (name != "paper")
 
 
 def test_every_field_changes_the_hash():
     base = recipes.RECIPES["quick"]
     changes = {"name": "other", "epochs": 11, "batch_size": 64, "crop_padding": 3, "precision": "fp32", "compile": "off",
-               "stored": dataclasses.replace(base.stored, l2=0.1), "generated": dataclasses.replace(base.generated, l2=0.1)}
+               "stored": dataclasses.replace(base.stored, l2=0.1), "generated": dataclasses.replace(base.generated, l2=0.1),
+               "scaled": dataclasses.replace(base.stored, l2=0.2)}
     assert set(changes) | {"hash"} == {f.name for f in dataclasses.fields(base)}
     hashes = {dataclasses.replace(base, **{key: value}).hash for key, value in changes.items()}
     assert len(hashes | {base.hash}) == len(changes) + 1
@@ -85,6 +87,7 @@ def test_toml(tmp_path):
         ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
         ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
         ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
+        ('name="a"\nbase="quick"\n[scaled]\noptimizer="adam"', "optimizer of scaled gradients 'adam'.*choose from sgd"),
         ('name="a"\nbase="quick"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
         ('name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1', "unknown key 'l2'; allowed are optimizer, learning_rate"),
         ('name="a"\nbase="quick"\n[stored.embeddings]\nlearning_rate=0', "learning_rate 0.0"),

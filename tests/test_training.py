@@ -146,6 +146,28 @@ def test_parts_follow_rules_of_their_own_on_the_schedule_of_the_block(digits, ti
     assert [float(o.param_groups[0]["lr"]) for o in run.optimizers] == pytest.approx([0.1 * share, 0.05 * share, 0.02 * share])
 
 
+def test_sources_that_scale_their_gradients_take_the_block_for_them(digits, tiny):
+    recipe = dataclasses.replace(tiny, scaled=Block("sgd", 0.1, 0.0))
+    kinds = {name: trainer(digits, recipe, name).kind for name in ("wide_resnet10_1", "hyper_resnet10_1", "hashed_resnet10_1")}
+    assert kinds == {"wide_resnet10_1": "stored", "hyper_resnet10_1": "scaled", "hashed_resnet10_1": "generated"}
+    assert trainer(digits, tiny, "hyper_resnet10_1").kind == "generated"
+
+
+@pytest.mark.parametrize("name", ["hyper_resnet10_1", "hyper_resnet10_1_frozen_generator", "template_resnet10_1"])
+def test_a_scaled_step_moves_against_the_scaled_gradient(digits, tiny, name):
+    block = Block("sgd", 0.1, 0.0, warmup=0.0, momentum=0.0)
+    run = trainer(digits, dataclasses.replace(tiny, scaled=block), name)
+    x, y = next(run.batches.epoch(0, 0))
+    twin = copy.deepcopy(run.model)
+    objective = Objective(twin, Normalize(digits.mean, digits.std), 0.0)
+    objective(x, y)[0].backward()
+    twin.kernels.scale_gradients()
+    run.step(x, y, step=0)
+    for (key, here), there in zip(run.model.named_parameters(), twin.parameters(), strict=True):
+        moved = there if there.grad is None else there - 0.1 * there.grad
+        torch.testing.assert_close(here, moved, msg=key)
+
+
 def test_a_foreign_module_is_all_under_the_rule_of_the_block():
     block = Block("sgd", 0.1, 0.0, backbone=Rule("adam", 0.01))
     assert [(rule, len(parameters)) for rule, parameters in ruled(nn.Linear(2, 2), block)] == [(block, 2)]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.kernels.scaling import damped_inverse
 from models.kernels.tiles import TiledKernels, on_sphere
 from models.ledger import KernelShape, hyper_parameters
 
@@ -24,6 +25,7 @@ class HyperKernels(TiledKernels):
     parameter's size, it matters where they sit: drawn as small as their gain, W_i and W_out move eight times as fast as z.
     """
 
+    scales_gradients = True
     components: ClassVar[dict[str, str]] = {"embeddings": "embeddings"}
     count = staticmethod(hyper_parameters)
 
@@ -39,3 +41,25 @@ class HyperKernels(TiledKernels):
     def unit_tiles(self) -> Tensor:
         a = F.linear(self.embeddings * self.gain, self.w_in.flatten(0, 1), self.b_in.flatten())
         return F.linear(a.unflatten(1, self.b_in.shape), self.w_out * self.gain, self.b_out)
+
+    @torch.no_grad()
+    def scale_gradients(self) -> None:
+        """Each factor's J^T J is the product of what the others make of it: matrices of 64 x 64, inverted together."""
+        weights = self.scale.flatten().square()  # of the tiles
+        z, w_out = self.embeddings * self.gain, self.w_out * self.gain
+        a = F.linear(z, self.w_in.flatten(0, 1), self.b_in.flatten()).unflatten(1, self.b_in.shape) * self.gain
+        of_a = w_out.t() @ w_out
+        of_z = (self.w_in.transpose(1, 2) @ of_a @ self.w_in).sum(0) * self.gain**2
+        of_w_in = z.t() @ (weights[:, None] * z)
+        of_w_out = (a * weights[:, None, None]).flatten(0, 1).t() @ a.flatten(0, 1)
+        by_a, by_z, by_w_in, by_w_out = damped_inverse(torch.stack([of_a, of_z, of_w_in, of_w_out]))
+        scaled = {
+            self.embeddings: lambda g: g @ by_z / weights[:, None],
+            self.w_in: lambda g: by_a @ g @ by_w_in,
+            self.b_in: lambda g: g @ by_a / weights.sum(),
+            self.w_out: lambda g: g @ by_w_out,
+            self.b_out: lambda g: g / (weights.sum() * self.tile),
+        }
+        for parameter, rule in scaled.items():
+            if parameter.grad is not None:  # a frozen one has none
+                parameter.grad.copy_(rule(parameter.grad))

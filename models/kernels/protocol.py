@@ -43,11 +43,13 @@ class KernelSource(nn.Module):
     """Base of all kernel sources.
 
     Class attributes: `generated`, whether the kernels are computed from fewer parameters (such a source is trained with a
-    recipe's `generated` block). A source also has a static, torch-free `count(shapes, **options)`: trainable parameters by
+    recipe's `generated` block), and `scales_gradients`, whether it has `scale_gradients` (then with the `scaled` block, if the
+    recipe has one). A source also has a static, torch-free `count(shapes, **options)`: trainable parameters by
     component, and `components`: the component of each top-level parameter name.
     """
 
     generated: bool = True
+    scales_gradients: bool = False
     components: ClassVar[dict[str, str]] = {}
 
     def __init__(self, shapes: list[KernelShape]):
@@ -61,6 +63,13 @@ class KernelSource(nn.Module):
     def penalty(self, kernels: list[Kernel]) -> Tensor | float:
         """What a source adds to the loss; nothing unless its definition says so."""
         return 0.0
+
+    def scale_gradients(self) -> None:
+        """Replace every parameter's gradient, so that a small step against it moves the kernels against their own gradient,
+        as far as that parameter alone can: by (J^T J)^-1 J^T g, J the derivative of the kernels by the parameter, g the kernels'
+        gradient (Tong, Ma & Chi 2021, "scaled gradient descent"). Stored kernels have J = 1.
+        """
+        raise NotImplementedError
 
     def forward(self) -> list[Kernel]:
         raise NotImplementedError

@@ -5,6 +5,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from models.kernels.scaling import damped_inverse
 from models.kernels.tiles import TiledKernels, on_sphere
 from models.ledger import KernelShape, template_parameters
 
@@ -17,6 +18,7 @@ class TemplateKernels(TiledKernels):
     gain 1 / sqrt(K).
     """
 
+    scales_gradients = True
     components: ClassVar[dict[str, str]] = {"coefficients": "embeddings"}
     count = staticmethod(template_parameters)
 
@@ -28,3 +30,14 @@ class TemplateKernels(TiledKernels):
 
     def unit_tiles(self) -> Tensor:
         return (self.coefficients @ self.bank.flatten(1) * self.gain).unflatten(1, self.bank.shape[1:])
+
+    @torch.no_grad()
+    def scale_gradients(self) -> None:
+        weights = self.scale.flatten().square()[:, None]  # of the tiles
+        bank, coefficients = self.bank.flatten(1) * self.gain, self.coefficients * self.gain
+        of_both = torch.stack([bank @ bank.t(), coefficients.t() @ (weights * coefficients)])
+        by_coefficients, by_bank = damped_inverse(of_both)
+        if self.coefficients.grad is not None:
+            self.coefficients.grad.copy_(self.coefficients.grad @ by_coefficients / weights)
+        if self.bank.grad is not None:
+            self.bank.grad.copy_((by_bank @ self.bank.grad.flatten(1)).view_as(self.bank))
