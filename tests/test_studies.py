@@ -20,7 +20,7 @@ batch_size = 64
 [trials.wide_resnet10_1]
 "rate0.02" = { epochs = 1, stored = { learning_rate = 0.02 } }
 [trials.hyper_resnet10_1]
-"rate0.01" = { epochs = 1, generated = { learning_rate = 0.01 } }
+"rate0.01" = { epochs = 1, scaled = { learning_rate = 0.01 } }
 """
 
 
@@ -38,7 +38,7 @@ def test_what_is_tried(tmp_path):
     assert (plain, generated) == ("wide_resnet10_1", "hyper_resnet10_1")
     assert (first.name, first.stored.learning_rate, first.epochs) == ("smoke.rate0.02", 0.02, 1)
     assert first.batch_size == 64
-    assert second.generated.learning_rate == 0.01 and second.stored == recipes.RECIPES["smoke"].stored
+    assert second.scaled.learning_rate == 0.01 and second.stored == recipes.RECIPES["smoke"].stored
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,21 @@ def test_the_table_has_the_lowest_error_first_and_pools_seeds_only():
         ["stored.learning_rate 0.2", "21.00 ± 1.41 % (n = 2)"],
         ["nothing", "30.00 % (n = 1)"],
     ]
+
+
+@pytest.mark.parametrize("model", ["wide_resnet16_1", "hyper_resnet16_1"])
+def test_the_built_in_blocks_are_those_of_the_lowest_validation_error(model):
+    """Chosen by `val_error` alone, of as many trials for the one member of the pair as for the other."""
+    trials = {name: [] for name in ("wide_resnet16_1", "hyper_resnet16_1")}
+    for path in studies.find(ROOT / "results"):
+        for record in records.load_study(ROOT / "results", path.parent.name)[0]:
+            trials[record["model"]].append(record)
+    assert len(trials["wide_resnet16_1"]) == len(trials["hyper_resnet16_1"])
+    best = min(trials[model], key=lambda r: r["val_error"])
+    chosen = recipes.from_record(best["recipe"]).block(best["recipe"]["block"])
+    assert best["val_error"] is not None and best["recipe"]["block"] == {"w": "stored", "h": "scaled"}[model[0]]
+    for name in ("quick", "quick8", "quick15", "fast"):
+        assert recipes.RECIPES[name].block(best["recipe"]["block"]) == chosen
 
 
 def test_committed_page_is_what_the_records_give(tmp_path):

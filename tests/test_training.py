@@ -130,7 +130,7 @@ def test_optimizer(kind, expected):
 def test_parts_follow_rules_of_their_own_on_the_schedule_of_the_block(digits, tiny):
     rules = {"embeddings": Rule("adam", 0.05), "backbone": Rule("sgd", 0.02, momentum=0.0)}
     block = Block("adam", 0.1, 0.0, warmup=0.5, **rules)
-    run = trainer(digits, dataclasses.replace(tiny, generated=block), "hyper_resnet10_1")
+    run = trainer(digits, dataclasses.replace(tiny, generated=block, scaled=None), "hyper_resnet10_1")
     names = {id(p): name for name, p in run.model.named_parameters()}
     found = [{names[id(p)] for p in optimizer.param_groups[0]["params"]} for optimizer in run.optimizers]
     assert [type(optimizer) for optimizer in run.optimizers] == [torch.optim.Adam, torch.optim.Adam, torch.optim.SGD]
@@ -150,7 +150,7 @@ def test_sources_that_scale_their_gradients_take_the_block_for_them(digits, tiny
     recipe = dataclasses.replace(tiny, scaled=Block("sgd", 0.1, 0.0))
     kinds = {name: trainer(digits, recipe, name).kind for name in ("wide_resnet10_1", "hyper_resnet10_1", "hashed_resnet10_1")}
     assert kinds == {"wide_resnet10_1": "stored", "hyper_resnet10_1": "scaled", "hashed_resnet10_1": "generated"}
-    assert trainer(digits, tiny, "hyper_resnet10_1").kind == "generated"
+    assert trainer(digits, dataclasses.replace(tiny, scaled=None), "hyper_resnet10_1").kind == "generated"
 
 
 @pytest.mark.parametrize("name", ["hyper_resnet10_1", "hyper_resnet10_1_frozen_generator", "template_resnet10_1"])
