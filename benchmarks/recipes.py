@@ -258,12 +258,16 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
 
 
 def differences(values: dict, base: dict) -> dict[str, object]:
-    """What one recipe (as JSON has it) says otherwise than another, nested keys joined by dots; names and hashes aside."""
+    """What one recipe (as JSON has it) says otherwise than another, nested keys joined by dots; names and hashes aside.
+
+    Of a rule that the other has not: what it says otherwise than its own block.
+    """
     found: dict[str, object] = {}
-    for key in {**base, **values}:
-        value, there = base.get(key), values.get(key)
+    for key, value in base.items():
+        there = values.get(key)
         if isinstance(value, dict) or isinstance(there, dict):
-            inner = differences(*(side if isinstance(side, dict) else {} for side in (there, value)))
+            there = there if isinstance(there, dict) else {}
+            inner = differences(there, value if isinstance(value, dict) else {name: values.get(name) for name in there})
             found |= {f"{key}.{name}": changed for name, changed in inner.items()}
         elif key not in ("name", "hash") and there != value:
             found[key] = there

@@ -11,7 +11,7 @@ from benchmarks import recipes, records
 from benchmarks.files import write_atomically
 from benchmarks.recipes import Recipe
 from benchmarks.summary import at, estimate, percentage, seed_of
-from benchmarks.tables import Name, Spread, Table
+from benchmarks.tables import Name, Spread, Table, code
 
 BEGIN = "<!-- What follows is generated from results/studies/ by `python run_bench.py study`. -->"
 
@@ -86,6 +86,21 @@ def _trials(found: list[dict]) -> dict[tuple[str, str], list[dict]]:
     return trials
 
 
+def chosen(by_study: dict[str, list[dict]]) -> str:
+    """A line a model: how many trials all studies have of it, and which has the lowest validation error."""
+    best: dict[str, list[tuple[float, str, str]]] = {}
+    for study, found in by_study.items():
+        for (model, _), trial in _trials(found).items():
+            errors = [error for r in trial if (error := percentage(r.get("val_error"))) is not None]
+            if errors:
+                best.setdefault(model, []).append((estimate(errors).mean, study, str(at(trial[0], "recipe", "name"))))
+    lines = []
+    for model, trials in sorted(best.items()):
+        error, study, recipe = min(trials)
+        lines.append(f"- {code(model)}: {len(trials)} trials, lowest validation error {error:.2f} % ({study}, {code(recipe)}).")
+    return "\n".join(lines)
+
+
 def write_page(results_dir: Path, page: Path) -> None:
     """Replace what follows the mark in the page by the tables of all studies.
 
@@ -95,10 +110,9 @@ def write_page(results_dir: Path, page: Path) -> None:
     text = page.read_text()
     if BEGIN not in text:
         raise StudyError(f"{page} has no line {BEGIN!r}")
-    parts = [text[: text.index(BEGIN)] + BEGIN]
-    for path in find(results_dir):
-        study = load(path)
-        found, problems = records.load_study(results_dir, study.name)
+    all_studies = {(study := load(path)): records.load_study(results_dir, study.name) for path in find(results_dir)}
+    parts = [text[: text.index(BEGIN)] + BEGIN, chosen({study.name: found for study, (found, _) in all_studies.items()})]
+    for study, (found, problems) in all_studies.items():
         tried = _trials(found)
         counts = ", ".join(f"`{model}` {sum(m == model for m, _ in tried)}" for model in sorted({m for m, _ in tried}))
         parts.append(f"## {study.name}\n\n{study.about.strip()}\n\nTrials: {counts or 'none yet'}. Seeds {list(study.seeds)}.")

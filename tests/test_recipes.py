@@ -50,6 +50,7 @@ def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
     assert recipes.differences(ruled[1].as_dict(), ruled[0].as_dict()) == {"generated.backbone.learning_rate": 0.2}
     without = recipes.differences(base.as_dict(), ruled[0].as_dict())
     assert without["generated.backbone.learning_rate"] is None
+    assert recipes.differences(ruled[0].as_dict() | {"steps": 3}, base.as_dict()) == {"generated.backbone.learning_rate": 0.1}
     # A record from before there were such rules.
     old = {"name": "old", "epochs": 5, "stored": {"optimizer": "sgd", "learning_rate": 0.2, "l2": 5e-4, "warmup": 0.2},
            "generated": {"optimizer": "adam", "learning_rate": 0.06, "l2": 5e-6, "warmup": 0.3, "backbone": None}}

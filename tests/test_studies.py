@@ -112,6 +112,14 @@ def test_the_built_in_blocks_are_those_of_the_lowest_validation_error(model):
         assert recipes.RECIPES[name].block(best["recipe"]["block"]) == chosen
 
 
+def test_the_lowest_error_of_all_studies_is_told():
+    one, other = [trial("m", 0.05, 0, 30.0), trial("m", 0.2, 0, 20.0), trial("m", 0.2, 1, 23.0)], [trial("m", 0.3, 0, 21.0)]
+    assert studies.chosen({"one": one, "other": other}) == (
+        "- `m`: 3 trials, lowest validation error 21.00 % (other, `smoke.0.3`)."
+    )
+    assert studies.chosen({"none": []}) == ""
+
+
 def test_committed_page_is_what_the_records_give(tmp_path):
     page = shutil.copy(ROOT / "docs" / "recipes.md", tmp_path / "recipes.md")
     studies.write_page(ROOT / "results", page)
