@@ -3,7 +3,7 @@
 from benchmarks import records
 from benchmarks.speed_tables import condition_text
 from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference, sampling_error
-from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, code, escape, ratio, rule_text, show
+from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, block_text, code, escape, ratio, show
 from benchmarks.verdicts import AXES, Verdict, pareto, verdicts
 
 FIGURES_NOTE = (
@@ -84,9 +84,7 @@ def optimizer_text(row: Row) -> str:
     block = row.first("recipe", str(row.first("recipe", "block")))
     if not isinstance(block, dict):
         return BLANK
-    backbone = block.get("backbone")
-    shown = rule_text(block) + (f", backbone {rule_text(backbone)}" if isinstance(backbone, dict) else "")
-    return f"{shown}, L2 {show(block.get('l2'), 'g')}"
+    return f"{block_text(block)}, L2 {show(block.get('l2'), 'g')}"
 
 
 def verdict_section(group: Group) -> list[Part]:

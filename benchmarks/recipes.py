@@ -1,7 +1,7 @@
 """Recipes: how a model is trained, as data.
 
-A recipe has one optimizer block for stored and one for generated kernels; everything else is shared by a pair. Its hash
-covers every field, and results with different hashes are never pooled.
+A recipe has an optimizer block for stored and one for generated kernels, and may have a third for sources that scale their
+gradients; everything else is shared by a pair. Its hash covers every field, and results with different hashes are never pooled.
 """
 
 import dataclasses
@@ -113,8 +113,11 @@ class Recipe:
         _check("crop_padding", self.crop_padding, 0 <= self.crop_padding <= 16, "0 to 16")
         _one_of("precision", self.precision, PRECISIONS)
         _one_of("compile", self.compile, COMPILE_MODES)
-        if self.scaled is not None:
-            _one_of("optimizer of scaled gradients", self.scaled.optimizer, ("sgd",))
+        for rule in (self.scaled, self.scaled and self.scaled.embeddings):
+            if rule is not None:
+                _one_of("optimizer of scaled gradients", rule.optimizer, ("sgd",))
+        if self.stored.embeddings is not None:
+            raise RecipeError("stored kernels have no embeddings that a rule could be of")
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "hash"}
         for kind in KINDS:
             # Hashes of recipes from before there were such rules and such a block stay as they are.
@@ -169,7 +172,8 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 _SGD = Block("sgd", 0.4, 5e-4, warmup=0.3)
 _ADAM = Block("adam", 0.06, 5e-6, warmup=0.3)
 _SCALED = Block("sgd", 0.6, 2e-4, warmup=0.2, backbone=Rule("sgd", 0.2))
-"""Settled on the validation split: docs/recipes.md."""
+"""Settled on the validation split, docs/recipes.md: _SGD and _SCALED in all studies, _ADAM, for sources that do not scale their
+gradients, in pair16."""
 _STUDY_SGD = Block("sgd", 0.2, 5e-4, warmup=0.2)
 """What the plain network had when study5 was trained."""
 _CROSSED = Block("adam", 0.006, 5e-4, warmup=0.2), Block("sgd", 0.3, 5e-6, warmup=0.3)
@@ -260,7 +264,7 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
 def differences(values: dict, base: dict) -> dict[str, object]:
     """What one recipe (as JSON has it) says otherwise than another, nested keys joined by dots; names and hashes aside.
 
-    Of a rule that the other has not: what it says otherwise than its own block.
+    Of a block or rule that the other has not: what it says otherwise than what it inherits from.
     """
     found: dict[str, object] = {}
     for key, value in base.items():
@@ -287,27 +291,35 @@ def from_record(values: dict) -> Recipe:
 
 
 def _override(instance, values: dict):
-    """`instance` with `values`, of the types of its fields; nested blocks likewise."""
+    """`instance` with `values`, of the types of its fields; nested blocks and rules likewise, after what they inherit from."""
     hints = typing.get_type_hints(type(instance))
     allowed = [f.name for f in dataclasses.fields(instance) if f.init]
-    changes = {}
-    for key, value in values.items():
+    for key in values:
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f" (nearest: {near[0]})" if near else ""
             raise RecipeError(f"unknown key {_shown(key)}; allowed are {', '.join(allowed)}{hint}")
-        if hints[key] is Block or (hints[key] in (Rule | None, Block | None) and value is not None):
-            if not isinstance(value, dict):
-                raise RecipeError(f"{key} {_shown(value)} is not a table")
-            changes[key] = _override(getattr(instance, key) or _beside(instance), value)
-        else:
-            changes[key] = _typed(key, value, hints[key])
-    return dataclasses.replace(instance, **changes)
+    nested = [key for key in allowed if key in values and _is_nested(hints[key]) and values[key] is not None]
+    plain = {key: value if value is None and _is_nested(hints[key]) else _typed(key, value, hints[key])
+             for key, value in values.items() if key not in nested}  # fmt: skip
+    instance = dataclasses.replace(instance, **plain)
+    for key in nested:
+        if not isinstance(values[key], dict):
+            raise RecipeError(f"{key} {_shown(values[key])} is not a table")
+        inner = _override(getattr(instance, key) or _beside(instance), values[key])
+        instance = dataclasses.replace(instance, **{key: inner})
+    return instance
+
+
+def _is_nested(hint) -> bool:
+    return hint in (Block, Block | None, Rule | None)
 
 
 def _beside(instance: Recipe | Block) -> Block | Rule:
     """What a new block of a recipe, or a new rule of a block, says where it says nothing: what lies beside it."""
-    return instance.stored if isinstance(instance, Recipe) else Rule(instance.optimizer, instance.learning_rate)
+    if isinstance(instance, Recipe):
+        return instance.stored
+    return Rule(**{f.name: getattr(instance, f.name) for f in dataclasses.fields(Rule)})
 
 
 def _typed(key: str, value, hint):

@@ -6,10 +6,10 @@ from benchmarks import plots, records
 from benchmarks.files import write_atomically
 from benchmarks.paper import CIFAR10, paper_sections
 from benchmarks.recipe_tables import recipe_sections, slug
-from benchmarks.recipes import KINDS, PARTS
+from benchmarks.recipes import KINDS
 from benchmarks.speed_tables import load_measured, speed_section
 from benchmarks.summary import PAPER_ORDER, Group, at, choose_speeds, number, summarize
-from benchmarks.tables import Name, Part, Table, code, escape, rule_text, show
+from benchmarks.tables import Name, Part, Table, block_text, code, escape, show
 
 NOTES = {
     "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a demonstration that everything works, "
@@ -138,9 +138,8 @@ def recipe_text(recipe: dict) -> str:
     for kind in KINDS:
         block = recipe.get(kind)
         if isinstance(block, dict):
-            parts = {part: rule for part in PARTS if isinstance(rule := block.get(part), dict)}
             blocks.append(
-                f"{TITLES[kind]}: {rule_text(block)}{''.join(f', {part} {rule_text(rule)}' for part, rule in parts.items())} "
+                f"{TITLES[kind]}: {block_text(block)} "
                 f"({escape(block.get('schedule'))}, warm-up {show(block.get('warmup'), '.0%')}), L2 {show(block.get('l2'), 'g')}"
             )
     return (f"Recipe {code(recipe.get('name'))}: batch {show(recipe.get('batch_size'))}, crop padding "

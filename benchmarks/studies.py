@@ -3,6 +3,7 @@
 `results/studies/<study>/study.toml` says what is tried, the records beside it what came out; the test set is never read.
 """
 
+import math
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,16 +89,16 @@ def _trials(found: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 def chosen(by_study: dict[str, list[dict]]) -> str:
     """A line a model: how many trials all studies have of it, and which has the lowest validation error."""
-    best: dict[str, list[tuple[float, str, str]]] = {}
+    tried: dict[str, list[tuple[float, str, str]]] = {}
     for study, found in by_study.items():
         for (model, _), trial in _trials(found).items():
-            errors = [error for r in trial if (error := percentage(r.get("val_error"))) is not None]
-            if errors:
-                best.setdefault(model, []).append((estimate(errors).mean, study, str(at(trial[0], "recipe", "name"))))
+            mean = estimate(error for r in trial if (error := percentage(r.get("val_error"))) is not None)
+            tried.setdefault(model, []).append((mean.mean if mean else math.inf, study, str(at(trial[0], "recipe", "name"))))
     lines = []
-    for model, trials in sorted(best.items()):
+    for model, trials in sorted(tried.items()):
         error, study, recipe = min(trials)
-        lines.append(f"- {code(model)}: {len(trials)} trials, lowest validation error {error:.2f} % ({study}, {code(recipe)}).")
+        lowest = f"the lowest validation error is {error:.2f} % ({study}, {code(recipe)})"
+        lines.append(f"- {code(model)}, trials in all: {len(trials)}; {lowest if error < math.inf else 'none ended well'}.")
     return "\n".join(lines)
 
 

@@ -461,11 +461,12 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict:
         state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
     except Exception as error:  # noqa: BLE001 - whatever a foreign file makes torch.load raise, it is no checkpoint
         raise TrainingError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
+    version = state.get("version") if isinstance(state, dict) else None
+    if isinstance(version, int) and version != CHECKPOINT_VERSION:
+        raise TrainingError(f"checkpoint {path} has version {version}; this code reads {CHECKPOINT_VERSION}")
     parts = {"version": int, "identity": dict, "model": dict, "optimizers": list, "history": dict}
     if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in parts.items()):
         raise TrainingError(f"checkpoint {path} is no checkpoint of this suite")
-    if state["version"] != CHECKPOINT_VERSION:
-        raise TrainingError(f"checkpoint {path} has version {state['version']}; this code reads {CHECKPOINT_VERSION}")
     return state
 
 

@@ -9,11 +9,12 @@ from benchmarks import device, runner
 from benchmarks.batches import Batches
 from benchmarks.recipes import RECIPES
 from benchmarks.throughput import SHORT, Call, Timer, measure
-from benchmarks.training import CapturedStep, drive
+from benchmarks.training import CapturedStep, drive, load_checkpoint
 from tests.test_speed import bench
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-NAMES = ("wide_resnet10_1", "hyper_resnet10_1")
+NAMES = ("wide_resnet10_1", "hyper_resnet10_1", "hashed_resnet10_1")
+"""One of each block: SGD, SGD of scaled gradients, Adam."""
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +92,7 @@ def test_resume_of_a_captured_run(digits, tmp_path):
     losses(made)
     made.trainer.save(tmp_path / "run.ckpt")
     again = bench(digits, "hyper_resnet10_1", settings("fp32", "graph"))
-    again.trainer.restore(tmp_path / "run.ckpt")
+    again.trainer.restore(load_checkpoint(tmp_path / "run.ckpt"))
     assert losses(again) == pytest.approx(losses(made), rel=1e-3)
 
 

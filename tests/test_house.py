@@ -23,7 +23,7 @@ FORBIDDEN = {
     "benchmarks/baselines.py": ("models.registry", "benchmarks"),
     "benchmarks/report.py": ("models", "torch"),
     **{f"benchmarks/{room}.py": ("models", "torch")
-       for room in ("summary", "verdicts", "tables", "recipe_tables", "speed_tables", "plots")},
+       for room in ("summary", "verdicts", "tables", "recipe_tables", "speed_tables", "plots", "paper")},
     "benchmarks/splits.py": ("models", "benchmarks"),
     **{f"benchmarks/{room}.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.datasets")
        for room in ("archives", "folders", "batches")},

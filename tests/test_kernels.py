@@ -319,7 +319,7 @@ def test_scaled_gradients_are_least_squares(source, options, monkeypatch):
         def kernels(value, name=name):
             return torch.cat([k.flatten() for k in torch.func.functional_call(made, {name: value}, ())])
 
-        jacobian = torch.func.jacfwd(kernels)(parameter.detach()).flatten(1).double()
+        jacobian = torch.func.jacfwd(kernels)(parameter.detach()).detach().flatten(1).double()
         expected = torch.linalg.lstsq(jacobian, torch.cat([g.flatten() for g in wanted]).double()).solution
         torch.testing.assert_close(parameter.grad.flatten().double(), expected, rtol=1e-2, atol=1e-2 * float(expected.abs().max()))
 
@@ -331,5 +331,9 @@ def test_damped_inverse():
     damped = a + scaling.DAMPING * a.diagonal(dim1=1, dim2=2).mean(1)[:, None, None] * torch.eye(64)
     error = torch.linalg.matrix_norm(scaling.damped_inverse(a) @ damped - torch.eye(64))
     assert float(error.max()) < 1e-3
-    low = torch.randn(64, 5)  # of rank 5: the damping alone bounds the inverse
-    assert torch.isfinite(scaling.damped_inverse(low @ low.t())).all()
+    for size in (64, 256):
+        low = torch.randn(size, 5)  # of rank 5: the damping alone bounds the inverse
+        low = low @ low.t()
+        damped = low + scaling.DAMPING * low.trace() / size * torch.eye(size)
+        exact = torch.linalg.inv(damped.double())
+        assert float((scaling.damped_inverse(low) - exact).norm() / exact.norm()) < 2e-3

@@ -45,12 +45,18 @@ def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
     ruled = [recipes.varied(base, "quick", {"generated": {"backbone": {"learning_rate": rate}}}) for rate in (0.1, 0.2)]
     assert len({base.hash, *(recipe.hash for recipe in ruled)}) == 3
     rule = ruled[0].generated.backbone
-    assert (rule.optimizer, rule.learning_rate) == (base.generated.optimizer, 0.1)  # what it does not say is the block's
+    assert (rule.optimizer, rule.learning_rate) == (base.generated.optimizer, 0.1)
     assert recipes.from_record(ruled[0].as_dict()) == ruled[0]
     assert recipes.differences(ruled[1].as_dict(), ruled[0].as_dict()) == {"generated.backbone.learning_rate": 0.2}
     without = recipes.differences(base.as_dict(), ruled[0].as_dict())
     assert without["generated.backbone.learning_rate"] is None
     assert recipes.differences(ruled[0].as_dict() | {"steps": 3}, base.as_dict()) == {"generated.backbone.learning_rate": 0.1}
+    # What a rule or a block does not say is what lies beside it in the same file.
+    block = {"optimizer": "sgd", "learning_rate": 0.3, "momentum": 0.8, "backbone": {"learning_rate": 0.1}}
+    rule = recipes.varied(base, "quick", {"generated": block}).generated.backbone
+    assert (rule.optimizer, rule.learning_rate, rule.momentum) == ("sgd", 0.1, 0.8)
+    made = recipes.varied(recipes.RECIPES["study5"], "x", {"scaled": {"warmup": 0.1}, "stored": {"l2": 1e-3}})
+    assert (made.scaled.l2, made.scaled.warmup, made.scaled.learning_rate) == (1e-3, 0.1, 0.2)
     # A record from before there were such rules.
     old = {"name": "old", "epochs": 5, "stored": {"optimizer": "sgd", "learning_rate": 0.2, "l2": 5e-4, "warmup": 0.2},
            "generated": {"optimizer": "adam", "learning_rate": 0.06, "l2": 5e-6, "warmup": 0.3, "backbone": None}}
@@ -88,10 +94,13 @@ def test_toml(tmp_path):
         ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
         ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
         ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
+        ('name="a"\nbase="quick"\n[scaled.embeddings]\noptimizer="adam"', "optimizer of scaled gradients 'adam'"),
+        ('name="a"\nbase="quick"\n[stored.embeddings]\nlearning_rate=1', "no embeddings"),
+        ('name="a"\nbase="quick"\nscaled=3', "scaled 3 is not a table"),
         ('name="a"\nbase="quick"\n[scaled]\noptimizer="adam"', "optimizer of scaled gradients 'adam'.*choose from sgd"),
         ('name="a"\nbase="quick"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
         ('name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1', "unknown key 'l2'; allowed are optimizer, learning_rate"),
-        ('name="a"\nbase="quick"\n[stored.embeddings]\nlearning_rate=0', "learning_rate 0.0"),
+        ('name="a"\nbase="quick"\n[generated.embeddings]\nlearning_rate=0', "learning_rate 0.0"),
         ('name="../a"\nbase="quick"', "recipe name '../a'"),
         ("name=", "Invalid value"),
     ],

@@ -200,7 +200,7 @@ def test_rules_of_parts_are_said():
     found["recipe"] = found["recipe"] | {"stored": block}
     assert "stored kernels: sgd 0.1, embeddings adam 0.5, backbone adam 0.006 (cosine" in report.recipe_text(found["recipe"])
     (group,) = summarize([found])
-    assert recipe_tables.optimizer_text(group.rows[0]) == "sgd 0.1, backbone adam 0.006, L2 0.0005"
+    assert recipe_tables.optimizer_text(group.rows[0]) == "sgd 0.1, embeddings adam 0.5, backbone adam 0.006, L2 0.0005"
 
 
 def test_mean_curve_by_hand():

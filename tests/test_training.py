@@ -25,6 +25,7 @@ from benchmarks.training import (
     make_optimizer,
     previous,
     ruled,
+    write_checkpoint,
 )  # fmt: skip
 from models import registry
 
@@ -205,7 +206,18 @@ def without_times(history):
 
 @pytest.mark.parametrize("stop_after", [4, 5, 7])  # after the first, the second and the last step of an epoch of four
 def test_resume_is_exact(digits, tiny, tmp_path, stop_after):
-    recipe, path = dataclasses.replace(tiny, epochs=3), tmp_path / "run.ckpt"
+    resume_exactly(digits, dataclasses.replace(tiny, epochs=3), tmp_path / "run.ckpt", stop_after)
+
+
+def test_resume_is_exact_with_an_optimizer_for_each_part(digits, tiny, tmp_path):
+    rules = {"embeddings": Rule("adam", 0.02), "backbone": Rule("sgd", 0.02)}
+    block = dataclasses.replace(tiny.generated, **rules)
+    recipe = dataclasses.replace(tiny, epochs=3, generated=block, scaled=None)
+    assert len(trainer(digits, recipe).optimizers) == 3
+    resume_exactly(digits, recipe, tmp_path / "run.ckpt", 5)
+
+
+def resume_exactly(digits, recipe, path, stop_after):
     whole = trainer(digits, recipe)
     expected = whole.train(evaluation_batches)
     reasons = iter([None] * stop_after + ["enough"])
@@ -227,6 +239,13 @@ def test_diverged(digits, tiny):
     result = trainer(digits, recipe, "wide_resnet10_1").train(evaluation_batches)
     assert (result.status, result.test_error, digits.test_reads) == ("diverged", None, 0)
     assert "not finite in epoch 1" in result.reason
+
+
+def test_a_checkpoint_of_another_version_is_told_by_its_version(tmp_path):
+    old = {"version": 2, "identity": {}, "model": {}, "optimizer": {}, "history": {}}
+    write_checkpoint(tmp_path / "run.ckpt", old)
+    with pytest.raises(TrainingError, match="has version 2; this code reads 3"):
+        load_checkpoint(tmp_path / "run.ckpt")
 
 
 def test_damaged_checkpoints_are_refused(digits, tiny, tmp_path):

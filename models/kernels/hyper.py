@@ -44,7 +44,7 @@ class HyperKernels(TiledKernels):
 
     @torch.no_grad()
     def scale_gradients(self) -> None:
-        """Each factor's J^T J is the product of what the others make of it: matrices of 64 x 64, inverted together."""
+        """Each factor's J^T J is the product of what the others make of it: matrices of N_z x N_z, inverted together."""
         weights = self.scale.flatten().square()  # of the tiles
         z, w_out = self.embeddings * self.gain, self.w_out * self.gain
         a = F.linear(z, self.w_in.flatten(0, 1), self.b_in.flatten()).unflatten(1, self.b_in.shape) * self.gain
