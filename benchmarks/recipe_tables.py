@@ -81,10 +81,11 @@ def front_marks(group: Group, speeds: Speeds) -> dict[str, str]:
 
 
 def optimizer_text(row: Row) -> str:
-    block = row.first("recipe", str(row.first("recipe", "block")))
+    kind = str(row.first("recipe", "block"))
+    block = row.first("recipe", kind)
     if not isinstance(block, dict):
         return BLANK
-    return f"{block_text(block)}, L2 {show(block.get('l2'), 'g')}"
+    return f"{'scaled ' if kind == 'scaled' else ''}{block_text(block)}, L2 {show(block.get('l2'), 'g')}"
 
 
 def verdict_section(group: Group) -> list[Part]:

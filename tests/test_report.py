@@ -200,6 +200,9 @@ def test_rules_of_parts_are_said():
     found["recipe"] = found["recipe"] | {"stored": block}
     assert "stored kernels: sgd 0.1, embeddings adam 0.5, backbone adam 0.006 (cosine" in report.recipe_text(found["recipe"])
     (group,) = summarize([found])
+    scaled = record(recipe="quick8")
+    scaled["recipe"] = scaled["recipe"] | {"scaled": BLOCK, "block": "scaled"}
+    assert recipe_tables.optimizer_text(summarize([scaled])[0].rows[0]) == "scaled sgd 0.1, L2 0.0005"
     assert recipe_tables.optimizer_text(group.rows[0]) == "sgd 0.1, embeddings adam 0.5, backbone adam 0.006, L2 0.0005"
 
 
