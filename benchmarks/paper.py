@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
+from benchmarks.recipe_tables import error_cell
 from benchmarks.recipes import RECIPES
-from benchmarks.summary import PAPER_ORDER, Estimate, Group, Row, at, number, paired_difference
-from benchmarks.tables import Interval, Name, Number, Part, Spread, Table, code, escape
+from benchmarks.summary import PAPER_ORDER, Estimate, Group, at, number, paired_difference
+from benchmarks.tables import BLANK, Interval, Name, Number, Part, Table, code, escape
 
 CIFAR10 = ("cifar10", "cifar10-jpeg")
 PAIRS = tuple(zip(PAPER_ORDER[::2], PAPER_ORDER[1::2], strict=True))
@@ -75,7 +76,7 @@ def gap_table(groups: list[Group], published: dict[str, dict]) -> Table:
             rows.append([
                 Name(hyper),
                 _name(group, groups),
-                *(_error(group.row(name)) for name in (plain, hyper)),
+                *(error_cell(row) if (row := group.row(name)) else BLANK for name in (plain, hyper)),
                 Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
                 Number(found and found.n),
                 Number(published_gap(plain, hyper, published), "+.2f"),
@@ -83,11 +84,6 @@ def gap_table(groups: list[Group], published: dict[str, dict]) -> Table:
     headers = ["pair of", "recipe", "plain, test error", "hyper, test error", "gap [95 % t-interval]", "shared seeds",
                "published gap (CIFAR-10)"]  # fmt: skip
     return Table("paper-gaps", headers, rows, left=2)
-
-
-def _error(row: Row | None) -> Spread:
-    found = row.estimate if row else None
-    return Spread(found and found.mean, ".2f", " %", found and found.deviation, found.n if found else 0)
 
 
 def gap_text(found: Estimate | None, printed: float | None) -> str:
