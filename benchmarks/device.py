@@ -1,6 +1,7 @@
 """What a device tells about itself: peak memory, energy, and the bounds that its data sheet sets."""
 
 import ctypes
+import os
 from pathlib import Path
 
 import torch
@@ -13,6 +14,19 @@ PEAKS = {
 """bf16 dense tensor-core FLOP/s and memory bytes/s of NVIDIA's data sheets (H200, H100 SXM, A100 80GB SXM)."""
 
 TRAFFIC_MODEL = "15 passes over every convolution's output (training_bytes in models/ledger.py)"
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what it frees on a CPU; whether the C library can be told so (glibc can).
+
+    By itself glibc maps every large tensor anew and unmaps it when freed, so that each step pays again for the first touch of
+    every page of every activation (docs/performance.md). Tensors beyond 32 MiB, glibc's bound, are still mapped.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    return mallopt is not None and all([mallopt(_M_MMAP_THRESHOLD, 2**25), mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)])
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks import costs, records
 from benchmarks.batches import Batches, evaluation_batches
+from benchmarks.device import keep_freed_memory
 from benchmarks.files import remove_leftovers, write_atomically
 from benchmarks.listing import cost_row
 from benchmarks.recipes import Recipe
@@ -99,6 +100,8 @@ def resolve_settings(
         if device == "cpu" and not any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++")):
             compile_mode = "off"
             fallbacks.append("no C++ compiler found: eager instead of compiled")
+    if device == "cpu" and not keep_freed_memory():
+        fallbacks.append("no mallopt in this C library: freed memory goes back to the system, and steps are slower")
     set_switches(deterministic)
     return Settings(torch.device(device), precision, compile_mode, tuple(fallbacks), deterministic, parallel_seeds)
 
