@@ -88,17 +88,19 @@ def _trials(found: list[dict]) -> dict[tuple[str, str], list[dict]]:
 
 
 def chosen(by_study: dict[str, list[dict]]) -> str:
-    """A line a model: how many trials all studies have of it, and which has the lowest validation error."""
-    tried: dict[str, list[tuple[float, str, str]]] = {}
+    """A line for each model and number of epochs: how many trials all studies have of it, and the lowest validation error."""
+    tried: dict[tuple[str, int], list[tuple[float, str, str]]] = {}
     for study, found in by_study.items():
         for (model, _), trial in _trials(found).items():
             mean = estimate(error for r in trial if (error := percentage(r.get("val_error"))) is not None)
-            tried.setdefault(model, []).append((mean.mean if mean else math.inf, study, str(at(trial[0], "recipe", "name"))))
+            of = model, at(trial[0], "recipe", "epochs")
+            tried.setdefault(of, []).append((mean.mean if mean else math.inf, study, str(at(trial[0], "recipe", "name"))))
     lines = []
-    for model, trials in sorted(tried.items()):
+    for (model, epochs), trials in sorted(tried.items()):
         error, study, recipe = min(trials)
         lowest = f"the lowest validation error is {error:.2f} % ({study}, {code(recipe)})"
-        lines.append(f"- {code(model)}, trials in all: {len(trials)}; {lowest if error < math.inf else 'none ended well'}.")
+        told = lowest if error < math.inf else "none ended well"
+        lines.append(f"- {code(model)}, trials of {epochs} epochs: {len(trials)}; {told}.")
     return "\n".join(lines)
 
 

@@ -177,7 +177,7 @@ print(faults(), device.keep_freed_memory(), faults() and faults())
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
 def test_freed_memory_is_kept():
-    """Sixteen tensors of 8 MiB, five times over: without the call a fault at least for each 2 MiB page of each time but the first."""
+    """Sixteen tensors of 8 MiB, five times over: without the call, a fault for each page, of 2 MiB at most."""
     out = subprocess.run([sys.executable, "-c", TOUCHES], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
     assert int(out[0]) >= 5 * 64 and out[1] == "True" and int(out[2]) < 64
 
