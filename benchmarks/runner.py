@@ -15,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks import costs, records
 from benchmarks.batches import Batches, evaluation_batches
+from benchmarks.checkpoints import CheckpointError, differences, load_checkpoint, load_newest
 from benchmarks.device import keep_freed_memory
 from benchmarks.files import remove_leftovers, write_atomically
 from benchmarks.listing import cost_row
@@ -27,12 +28,8 @@ from benchmarks.training import (
     Result,
     Settings,
     Trainer,
-    TrainingError,
     advance,
-    differences,
     evaluate,
-    load_checkpoint,
-    load_newest,
 )  # fmt: skip
 from models import registry
 from models.kernels.protocol import KernelNetwork
@@ -209,7 +206,7 @@ class Run:
 
         Raises:
             Busy: if another process is at this run.
-            TrainingError: if a checkpoint is there that this run must not go on from.
+            CheckpointError: if a checkpoint is there that this run must not go on from.
         """
         self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -230,7 +227,7 @@ class Run:
             result = yield from trainer.training(
                 evaluation_batches, self.checkpoint_path, self.should_stop, on_epoch, on_step, test=self.study is None
             )
-        except TrainingError:
+        except CheckpointError:
             raise
         except Interrupted as stop:
             result = Result("interrupted", str(stop), trainer.history, None)
@@ -249,7 +246,7 @@ class Run:
         differing = differences(state, trainer.identity)
         if differing and not self.resume_changed:
             parts = ", ".join(f"{key} {there!r} there, {here!r} here" for key, (there, here) in differing.items())
-            raise TrainingError(
+            raise CheckpointError(
                 f"checkpoint {self.checkpoint_path} is of another run ({parts}); remove it to start again, or give --resume-changed"
             )
         trainer.restore(state)
@@ -354,7 +351,7 @@ def execute_together(runs: list[Run], callbacks: list[tuple[Callable, Callable]]
     """Execute runs side by side in one process, a step each in turn, every run on a stream of its own where there are streams.
 
     A step that was captured is one launch, so that the streams fill a GPU that one small model leaves idle. Gives for each run
-    its record, or why it was refused (`Busy`, `TrainingError`).
+    its record, or why it was refused (`Busy`, `CheckpointError`).
     """
     torch._dynamo.reset()  # What was compiled for earlier models is of no use any more.
     going = {number: run.executing(*callbacks[number]) for number, run in enumerate(runs)}
@@ -365,7 +362,7 @@ def execute_together(runs: list[Run], callbacks: list[tuple[Callable, Callable]]
                 advance(steps, runs[number].stream)
             except StopIteration as end:
                 done[number] = end.value
-            except (Busy, TrainingError) as refusal:
+            except (Busy, CheckpointError) as refusal:
                 done[number] = refusal
             if number in done:
                 del going[number]

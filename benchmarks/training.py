@@ -1,10 +1,8 @@
-"""Training: the objective, the loop over epochs, checkpoint and resume, and the one reading of the test set.
+"""Training: the objective, the loop over epochs, save and restore, and the one reading of the test set.
 
 It takes a module, data and a recipe and returns plain values; who builds and who records is the runner's business.
 """
 
-import hashlib
-import io
 import math
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -17,15 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.files import keep_previous, write_atomically
+from benchmarks.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
 from benchmarks.recipes import PARTS, Block, Recipe, Rule
 from models.kernels.protocol import KernelNetwork, dense
-
-CHECKPOINT_VERSION = 3
-
-
-class TrainingError(ValueError):
-    """A training that cannot start or go on; the message is one line for the user."""
 
 
 class Interrupted(Exception):
@@ -395,7 +387,7 @@ class Trainer:
         """Go on from a checkpoint's state.
 
         Raises:
-            TrainingError: if its weights or its optimizer's state do not fit.
+            CheckpointError: if its weights or its optimizer's state do not fit.
         """
         try:
             self.model.load_state_dict(state["model"])
@@ -408,7 +400,7 @@ class Trainer:
                 history["begun"] = kept | {"seconds": float(begun["seconds"])}
             self.history = History(**history)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise TrainingError(f"checkpoint does not fit {self.identity['model']}: {' '.join(str(error).split())}") from None
+            raise CheckpointError(f"checkpoint does not fit {self.identity['model']}: {' '.join(str(error).split())}") from None
 
 
 def drive(steps: Generator[None, None, Any], stream: "torch.cuda.Stream | None" = None) -> Any:
@@ -426,66 +418,3 @@ def advance(steps: Generator, stream: "torch.cuda.Stream | None") -> None:
     """One step of a generator on a CUDA stream, if one is given."""
     with torch.cuda.stream(stream) if stream is not None else nullcontext():
         next(steps)
-
-
-def write_checkpoint(path: Path, state: dict) -> None:
-    """Write a checkpoint; the one that was there stays as `previous`."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    data = buffer.getvalue()
-    if path.exists():
-        keep_previous(path, previous(path))
-    # One file, the hash in front: no moment at which one is new and the other old.
-    write_atomically(path, hashlib.sha256(data).digest() + data)
-
-
-def previous(path: Path) -> Path:
-    """Where the checkpoint before the last lies."""
-    return path.with_name(f"{path.name}.previous")
-
-
-def load_checkpoint(path: Path, device: str = "cpu") -> dict:
-    """The content of a checkpoint, its hash checked before anything in it is read.
-
-    Raises:
-        TrainingError: if the file is missing, damaged or no checkpoint of this version.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise TrainingError(f"checkpoint {path}: {error.strerror}") from None
-    digest, data = content[:32], content[32:]
-    if hashlib.sha256(data).digest() != digest:
-        raise TrainingError(f"checkpoint {path} is damaged (SHA-256 differs) or no checkpoint")
-    try:
-        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
-    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes torch.load raise, it is no checkpoint
-        raise TrainingError(f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}") from None
-    version = state.get("version") if isinstance(state, dict) else None
-    if isinstance(version, int) and version != CHECKPOINT_VERSION:
-        raise TrainingError(f"checkpoint {path} has version {version}; this code reads {CHECKPOINT_VERSION}")
-    parts = {"version": int, "identity": dict, "model": dict, "optimizers": list, "history": dict}
-    if not isinstance(state, dict) or any(not isinstance(state.get(key), kind) for key, kind in parts.items()):
-        raise TrainingError(f"checkpoint {path} is no checkpoint of this suite")
-    return state
-
-
-def load_newest(path: Path) -> tuple[dict | None, str | None]:
-    """The state of a run's checkpoint, or of the one before where the last is damaged, and then why; None where there is none.
-
-    Raises:
-        TrainingError: if there is a checkpoint and none can be read.
-    """
-    if not path.exists() and not previous(path).exists():
-        return None, None
-    try:
-        return load_checkpoint(path), None
-    except TrainingError as error:
-        if not previous(path).exists():
-            raise TrainingError(f"{error}; there is none before it: remove it to start again") from None
-        return load_checkpoint(previous(path)), f"{error}; the one before it was used"
-
-
-def differences(state: dict, identity: dict) -> dict:
-    """What a checkpoint's identity says otherwise than a run's: key to [there, here]."""
-    return {key: [state["identity"].get(key), value] for key, value in identity.items() if state["identity"].get(key) != value}

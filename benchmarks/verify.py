@@ -82,11 +82,11 @@ def _count_problems(record: dict) -> Iterator[str]:
 
 
 def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
-    from benchmarks.training import TrainingError, load_checkpoint
+    from benchmarks.checkpoints import CheckpointError, load_checkpoint
 
     try:
         state = load_checkpoint(path)
-    except TrainingError as error:
+    except CheckpointError as error:
         yield str(error)
         return
     dataset, model, run = path.parts[-3:]

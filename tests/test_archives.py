@@ -21,9 +21,9 @@ from scipy.io import savemat
 import run_bench
 from benchmarks import archives
 from benchmarks.archives import ARCHIVES, CIFAR10, CIFAR100, SVHN, Archive, Pin, load_archive
+from benchmarks.checkpoints import load_checkpoint
 from benchmarks.datasets import load
 from benchmarks.splits import DataError
-from benchmarks.training import load_checkpoint
 from models import registry
 from tests.conftest import Hostile, one_line
 

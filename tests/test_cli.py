@@ -12,7 +12,7 @@ import torch
 
 import run_bench
 from benchmarks import runner, throughput
-from benchmarks.training import load_checkpoint
+from benchmarks.checkpoints import load_checkpoint
 from models import registry
 from tests.conftest import ROOT
 

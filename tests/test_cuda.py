@@ -7,9 +7,10 @@ import torch
 
 from benchmarks import device, runner
 from benchmarks.batches import Batches
+from benchmarks.checkpoints import load_checkpoint
 from benchmarks.recipes import RECIPES
 from benchmarks.throughput import SHORT, Call, Timer, measure
-from benchmarks.training import CapturedStep, drive, load_checkpoint
+from benchmarks.training import CapturedStep, drive
 from tests.test_speed import bench
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")

@@ -21,12 +21,13 @@ import torch
 from benchmarks import recipe_tables, recipes, records, report, verify
 from benchmarks.archives import load_archive
 from benchmarks.batches import Batches
+from benchmarks.checkpoints import CheckpointError, load_checkpoint
 from benchmarks.recipes import RecipeError
 from benchmarks.records import RecordError
 from benchmarks.splits import DataError
 from benchmarks.summary import Speeds, summarize
 from benchmarks.tables import Table
-from benchmarks.training import Settings, Trainer, TrainingError, load_checkpoint
+from benchmarks.training import Settings, Trainer
 from tests.conftest import ROOT, Hostile
 from tests.test_archives import cifar10_batch, pack, pin
 
@@ -194,7 +195,7 @@ def test_checkpoints(tmp_path, digits, tiny):
         try:
             state = load_checkpoint(path)
             target.restore(state)
-        except TrainingError as error:
+        except CheckpointError as error:
             assert is_one_line(error)
             return "refused"
         assert number % 2 == 0 or content == good
@@ -204,7 +205,7 @@ def test_checkpoints(tmp_path, digits, tiny):
     buffer = io.BytesIO()
     torch.save({"version": 3, "identity": {}, "model": {"x": Hostile(hostile)}, "optimizers": [], "history": {}}, buffer)
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
-    with pytest.raises(TrainingError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(path)
     assert not hostile.exists()
     torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)  # the payload itself works

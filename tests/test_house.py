@@ -17,6 +17,7 @@ FORBIDDEN = {
     "models/wide_resnet.py": KERNEL_SOURCES_AND_REGISTRY,
     "models/resnet.py": KERNEL_SOURCES_AND_REGISTRY,
     "benchmarks/training.py": ("models.registry", "benchmarks.records", "benchmarks.costs", "benchmarks.throughput"),
+    "benchmarks/checkpoints.py": ("models", "benchmarks.records", "benchmarks.training"),
     "benchmarks/costs.py": ("models.registry", "benchmarks.records", "benchmarks.training", "benchmarks.throughput"),
     "benchmarks/throughput.py": ("models", "benchmarks.records", "benchmarks.training", "benchmarks.costs"),
     "benchmarks/device.py": ("models", "benchmarks"),

@@ -17,7 +17,7 @@ import torch
 
 import run_bench
 from benchmarks import files, records
-from benchmarks.training import load_checkpoint, previous
+from benchmarks.checkpoints import load_checkpoint, previous
 from tests.conftest import ROOT
 from tests.test_records import RECORD
 
@@ -177,7 +177,7 @@ def test_killed_between_writing_and_renaming(tmp_path):
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(reference, tmp_path):
-    """Cases 3 and 4: said, recorded, and the result is the same. Truncated and empty ones: tests/test_training.py."""
+    """Cases 3 and 4: said, recorded, and the result is the same. Truncated and empty ones: tests/test_checkpoints.py."""
     model, drill = "hyper_resnet10_1", Drill(tmp_path)
     expected = reference((model, "off"))[model, "off"]
     process = drill.start(model)
