@@ -29,8 +29,22 @@ def measured(results_dir: Path) -> tuple[str, Group] | None:
     return None
 
 
-def _steps(group: Group) -> float:
-    return max((number(at(r, "recipe", "steps")) or 0 for row in group.rows for r in row.records), default=0)
+def _all_steps(group: Group) -> list[int]:
+    return [steps for row in group.rows for r in row.records if (steps := number(at(r, "recipe", "steps")))]
+
+
+def _steps(group: Group) -> int:
+    return max(_all_steps(group), default=0)
+
+
+def note(found: tuple[str, Group]) -> str:
+    """How long the measured rows were trained, and what their errors compare with."""
+    dataset, group = found
+    steps = " to ".join(f"{count:,}" for count in dict.fromkeys((min(_all_steps(group)), _steps(group))))
+    told = f"Measured errors are those after {steps} steps"
+    if dataset == "cifar10":
+        return f"{told}."
+    return f"{told}, on CIFAR-10 re-encoded as JPEG: they compare with each other, not with the\npublished ones."
 
 
 def table(results_dir: Path) -> Table:
@@ -57,7 +71,7 @@ def table(results_dir: Path) -> Table:
 
 
 def write(results_dir: Path, page: Path) -> None:
-    """Replace what stands between the marks of a page by the table.
+    """Replace what stands between the marks of a page by the table and, where something was measured, its note.
 
     Raises:
         PageError: if the page has no such marks.
@@ -66,4 +80,6 @@ def write(results_dir: Path, page: Path) -> None:
     if not 0 <= text.find(BEGIN) < text.find(END):
         raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    write_atomically(page, f"{before}\n\n{table(results_dir).markdown()}\n\n{after}")
+    found = measured(results_dir)
+    parts = [before, table(results_dir).markdown(), *([note(found)] if found else []), after]
+    write_atomically(page, "\n\n".join(parts))

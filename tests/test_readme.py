@@ -56,6 +56,20 @@ def test_cifar10_itself_comes_first(results):
     assert cells(results, "hyper_resnet40_2")[2] == "–"
 
 
+@pytest.mark.parametrize(
+    "dataset, told", [("cifar10", "after 10 to 20 steps."), ("cifar10-jpeg", "after 10 to 20 steps, on CIFAR-10 re-encoded")]
+)
+def test_the_note_says_how_long_and_on_what(results, dataset, told):
+    page = results / "page.md"
+    page.write_text(f"{readme.BEGIN}\n{readme.END}\n")
+    readme.write(results, page)
+    assert "Measured errors" not in page.read_text()
+    run(results, "wide_resnet40_1", 20.0, dataset=dataset)
+    run(results, "wide_resnet40_1", 20.0, seed=1, steps=20, dataset=dataset)
+    readme.write(results, page)
+    assert f"Measured errors are those {told}" in page.read_text()
+
+
 def test_a_page_without_marks_is_refused(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"{readme.END}\n{readme.BEGIN}\n")
