@@ -1,4 +1,4 @@
-"""What a device tells about itself: peak memory, energy, and the bounds that its data sheet sets."""
+"""What a device tells about itself, peak memory, energy, the bounds of its data sheet, and how a process keeps a CPU's memory."""
 
 import ctypes
 import os
@@ -15,15 +15,14 @@ PEAKS = {
 
 TRAFFIC_MODEL = "15 passes over every convolution's output (training_bytes in models/ledger.py)"
 
-
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees on a CPU; whether the C library can be told so (glibc can).
 
-    By itself glibc maps every large tensor anew and unmaps it when freed, so that each step pays again for the first touch of
-    every page of every activation (docs/performance.md). Tensors beyond 32 MiB, glibc's bound, are still mapped.
+    By itself glibc gives it back to the system, so that each step pays again for the first touch of every page of its activations
+    (docs/performance.md). Tensors beyond 32 MiB, glibc's bound, are mapped and given back still.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     return mallopt is not None and all([mallopt(_M_MMAP_THRESHOLD, 2**25), mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)])

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from benchmarks import listing, records
 from benchmarks.files import write_atomically
+from benchmarks.report import NOTES
 from benchmarks.summary import PAPER_ORDER, Group, at, number, summarize
-from benchmarks.tables import BLANK, Name, Number, Spread, Table
+from benchmarks.tables import BLANK, Name, Number, Spread, Table, code
 from models import registry
 
 BEGIN = "<!-- The table is written by `python run_bench.py report --readme README.md`. -->"
@@ -23,33 +24,27 @@ def measured(results_dir: Path) -> tuple[str, Group] | None:
     for dataset in DATASETS:
         groups = summarize(records.load_all(results_dir, dataset)[0])
         counts = {id(group): sum(row.mean is not None and row.model in PAPER_ORDER for row in group.rows) for group in groups}
-        best = max(groups, key=lambda group: (counts[id(group)], _steps(group)), default=None)
+        best = max(groups, key=lambda group: (counts[id(group)], *_steps(group)[-1:]), default=None)
         if best is not None and counts[id(best)]:
             return dataset, best
     return None
 
 
-def _all_steps(group: Group) -> list[int]:
-    return [steps for row in group.rows for r in row.records if (steps := number(at(r, "recipe", "steps")))]
+def _steps(group: Group) -> list[float]:
+    """Of the runs behind the measured errors, each number once, in order."""
+    rows = [row for row in group.rows if row.mean is not None and row.model in PAPER_ORDER]
+    return sorted({steps for row in rows for r in row.records if (steps := number(at(r, "recipe", "steps"))) is not None})
 
 
-def _steps(group: Group) -> int:
-    return max(_all_steps(group), default=0)
+def note(dataset: str, group: Group) -> str:
+    """How long the measured rows were trained, and what the data set is."""
+    steps = " or ".join(f"{count:,}" for count in _steps(group))
+    told = f"Measured after {steps or 'an unknown number of'} steps on {code(dataset)}"
+    return f"{told}: {NOTES[dataset]}" if dataset in NOTES else f"{told}."
 
 
-def note(found: tuple[str, Group]) -> str:
-    """How long the measured rows were trained, and what their errors compare with."""
-    dataset, group = found
-    steps = " to ".join(f"{count:,}" for count in dict.fromkeys((min(_all_steps(group)), _steps(group))))
-    told = f"Measured errors are those after {steps} steps"
-    if dataset == "cifar10":
-        return f"{told}."
-    return f"{told}, on CIFAR-10 re-encoded as JPEG: they compare with each other, not with the\npublished ones."
-
-
-def table(results_dir: Path) -> Table:
-    """Published and measured errors of the paper's rows, exact parameters and MACs."""
-    found = measured(results_dir)
+def table(results_dir: Path, found: tuple[str, Group] | None) -> Table:
+    """Published and measured errors (`found`, of `measured`) of the paper's rows, exact parameters and MACs."""
     published, rows = records.load_published(results_dir), []
     for name in PAPER_ORDER:
         listed, printed = listing.listed(registry.get(name)), published[name]
@@ -81,5 +76,5 @@ def write(results_dir: Path, page: Path) -> None:
         raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
     found = measured(results_dir)
-    parts = [before, table(results_dir).markdown(), *([note(found)] if found else []), after]
+    parts = [before, table(results_dir, found).markdown(), *([note(*found)] if found else []), after]
     write_atomically(page, "\n\n".join(parts))

@@ -98,7 +98,7 @@ def resolve_settings(
             compile_mode = "off"
             fallbacks.append("no C++ compiler found: eager instead of compiled")
     if device == "cpu" and not keep_freed_memory():
-        fallbacks.append("no mallopt in this C library: freed memory goes back to the system, and steps are slower")
+        fallbacks.append("no mallopt in this C library: it decides by itself whether freed memory is kept")
     set_switches(deterministic)
     return Settings(torch.device(device), precision, compile_mode, tuple(fallbacks), deterministic, parallel_seeds)
 
