@@ -257,6 +257,7 @@ def _train(options) -> tuple[int, object]:
 def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: str | None = None) -> tuple[int, object]:
     """Train those of (model, recipe, seed) that are not done, of one precision and compile mode."""
     from benchmarks import runner
+    from benchmarks.stop import Stop
 
     for name, _, _ in wanted:
         registry.get(name)
@@ -264,7 +265,7 @@ def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: st
     data = _dataset(options).to(settings.device)
     for name in dict.fromkeys(name for name, _, _ in wanted):
         runner.refuse_wrong_output(name, data.num_classes)
-    stop = runner.Stop(time.monotonic() + options.time_limit if options.time_limit else None)
+    stop = Stop(time.monotonic() + options.time_limit if options.time_limit else None)
     runs = [
         runner.Run(name, data, recipe, seed, settings, _places(options), options.plugin_sha256, stop, options.resume_changed, study)
         for name, recipe, seed in wanted
@@ -276,7 +277,7 @@ def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: st
         else:
             missing.append(run)
     with stop:
-        for group in _side_by_side(missing, getattr(options, "parallel_seeds", 1)):
+        for group in runner.side_by_side(missing, getattr(options, "parallel_seeds", 1)):
             if stop():
                 code = max(code, STOPPED)
             else:  # Another process may share the work, and have ended a run since.
@@ -291,17 +292,6 @@ def _exit_code(found: "dict | ValueError") -> int:
     if isinstance(found, dict):
         return {"ok": OK, "diverged": OK, "interrupted": STOPPED}.get(found["status"], FAILED)
     return STOPPED if isinstance(found, runner.Busy) else WRONG_INPUT
-
-
-def _side_by_side(runs: list, count: int) -> list[list]:
-    """Groups of at most `count` runs of one model."""
-    groups: list[list] = []
-    for run in runs:
-        if groups and groups[-1][0].model == run.model and len(groups[-1]) < count:
-            groups[-1].append(run)
-        else:
-            groups.append([run])
-    return groups
 
 
 def _execute(runs: list) -> list:
@@ -363,19 +353,19 @@ def study_command(options) -> int:
 
 
 def evaluate_command(options) -> int:
-    from benchmarks import runner
+    from benchmarks import runner, trained
 
     recipe = runner.with_overrides(recipes.load("smoke"), options.precision, options.compile)
-    result = runner.evaluate_checkpoint(options.checkpoint, _dataset(options), _settings(options, recipe))
+    result = trained.evaluate_checkpoint(options.checkpoint, _dataset(options), _settings(options, recipe))
     print(f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "
           f"test error {result['test_error']:.2f} %, cross-entropy {result['test_loss']:.4f}")  # fmt: skip
     return OK
 
 
 def export_command(options) -> int:
-    from benchmarks import runner
+    from benchmarks import trained
 
-    count = runner.export(options.checkpoint, options.out, options.materialize)
+    count = trained.export(options.checkpoint, options.out, options.materialize)
     print(f"{options.out}: {count} tensors")
     return OK
 
@@ -389,7 +379,7 @@ def _speed_setup(options) -> tuple:
     recipe = runner.with_overrides(recipes.load("quick"), options.precision, options.compile)
     recipe = replace(recipe, batch_size=options.batch_size or recipe.batch_size)
     settings = _settings(options, recipe)
-    protocol = throughput.ON_GPU if settings.device.type == "cuda" else throughput.ON_CPU
+    protocol = throughput.protocol_of(settings.device)
     data = speed.timing_data(datasets.load("digits", options.data_dir), protocol.epoch_images, settings)
     return data, recipe, settings, protocol
 
@@ -501,7 +491,7 @@ def report_command(options) -> int:
 
 
 def reproduce_command(options) -> int:
-    from benchmarks import runner, speed, throughput
+    from benchmarks import speed, throughput
     from benchmarks.report import write_report
 
     options.models, options.json = options.models or list(registry.PAPER_TABLE), False
@@ -510,12 +500,8 @@ def reproduce_command(options) -> int:
         return code
     recipe = _recipe(options, data.name)
     settings = _settings(options, recipe)
-    device = runner.settings_environment(settings)["device"]
-    places = {n: records.throughput_path(options.results_dir, device, n, batch_size=recipe.batch_size) for n in options.models}
-    missing = [name for name, path in places.items() if not path.exists()]
-    protocol = throughput.ON_GPU if settings.device.type == "cuda" else throughput.ON_CPU
-    if data.name == "digits":
-        protocol = throughput.SHORT
+    missing = speed.untimed(options.models, options.results_dir, recipe, settings)
+    protocol = throughput.SHORT if data.name == "digits" else throughput.protocol_of(settings.device)
     _time(options, missing, speed.timing_data(data, protocol.epoch_images, settings), recipe, settings, protocol)
     print(f"report: {write_report(options.results_dir, options.reports_dir, data.name)}")
     return code

@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -15,25 +14,14 @@ from filelock import FileLock, Timeout
 
 from benchmarks import costs, records
 from benchmarks.batches import Batches, evaluation_batches
-from benchmarks.checkpoints import CheckpointError, differences, load_checkpoint, load_newest
+from benchmarks.checkpoints import CheckpointError, differences, load_newest
 from benchmarks.device import keep_freed_memory
-from benchmarks.files import remove_leftovers, write_atomically
+from benchmarks.files import remove_leftovers
 from benchmarks.listing import cost_row
 from benchmarks.recipes import Recipe
 from benchmarks.splits import DataSet
-from benchmarks.training import (
-    Evaluation,
-    Interrupted,
-    Normalize,
-    Result,
-    Settings,
-    Trainer,
-    advance,
-    evaluate,
-)  # fmt: skip
+from benchmarks.training import Interrupted, Result, Settings, Trainer, advance
 from models import registry
-from models.kernels.protocol import KernelNetwork
-from models.materialize import materialize
 
 
 class RunError(ValueError):
@@ -318,33 +306,10 @@ class Run:
         }
 
 
-class Stop:
-    """Why runs should stop, if they should: SIGTERM, SIGINT or the deadline (seconds of `time.monotonic`).
-
-    In its `with` block the first signal lets a run write a checkpoint of the step it is at; a second one ends the process at once.
-    """
-
-    SIGNALS = (signal.SIGTERM, signal.SIGINT)
-
-    def __init__(self, deadline: float | None = None):
-        self.deadline, self.signal = deadline, None
-
-    def __enter__(self) -> "Stop":
-        self.handlers = {number: signal.signal(number, self._on_signal) for number in self.SIGNALS}
-        return self
-
-    def __exit__(self, *exception) -> None:
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-
-    def _on_signal(self, number: int, frame) -> None:
-        self.signal = f"stopped by {signal.Signals(number).name}"
-        for other in self.SIGNALS:
-            signal.signal(other, signal.SIG_DFL)
-
-    def __call__(self) -> str | None:
-        late = self.deadline is not None and time.monotonic() >= self.deadline
-        return self.signal or ("stopped by the time limit" if late else None)
+def side_by_side(runs: list[Run], count: int) -> list[list[Run]]:
+    """The runs in their order, in groups of at most `count` of one model."""
+    by_model = (list(same) for _, same in groupby(runs, key=lambda run: run.model))
+    return [same[first : first + count] for same in by_model for first in range(0, len(same), count)]
 
 
 def execute_together(runs: list[Run], callbacks: list[tuple[Callable, Callable]]) -> list[dict | ValueError]:
@@ -380,40 +345,6 @@ def settings_environment(settings: Settings) -> dict:
         parallel_seeds=settings.parallel_seeds,
         fallbacks=list(settings.fallbacks),
     )
-
-
-def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
-    """The model of a checkpoint with its weights, and the checkpoint's identity."""
-    state = load_checkpoint(checkpoint)
-    identity = state["identity"]
-    model = registry.build(identity["model"], identity["num_classes"])
-    model.load_state_dict(state["model"])
-    return model.eval(), identity
-
-
-def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> dict:
-    """Test error of a checkpoint, in percent."""
-    model, identity = load_trained(checkpoint)
-    if identity["num_classes"] != data.num_classes:
-        raise RunError(f"{checkpoint} has {identity['num_classes']} classes, {data.name} has {data.num_classes}")
-    normalize = Normalize(data.mean, data.std).to(settings.device)
-    evaluation = settings.compiled(Evaluation(model.to(settings.device), normalize), isinstance(model, KernelNetwork))
-    loss, error = evaluate(evaluation, evaluation_batches(data.read_test(), 128), settings)
-    return {"model": identity["model"], "dataset": data.name, "seed": identity["seed"], "test_error": error,
-            "test_loss": loss}  # fmt: skip
-
-
-def export(checkpoint: Path, out: Path, materialized: bool) -> int:
-    """Write a checkpoint's weights as safetensors; gives the number of tensors."""
-    from safetensors.torch import save
-
-    model, identity = load_trained(checkpoint)
-    if materialized:
-        model = materialize(model)
-    state = {name: value.contiguous() for name, value in model.state_dict().items()}
-    metadata = {"model": identity["model"], "materialized": str(materialized).lower()}
-    write_atomically(out, save(state, metadata=metadata))
-    return len(state)
 
 
 def with_overrides(recipe: Recipe, precision: str | None, compile_mode: str | None) -> Recipe:

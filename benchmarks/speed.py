@@ -5,6 +5,7 @@ an epoch of the protocol's length.
 """
 
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 
@@ -145,6 +146,12 @@ def _head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer
         "environment": environment,
         "code": records.code(),
     }
+
+
+def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings) -> list[str]:
+    """Those of the models that have no speed record of this device and batch size."""
+    device = runner.settings_environment(settings)["device"]
+    return [n for n in names if not records.throughput_path(results, device, n, batch_size=recipe.batch_size).exists()]
 
 
 def same_optimizer(recipe: Recipe) -> Recipe:

@@ -45,6 +45,11 @@ ON_CPU = Protocol()
 ON_GPU = Protocol(windows=30, window_s=0.5, pairs=30, epochs=9, epoch_images=45_000)
 
 
+def protocol_of(device: torch.device) -> Protocol:
+    """The full protocol of a kind of device."""
+    return ON_GPU if device.type == "cuda" else ON_CPU
+
+
 class Timer:
     """Seconds of some calls, synchronised only at the window's edges.
 
