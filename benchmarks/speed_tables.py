@@ -73,11 +73,11 @@ def rate_table(found: list[dict], name: str) -> list[Part]:
          Number(at(r, "measurements", "training_step", "windows"))]
         for r in found
     ]  # fmt: skip
-    headers = ["model", *PINNED, "training step", "training epoch", "inference, generated", "inference, materialised",
-               "epoch / step", "materialise once", "compilation", "peak memory", "energy", "of peak FLOP/s",
+    headers = ["model", *PINNED, "training step", "training epoch", "inference, generated", "inference, materialized",
+               "epoch / step", "materialize once", "compilation", "peak memory", "energy", "of peak FLOP/s",
                "of peak bandwidth", "windows"]  # fmt: skip
     note = (
-        "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; materialised: computed once. "
+        "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; materialized: computed once. "
         "A training step includes augmentation and the optimizer, an epoch the data and all bookkeeping but evaluation."
     )
     return [note, Table(f"{name}-rates", headers, rows).without_blank_columns(first=4)]
