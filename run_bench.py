@@ -54,19 +54,20 @@ def _common() -> dict[str, argparse.ArgumentParser]:
     groups = {name: argparse.ArgumentParser(add_help=False) for name in ("plugin", "places", "device", "data")}
     groups["plugin"].add_argument("--plugin", action="append", default=[], metavar="FILE",
                                   help="a Python file that registers models (docs/adding-a-model.md); may be repeated")
-    places = groups["places"]
+    places = groups["places"].add_argument_group("places, the same for every command, whichever of them it reads or writes")
     places.add_argument("--results-dir", type=Path, default=Path("results"), help="where records lie (%(default)s)")
     places.add_argument("--reports-dir", type=Path, default=Path("reports"), help="where reports go (%(default)s)")
     places.add_argument("--data-dir", type=Path, default=Path("data"), help="where data sets lie (%(default)s)")
-    places.add_argument("--checkpoint-dir", type=Path, default=Path("checkpoints"), help="(%(default)s)")
+    places.add_argument("--checkpoint-dir", type=Path, default=Path("checkpoints"), help="where checkpoints lie (%(default)s)")
     device = groups["device"]
     device.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="auto takes CUDA if there is one")
     device.add_argument("--threads", type=whole, help="CPU threads (all cores)")
     device.add_argument("--precision", choices=recipes.PRECISIONS,
-                        help="the recipe's, or: auto is bf16 on CUDA and on a CPU with AMX or AVX512-BF16, else fp32")
+                        help="the recipe's (evaluate: fp32), or: auto is bf16 on CUDA and on a CPU with AMX or AVX512-BF16, "
+                        "else fp32")
     device.add_argument("--compile", choices=recipes.COMPILE_MODES,
-                        help="the recipe's, or: off, a mode of torch.compile, or graph (on CUDA the whole step is one CUDA graph); "
-                        "auto is graph on CUDA, default on a CPU with a C++ compiler, else off")
+                        help="the recipe's (evaluate: off), or: off, a mode of torch.compile, or graph (on CUDA the whole step is "
+                        "one CUDA graph); auto is graph on CUDA, default on a CPU with a C++ compiler, else off")
     device.add_argument("--deterministic", action="store_true", help="bit-identical repeats on one machine, slower on CUDA")
     data = groups["data"]
     data.add_argument("--dataset", default="digits", metavar="D",
@@ -239,7 +240,7 @@ def _settings(options, recipe: recipes.Recipe):
 def _places(options):
     from benchmarks import runner
 
-    return runner.Places(options.results_dir, options.reports_dir, options.data_dir, options.checkpoint_dir)
+    return runner.Places(options.results_dir, options.checkpoint_dir)
 
 
 def train_command(options) -> int:
@@ -338,6 +339,7 @@ def _progress(bar, prefix: str) -> tuple:
 def study_command(options) -> int:
     from benchmarks import runner, studies
 
+    studies.refuse_elsewhere(options.study, options.results_dir)
     study = studies.load(options.study)
     wanted = [
         (model, runner.with_overrides(recipe, options.precision, options.compile), seed)
@@ -359,6 +361,8 @@ def evaluate_command(options) -> int:
     result = trained.evaluate_checkpoint(options.checkpoint, _dataset(options), _settings(options, recipe))
     print(f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "
           f"test error {result['test_error']:.2f} %, cross-entropy {result['test_loss']:.4f}")  # fmt: skip
+    if not result["same_data"]:
+        print(f"note: it was trained on other data than {result['dataset']}", file=sys.stderr)
     return OK
 
 
@@ -444,12 +448,18 @@ def compare_command(options) -> int:
 
 
 def _time(options, models: list[str], data, recipe, settings, protocol) -> int:
-    """Time the models, one after the other, and write their records."""
+    """Time the models, one after the other, and write their records; one that cannot be timed is said, and the rest goes on."""
     from benchmarks import speed
 
-    measured = []
+    measured, code = [], OK
     for name in models:
-        record = speed.time_model(name, data, recipe, settings, protocol)
+        try:
+            record = speed.time_model(name, data, recipe, settings, protocol)
+        except (RuntimeError, MemoryError) as error:  # an operator's, or of memory that was refused
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            print(f"error: {name} cannot be timed: {reason}", file=sys.stderr)
+            code = FAILED
+            continue
         path = records.save_throughput(options.results_dir, record)
         measured.append(record)
         if not options.json:
@@ -457,7 +467,7 @@ def _time(options, models: list[str], data, recipe, settings, protocol) -> int:
             print(f"{name}, images/s: {', '.join(parts)} -> {path}", flush=True)
     if options.json:
         print(json.dumps(measured, indent=1))
-    return OK
+    return code
 
 
 def verify_command(options) -> int:
@@ -465,6 +475,8 @@ def verify_command(options) -> int:
 
     places = options.results_dir, options.checkpoint_dir
     chosen = verify.named(options.runs, *places) if options.runs else verify.find(*places)
+    if not chosen:
+        raise ValueError(f"no records or checkpoints under {places[0]} and {places[1]}")
     wrong = 0
     for path in chosen:
         for problem in verify.problems(path, *places):
@@ -500,9 +512,11 @@ def reproduce_command(options) -> int:
         return code
     recipe = _recipe(options, data.name)
     settings = _settings(options, recipe)
-    missing = speed.untimed(options.models, options.results_dir, recipe, settings)
+    ended = [name for name in options.models if records.ended(options.results_dir, data.name, name, recipe.name, options.seeds)]
+    missing = speed.untimed(ended, options.results_dir, recipe, settings)
     protocol = throughput.SHORT if data.name == "digits" else throughput.protocol_of(settings.device)
-    _time(options, missing, speed.timing_data(data, protocol.epoch_images, settings), recipe, settings, protocol)
+    timing = speed.timing_data(data, protocol.epoch_images, settings)
+    code = max(code, _time(options, missing, timing, recipe, settings, protocol))
     print(f"report: {write_report(options.results_dir, options.reports_dir, data.name)}")
     return code
 

@@ -1,8 +1,8 @@
 """The sections of one recipe in a report: its models, the verdicts, the pairs, every seed."""
 
 from benchmarks import records
-from benchmarks.speed_tables import condition_text
-from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference, sampling_error
+from benchmarks.speed_tables import condition_text, interval_cell
+from benchmarks.summary import Estimate, Group, Row, Speeds, at, number, paired_difference, sampling_error
 from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, block_text, code, escape, ratio, show
 from benchmarks.verdicts import AXES, Verdict, pareto, verdicts
 
@@ -46,7 +46,7 @@ def main_table(group: Group, speeds: Speeds, published: dict, absent: list[str])
     for row in [*group.rows, *(Row(name, None) for name in absent)]:
         printed = published.get(row.model, {})
         rows.append([
-            Name(row.model, (" †" if row.dirty else "") + (" ‡" if row.resumed_changed else "")),
+            Name(row.model, marks_of(row)),
             error_cell(row),
             marks.get(row.model, BLANK),
             Number(printed.get("test_error"), ".2f", " %"),
@@ -54,12 +54,17 @@ def main_table(group: Group, speeds: Speeds, published: dict, absent: list[str])
             Number(printed.get("params")),
             Number(row.first("macs_per_image")),
             Number(row.first("generator_macs")),
-            Number(speeds.training(row.model)),
+            Number(speeds.training(row)),
             optimizer_text(row),
             Number(row.first("recipe", "steps")),
             ", ".join(f"{n} {status}" for status, n in sorted(row.statuses().items())) or "not yet measured",
         ])  # fmt: skip
     return Table(f"{slug(group)}-models", headers, rows)
+
+
+def marks_of(row: Row) -> str:
+    """The marks behind a model's name, which the legend explains."""
+    return "".join(f" {mark}" for mark, meant in (("†", row.dirty), ("‡", row.resumed_changed), ("§", row.mixed)) if meant)
 
 
 def error_cell(row: Row) -> Spread:
@@ -81,11 +86,10 @@ def front_marks(group: Group, speeds: Speeds) -> dict[str, str]:
 
 
 def optimizer_text(row: Row) -> str:
-    kind = str(row.first("recipe", "block"))
-    block = row.first("recipe", kind)
+    block = row.first("recipe", row.kind)
     if not isinstance(block, dict):
         return BLANK
-    return f"{'scaled ' if kind == 'scaled' else ''}{block_text(block)}, L2 {show(block.get('l2'), 'g')}"
+    return f"{'scaled ' if row.kind == 'scaled' else ''}{block_text(block)}, L2 {show(block.get('l2'), 'g')}"
 
 
 def verdict_section(group: Group) -> list[Part]:
@@ -137,12 +141,23 @@ def pair_section(group: Group, speeds: Speeds) -> list[Part]:
             Number(found and found.n),
             ratio(row.first("params"), pair.first("params")),
             ratio(row.first("macs_per_image"), pair.first("macs_per_image")),
-            ratio(speeds.training(row.model), speeds.training(pair.model)),
+            speed_ratio_cell(speeds, row, pair),
         ])  # fmt: skip
-    headers = ["model", "plain pair", "error difference, points", "shared seeds", "parameters", "MACs/image", "images/s, training"]
+    headers = ["model", "plain pair", "error difference, points", "shared seeds", "parameters", "MACs/image",
+               "images/s, training, in turns"]  # fmt: skip
     table = Table(f"{slug(group)}-pairs", headers, rows, left=2)
-    note = "Error minus the pair's over the seeds that both have [95 % t-interval]; the rest are ratios, model / plain."
+    note = (
+        "Error minus the pair's over the seeds that both have [95 % t-interval]; the rest are ratios, model / plain: that of "
+        "images/s from windows that alternate, both with the plain network's optimizer [bootstrap 95 % interval]."
+    )
     return ["### Against the plain pair", note, table] if rows else []
+
+
+def speed_ratio_cell(speeds: Speeds, row: Row, pair: Row) -> Interval:
+    """The measured ratio of training steps, blank where there is none or its null run failed."""
+    record = speeds.pairs.get(row.model)
+    valid = at(record, "noisy") is False and at(record, "pair") == [row.model, pair.model]
+    return interval_cell(at(record, "ratio") if valid else None)
 
 
 def seed_section(group: Group) -> list[Part]:
@@ -182,14 +197,17 @@ def legend(group: Group, speeds: Speeds) -> str:
     reasons = []
     if any(row.mean is None for row in group.rows):
         reasons.append("an error: no run ended well")
-    if any(speeds.training(row.model) is None for row in group.rows):
-        reasons.append("images/s: not timed that way" if speeds.condition else "images/s: no speed was recorded")
+    if any(speeds.training(row) is None for row in group.rows):
+        why = "not timed that way, with that optimizer" if speeds.condition else "no speed was recorded"
+        reasons.append(f"images/s: {why}")
     reasons.append("published numbers: none are known here, or the data set is another")
     lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
     if any(row.dirty for row in group.rows):
         lines.append("† made from a tree with uncommitted changes, or of unknown origin.")
     if any(row.resumed_changed for row in group.rows):
         lines.append("‡ went on from a checkpoint of other code, torch or recipe.")
+    if any(row.mixed for row in group.rows):
+        lines.append("§ its seeds differ in device, precision or torch version.")
     if any(row.statuses().get("diverged") for row in group.rows):
         lines.append("Diverged runs are counted, and are not in the mean.")
     return " ".join(lines)

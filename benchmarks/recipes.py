@@ -214,6 +214,13 @@ RECIPES: dict[str, Recipe] = {
 }  # fmt: skip
 
 
+def optimizers(kind: str, block: dict) -> str:
+    """The optimizers of a block (as JSON has it) and of its parts, without their rates: what the time of a step depends on."""
+    rules = [(part, rule) for part in PARTS if isinstance(rule := block.get(part), dict)]
+    names = [str(block.get("optimizer")), *(f"{part} {rule.get('optimizer')}" for part, rule in rules)]
+    return ("scaled " if kind == "scaled" else "") + ", ".join(names)
+
+
 def default_name(dataset: str) -> str:
     return "smoke" if dataset == "digits" else "quick"
 
@@ -247,7 +254,7 @@ def _from_toml(path: Path) -> Recipe:
         raise RecipeError(f"recipe {path}: name {values['name']!r} is taken by a built-in recipe")
     _one_of("base", base := values.pop("base"), tuple(RECIPES))
     try:
-        return _override(RECIPES[base], values)
+        return varied(RECIPES[base], values.pop("name"), values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None
 
@@ -256,9 +263,14 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
     """The base with another name and some values, nested by block.
 
     Raises:
-        RecipeError: for an unknown key or a value that is not allowed.
+        RecipeError: for an unknown key, a value that is not allowed, or epochs that a block's steps would override.
     """
-    return _override(base, values | {"name": name})
+    found = _override(base, values | {"name": name})
+    for kind in KINDS if "epochs" in values else ():
+        steps = getattr(found.block(kind), "steps", None)
+        if steps and "steps" not in values.get(kind, {}):
+            raise RecipeError(f"epochs {values['epochs']} has no effect: {kind}.steps is {steps}; change it instead, or too")
+    return found
 
 
 def differences(values: dict, base: dict) -> dict[str, object]:

@@ -25,6 +25,7 @@ DONE = ("ok", "diverged")
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("models", "benchmarks", "run_bench.py")
+"""The code that makes a number, under ROOT."""
 
 
 class RecordError(ValueError):
@@ -177,6 +178,12 @@ def load_or_set_aside(path: Path) -> dict | None:
     return None
 
 
+def ended(results_dir: Path, dataset: str, model: str, recipe: str, seeds: Iterable[int]) -> bool:
+    """Whether a model has runs of all these seeds that need no further one."""
+    found = (load(run_path(results_dir, dataset, model, recipe, seed)) for seed in seeds)
+    return all(record is not None and record["status"] in DONE for record in found)
+
+
 def datasets(results_dir: Path) -> list[str]:
     """Names of the data sets that have records."""
     return sorted(folder.name for folder in (results_dir / "runs").glob("*/") if any(folder.glob("*/*.json")))
@@ -239,9 +246,9 @@ def source_sha256(root: Path = ROOT) -> str:
 
 
 def code() -> dict:
-    """Commit, dirty flag (results/ and reports/ do not count) and source hash; null where there is no git."""
+    """Commit, whether the sources have changes that it does not hold, and their hash; null where there is no git."""
     commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports")
+    status = _git("status", "--porcelain", "--", *SOURCES)
     return {"commit": commit, "dirty": None if status is None else bool(status), "source_sha256": source_sha256()}
 
 

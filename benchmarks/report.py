@@ -29,10 +29,10 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     """Regenerate the page of a data set, its figures and the index; gives the page's path.
 
     Raises:
-        ValueError: if there are no records of it.
+        ValueError: if there are no files of records of it.
     """
     found, problems = records.load_all(results_dir, dataset)
-    if not found:
+    if not found and not problems:
         raise ValueError(f"no records of data set {dataset!r} under {results_dir}; train something first")
     published_rows = records.load_published(results_dir) if (results_dir / "published.csv").exists() else {}
     published = published_rows if dataset in CIFAR10 else {}
@@ -44,7 +44,7 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     absent = [name for name in published if name in PAPER_ORDER and name not in models]
     drawn = set()
     for index, group in enumerate(groups):
-        speeds = choose_speeds(measured.speeds, models)
+        speeds = choose_speeds(measured.speeds, models, measured.pairs)
         shown = {name: row for name, row in published.items() if name in PAPER_ORDER or group.row(name)}
         figures = plots.write_figures(group, speeds, shown, folder / "figures", f"{slug(group)}")
         drawn |= {name for name in figures.values() if name}
@@ -52,7 +52,7 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     sections += paper_sections(dataset, groups, published, measured.speeds)
     sections += failures_section(groups, problems)
     sections += speed_section(measured, models)
-    sections += [method_section(found, published), TABLES_NOTE]
+    sections += [*([method_section(found, published)] if found else []), TABLES_NOTE]
     remove_stale(folder / "figures", (".svg", ".png"), drawn)
     write_page(folder, sections)
     write_index(reports_dir)

@@ -39,12 +39,10 @@ def is_out_of_memory(error: Exception) -> bool:
 
 @dataclass(frozen=True)
 class Places:
-    """Folders that a run reads and writes."""
+    """Folders that a run writes."""
 
-    results: Path = Path("results")
-    reports: Path = Path("reports")
-    data: Path = Path("data")
-    checkpoints: Path = Path("checkpoints")
+    results: Path
+    checkpoints: Path
 
     def record(self, run: "Run") -> Path:
         return records.run_path(self.results, run.data.name, run.model, run.recipe.name, run.seed, run.study)
@@ -240,7 +238,8 @@ class Run:
         trainer.restore(state)
         if differing or damage:
             step = trainer.history.steps_done
-            trainer.history.resumed.append({"step": step, "differing": differing, "note": damage})
+            note = damage and damage.replace(f"{self.checkpoint_path.parent}{os.sep}", "")  # no path of the machine in a record
+            trainer.history.resumed.append({"step": step, "differing": differing, "note": note})
             self._say_resumed(step, differing, damage)
 
     def _say_resumed(self, step: int, differing: dict, damage: str | None) -> None:
@@ -261,8 +260,10 @@ class Run:
             "dataset": self.data.fingerprint["decoded_sha256"],
             "source_sha256": provenance["source_sha256"],
             "torch": str(torch.__version__),
+            "device_type": self.settings.device.type,
             "precision": self.settings.precision,
             "compile": self.settings.compile,
+            "deterministic": self.settings.deterministic,
             "num_classes": self.data.num_classes,
             "plugin_sha256": self.plugin_sha256,
         }

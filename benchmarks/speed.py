@@ -13,10 +13,10 @@ from benchmarks import costs, records, runner
 from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
 from benchmarks.batches import Batches
 from benchmarks.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
-from benchmarks.recipes import Recipe
+from benchmarks.recipes import Recipe, optimizers
 from benchmarks.splits import DataSet, Split
 from benchmarks.throughput import Call, Protocol, Timer, interleaved, interval, measure, paired, ratios, spread, warm_up
-from benchmarks.training import Evaluation, Normalize, Settings, Trainer, drive
+from benchmarks.training import Evaluation, Normalize, Settings, Trainer, drive, kind_of
 from models import ledger, registry
 from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
@@ -40,12 +40,12 @@ class Bench:
             epoch += 1
 
     def _train_step(self) -> None:
-        if torch.are_deterministic_algorithms_enabled() != self.settings.deterministic:
-            runner.set_switches(self.settings.deterministic)
+        switch(self.settings)
         self.model.train()
         self.trainer.step(*next(self.batches), 0)
 
     def _train_epoch(self) -> None:
+        switch(self.settings)
         drive(self.trainer.train_epoch(0))
 
     @property
@@ -70,6 +70,12 @@ class Bench:
                 return evaluation(x, y)
 
         return Call(infer, self.recipe.batch_size)
+
+
+def switch(settings: Settings) -> None:
+    """Deterministic or not, whatever ran before in this process."""
+    if torch.are_deterministic_algorithms_enabled() != settings.deterministic:
+        runner.set_switches(settings.deterministic)
 
 
 def timing_data(data: DataSet, images: int, settings: Settings) -> DataSet:
@@ -99,6 +105,7 @@ def time_model(name: str, data: DataSet, recipe: Recipe, settings: Settings, pro
             found["inference_materialized"] = measure(bench.inference(plain), timer, protocol, energy)
     compiled = settings.compile != "off"
     return _head("speed", name, recipe, settings, timer) | {
+        "optimizer": optimizers_of(bench.model, recipe),
         "measurements": found,
         "epoch_to_step": epochs["ratio"],
         "materialize_s": one_off,
@@ -148,10 +155,23 @@ def _head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer
     }
 
 
+def optimizers_of(model: torch.nn.Module, recipe: Recipe) -> str:
+    kind = kind_of(model, recipe)
+    return optimizers(kind, recipe.as_dict()[kind])
+
+
 def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings) -> list[str]:
-    """Those of the models that have no speed record of this device and batch size."""
-    device = runner.settings_environment(settings)["device"]
-    return [n for n in names if not records.throughput_path(results, device, n, batch_size=recipe.batch_size).exists()]
+    """Those of the models that have no speed record of this device, batch size, precision, compile mode and optimizer."""
+    here = runner.settings_environment(settings)
+
+    def timed(name: str) -> bool:
+        record = records.load(records.throughput_path(results, here["device"], name, batch_size=recipe.batch_size))
+        if record is None:
+            return False
+        same = all(record["environment"].get(key) == here[key] for key in ("precision", "compile"))
+        return same and record.get("optimizer") == optimizers_of(runner.build(name, 10, seed=0), recipe)
+
+    return [name for name in names if not timed(name)]
 
 
 def same_optimizer(recipe: Recipe) -> Recipe:
@@ -251,6 +271,7 @@ def compare(name: str, data: DataSet, recipe: Recipe, settings: Settings, protoc
         benches = {key: Bench(model, data, recipe, chosen) for key, (model, chosen) in modules.items()}
         steps = {key: warm_up(bench.step, timer, protocol) for key, bench in benches.items()}
         step_rates = interleaved(steps, protocol.pairs, timer)
+        switch(settings)
         loop = OrdinaryLoop(ConvolutionalWRN(spec.depth, width, data.num_classes), data.train.images, data.train.labels,
                             data.mean, data.std, recipe.batch_size, settings.device)  # fmt: skip
         images = len(loop.loader) * recipe.batch_size

@@ -31,8 +31,8 @@ def load_measured(results_dir: Path, problems: list[str]) -> Measured:
 
 
 def condition_text(condition: tuple[str, ...]) -> str:
-    device, batch_size, precision, compile_mode, torch = map(escape, condition)
-    return f"measured on {device}, batch {batch_size}, {precision}, compile {compile_mode}, torch {torch}"
+    device, batch_size, threads, precision, compile_mode, torch = map(escape, condition)
+    return f"measured on {device}, {threads} threads, batch {batch_size}, {precision}, compile {compile_mode}, torch {torch}"
 
 
 def speed_section(measured: Measured, models: list[str]) -> list[Part]:

@@ -5,15 +5,18 @@
 
 import math
 import tomllib
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import recipes, records
 from benchmarks.files import write_atomically
 from benchmarks.recipes import Recipe
-from benchmarks.summary import at, estimate, percentage, seed_of
+from benchmarks.summary import at, estimate, number, percentage, seed_of
 from benchmarks.tables import Name, Spread, Table, code
 
+HOW = ("precision", "compile")
+"""What all trials of a study share, because they are trained by one process with one setting."""
 BEGIN = "<!-- What follows is generated from results/studies/ by `python run_bench.py study`. -->"
 
 
@@ -35,7 +38,7 @@ class Study:
 def load(path: Path) -> Study:
     """The study of a TOML file: `about`, `base`, `seeds`, and by model a table of trials, each a name with what it changes.
 
-    `fixed` is what all trials have, whatever the base of that name says by now.
+    `fixed` is what all trials have, whatever the base of that name says by now. The study's name is its folder's.
 
     Raises:
         StudyError: for a file that cannot be read or a key that is not allowed.
@@ -57,8 +60,10 @@ def load(path: Path) -> Study:
     for model, changes in values["trials"].items():
         if not isinstance(changes, dict) or not all(isinstance(change, dict) for change in changes.values()):
             raise StudyError(f"study {path}: the trials of {model} are no table of tables")
+        if how := next((key for change in changes.values() for key in HOW if key in change), None):
+            raise StudyError(f"study {path}: {how} is not allowed in a trial of {model}, only in fixed: all trials have the same")
         trials += [(model, recipes.varied(base, f"{base.name}.{name}", change)) for name, change in changes.items()]
-    return Study(path.parent.name, values["about"], base, tuple(values["seeds"]), tuple(trials))
+    return Study(path.resolve().parent.name, values["about"], base, tuple(values["seeds"]), tuple(trials))
 
 
 def find(results_dir: Path) -> list[Path]:
@@ -66,41 +71,54 @@ def find(results_dir: Path) -> list[Path]:
     return sorted((results_dir / "studies").glob("*/study.toml"))
 
 
+def refuse_elsewhere(path: Path, results_dir: Path) -> None:
+    """Refuse a study whose records would not lie beside it.
+
+    Raises:
+        StudyError: naming where it may lie.
+    """
+    if path.resolve() not in [there.resolve() for there in find(results_dir)]:
+        raise StudyError(f"study {path} is not allowed there; it is {results_dir}/studies/<name>/study.toml")
+
+
 def table(study: Study, found: list[dict]) -> Table:
     """Every trial that has a record, by model, the lowest validation error first; what it changes of the base recipe."""
     base, rows = study.base.as_dict(), []
-    for (model, recipe), trial in _trials(found).items():
+    for (dataset, model, recipe), trial in _trials(found).items():
         errors = {seed_of(r): r["val_error"] for r in trial if percentage(r.get("val_error")) is not None}
         result, status = estimate(errors.values()), sorted({str(r.get("status")) for r in trial})
         changed = recipes.differences(at(trial[0], "recipe"), base)
         shown = ", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing"
         cell = Spread(result and result.mean, ".2f", " %", result and result.deviation, len(errors))
-        rows.append((model, result.mean if result else 101.0, recipe, [Name(model), shown, cell, ", ".join(status)]))
-    headers = ["model", f"changed of {study.base.name}", "validation error", "status"]
-    return Table(study.name, headers, [cells for *_, cells in sorted(rows, key=lambda row: row[:3])], left=2)
+        place = dataset, model, result.mean if result else 101.0, recipe
+        rows.append((place, [Name(model), dataset, shown, cell, ", ".join(status)]))
+    headers = ["model", "data set", f"changed of {study.base.name}", "validation error", "status"]
+    return Table(study.name, headers, [cells for _, cells in sorted(rows, key=lambda row: row[0])], left=3)
 
 
-def _trials(found: list[dict]) -> dict[tuple[str, str], list[dict]]:
-    trials: dict[tuple[str, str], list[dict]] = {}
+def _trials(found: list[dict]) -> dict[tuple[str, str, str], list[dict]]:
+    """Records by data set, model and recipe hash: only seeds are pooled."""
+    trials: dict[tuple[str, str, str], list[dict]] = {}
     for record in found:
-        trials.setdefault((str(record.get("model")), str(at(record, "recipe", "hash"))), []).append(record)
+        of = str(record.get("dataset")), str(record.get("model")), str(at(record, "recipe", "hash"))
+        trials.setdefault(of, []).append(record)
     return trials
 
 
 def chosen(by_study: dict[str, list[dict]]) -> str:
-    """A line for each model and number of epochs: how many trials all studies have of it, and the lowest validation error."""
-    tried: dict[tuple[str, int], list[tuple[float, str, str]]] = {}
+    """A line for each data set, model and number of epochs: how many trials all studies have, and the lowest validation error."""
+    tried: dict[tuple[str, str, float], list[tuple[float, str, str]]] = {}
     for study, found in by_study.items():
-        for (model, _), trial in _trials(found).items():
+        for (dataset, model, _), trial in _trials(found).items():
             mean = estimate(error for r in trial if (error := percentage(r.get("val_error"))) is not None)
-            of = model, at(trial[0], "recipe", "epochs")
+            of = dataset, model, number(at(trial[0], "recipe", "epochs")) or 0
             tried.setdefault(of, []).append((mean.mean if mean else math.inf, study, str(at(trial[0], "recipe", "name"))))
     lines = []
-    for (model, epochs), trials in sorted(tried.items()):
+    for (dataset, model, epochs), trials in sorted(tried.items()):
         error, study, recipe = min(trials)
         lowest = f"the lowest validation error is {error:.2f} % ({study}, {code(recipe)})"
         told = lowest if error < math.inf else "none ended well"
-        lines.append(f"- {code(model)}, trials of {epochs} epochs: {len(trials)}; {told}.")
+        lines.append(f"- {code(model)} on {code(dataset)}, trials of {epochs or 'unknown'} epochs: {len(trials)}; {told}.")
     return "\n".join(lines)
 
 
@@ -117,7 +135,7 @@ def write_page(results_dir: Path, page: Path) -> None:
     parts = [text[: text.index(BEGIN)] + BEGIN, chosen({study.name: found for study, (found, _) in all_studies.items()})]
     for study, (found, problems) in all_studies.items():
         tried = _trials(found)
-        counts = ", ".join(f"`{model}` {sum(m == model for m, _ in tried)}" for model in sorted({m for m, _ in tried}))
+        counts = ", ".join(f"{code(model)} {n}" for model, n in sorted(Counter(model for _, model, _ in tried).items()))
         parts.append(f"## {study.name}\n\n{study.about.strip()}\n\nTrials: {counts or 'none yet'}. Seeds {list(study.seeds)}.")
         parts += [table(study, found).markdown(), *problems]
     write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from benchmarks.recipes import optimizers
+
 PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 
 
@@ -71,6 +73,21 @@ class Row:
             if (value := at(record, *path)) is not None:
                 return value
         return None
+
+    @property
+    def kind(self) -> str:
+        """Which block of the recipe it was trained with."""
+        return str(self.first("recipe", "block"))
+
+    @property
+    def optimizers(self) -> str | None:
+        block = self.first("recipe", self.kind)
+        return optimizers(self.kind, block) if isinstance(block, dict) else None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether its good runs differ in device, precision or torch version."""
+        return len({tuple(str(at(r, "environment", key)) for key in ("device", "precision", "torch")) for r in self.good}) > 1
 
     @property
     def dirty(self) -> bool:
@@ -164,23 +181,36 @@ def sampling_error(error: float, images: float | None) -> float | None:
 
 
 def condition(record: dict) -> tuple[str, ...]:
-    """What two speeds must share to be compared: device, batch size, precision, compile mode, torch version."""
+    """What two speeds must share to be compared: device, batch size, threads, precision, compile mode, torch version."""
     return (str(record.get("device")), str(record.get("batch_size")),
-            *(str(at(record, "environment", key)) for key in ("precision", "compile", "torch")))  # fmt: skip
+            *(str(at(record, "environment", key)) for key in ("threads", "precision", "compile", "torch")))  # fmt: skip
+
+
+UNSAID = {"stored": "sgd", "generated": "adam"}
+"""The optimizers of speed records that do not name theirs: they are from before gradients were scaled."""
 
 
 @dataclass(frozen=True)
 class Speeds:
-    """Training images/s by model under the one condition that most of the models were timed under (ties: the first)."""
+    """Speed records by model under the one condition that most of the models were timed under (ties: the first).
+
+    `pairs`: the ratios to the plain pair, measured in turns, under the same condition.
+    """
 
     condition: tuple[str, ...] | None
     by_model: dict[str, dict]
+    pairs: dict[str, dict] = field(default_factory=dict)
 
-    def training(self, model: str | None) -> float | None:
-        return number(at(self.by_model.get(model), "measurements", "training_step", "median"))
+    def training(self, row: Row) -> float | None:
+        """Images/s of training steps with the optimizers that the row was trained with."""
+        record = self.by_model.get(row.model)
+        timed = at(record, "optimizer") or UNSAID.get(row.kind)
+        if row.optimizers is not None and timed != row.optimizers:
+            return None
+        return number(at(record, "measurements", "training_step", "median"))
 
 
-def choose_speeds(found: list[dict], models: list[str]) -> Speeds:
+def choose_speeds(found: list[dict], models: list[str], pairs: Iterable[dict] = ()) -> Speeds:
     conditions: dict[tuple[str, ...], dict[str, dict]] = {}
     for record in found:
         if record.get("model") in models:
@@ -188,4 +218,4 @@ def choose_speeds(found: list[dict], models: list[str]) -> Speeds:
     if not conditions:
         return Speeds(None, {})
     chosen = min(conditions, key=lambda key: (-len(conditions[key]), key))
-    return Speeds(chosen, conditions[chosen])
+    return Speeds(chosen, conditions[chosen], {r["model"]: r for r in pairs if condition(r) == chosen})

@@ -193,6 +193,20 @@ def make_optimizer(parameters: list[nn.Parameter], rule: Rule | Block, device: t
     return torch.optim.SGD(parameters, lr=rate, momentum=rule.momentum, nesterov=rule.momentum > 0, fused=True)
 
 
+def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
+    """Take a saved state (momenta, step counts) and keep the optimizer's own options, its learning rate on the device too.
+
+    Raises:
+        ValueError: if it is the state of another kind of optimizer or of other parameters.
+    """
+    (own,), (there,) = optimizer.param_groups, saved["param_groups"]
+    if ("betas" in own) != ("betas" in there):
+        raise ValueError(f"its optimizer is not {type(optimizer).__name__}")
+    options = {key: value for key, value in own.items() if key != "params"}
+    optimizer.load_state_dict(saved)
+    optimizer.param_groups[0].update(options)
+
+
 def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> tuple[float, float]:
     """(mean cross-entropy, error in percent) over batches (x, y, count) of which the first `count` images are real."""
     losses, wrong, images = [], [], 0
@@ -391,9 +405,8 @@ class Trainer:
         """
         try:
             self.model.load_state_dict(state["model"])
-            for optimizer, (rate, _), saved in zip(self.optimizers, self._rates, state["optimizers"], strict=True):
-                optimizer.load_state_dict(saved)
-                optimizer.param_groups[0]["lr"] = rate  # ours is on the device, the loaded one is not
+            for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+                restore_optimizer(optimizer, saved)
             history = dict(state["history"])
             if begun := history["begun"]:
                 kept = {key: list(begun[key].to(self.settings.device).unbind()) for key in ("losses", "wrong")}

@@ -35,7 +35,7 @@ def cost(row: Row, axis: str, speeds: Speeds) -> float | None:
     value = {
         "parameters": number(row.first("params")),
         "macs": number(row.first("macs_per_image")),
-        "throughput": speeds.training(row.model),
+        "throughput": speeds.training(row),
     }[axis]
     return value if value and value > 0 else None
 

@@ -96,10 +96,11 @@ def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
     try:
         study = path.parts[-4] if path.parts[-5:-4] == ("studies",) else None
         record = records.load(records.run_folder(results_dir, dataset, model, study) / f"{path.stem}.json")
+        if record is None:
+            return
+        records.validate(record)
     except records.RecordError:
         return  # said at the record
-    if record is None:
-        return
     yield from _disagreements(state, record)
 
 

@@ -116,8 +116,9 @@ def test_wrong_input_is_one_line_and_exit_code_2(arguments, message, places):
 def test_every_command_has_help():
     help_command = [sys.executable, "run_bench.py", "--help"]
     top = subprocess.run(help_command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in ("list", "cost", "check", "train", "evaluate", "export", "throughput", "compare", "report", "verify",
-                 "reproduce"):  # fmt: skip
+    functions = {name.removesuffix("_command") for name in vars(run_bench) if name.endswith("_command")}
+    assert {"train", "study", "reproduce"} < functions
+    for name in functions:
         assert re.search(rf"^ +{name}\b", top, re.MULTILINE)
         with pytest.raises(SystemExit) as stop:
             run_bench.main([name, "--help"])
@@ -153,6 +154,11 @@ def test_check_says_what_is_wrong(plugin, tmp_path, capsys):
     )
     assert run_bench.main(["check", "broken", "--plugin", str(broken)]) == 1
     assert "(1, 10), not (1, 7)" in capsys.readouterr().out
+
+
+def test_nothing_to_verify_is_said(tmp_path, capsys):
+    assert run_bench.main(["verify", "--results-dir", str(tmp_path / "resluts"), "--checkpoint-dir", str(tmp_path)]) == 2
+    assert "no records or checkpoints under" in capsys.readouterr().err
 
 
 def test_a_model_with_the_wrong_output_is_not_trained(tmp_path, places, capsys):
@@ -261,6 +267,29 @@ def test_reproduce_stops_at_the_time_limit_goes_on_and_repeats_nothing(places, c
     assert run_bench.main(command) == 0
     out = capsys.readouterr().out
     assert out.count("done already") == 1 and "images/s" not in out
+
+
+def test_reproduce_times_what_ended_and_reports_the_rest(places, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(throughput, "SHORT", dataclasses.replace(throughput.SHORT, window_s=0.05))
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+
+    @registry.register_model("breaks")
+    def breaks(num_classes):
+        raise RuntimeError("no layer")
+
+    recipe = ["--recipe", str(tmp_path / "tiny.toml")]
+    assert run_bench.main(["reproduce", "breaks", "wide_resnet10_1", *recipe, *places]) == 1
+    assert [path.stem for path in (tmp_path / "results" / "throughput").rglob("*.json")] == ["wide_resnet10_1-batch256"]
+    assert "RuntimeError: no layer" in (tmp_path / "reports" / "digits" / "README.md").read_text()
+
+
+def test_a_model_that_cannot_be_timed_leaves_the_rest(places, capsys, tmp_path, monkeypatch, short):
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    registry.register_model("refuses")(lambda num_classes: (_ for _ in ()).throw(RuntimeError("no\nlayer")))
+    assert run_bench.main(["throughput", "refuses", "wide_resnet10_1", *short, *places]) == 1
+    out, err = capsys.readouterr()
+    assert "error: refuses cannot be timed: RuntimeError: no layer\n" in err
+    assert [record["model"] for record in json.loads(out)] == ["wide_resnet10_1"]
 
 
 def test_throughput(places, capsys, tmp_path, short):

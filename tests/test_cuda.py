@@ -77,7 +77,7 @@ def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
     chosen = settings("fp32", "graph", deterministic)
 
     def runs(folder, seeds):
-        places = runner.Places(tmp_path / folder, tmp_path / folder, tmp_path, tmp_path / folder)
+        places = runner.Places(tmp_path / folder, tmp_path / folder)
         return [runner.Run("hyper_resnet10_1", digits.to(chosen.device), recipe, s, chosen, places) for s in seeds]
 
     quiet = (lambda entry, epochs: None, lambda step, steps: None)

@@ -103,11 +103,18 @@ def test_toml(tmp_path):
         ('name="a"\nbase="quick"\n[generated.embeddings]\nlearning_rate=0', "learning_rate 0.0"),
         ('name="../a"\nbase="quick"', "recipe name '../a'"),
         ("name=", "Invalid value"),
+        ('name="a"\nbase="paper"\nepochs=5', "epochs 5 has no effect: stored.steps is 140000"),
     ],
 )
 def test_bad_toml(tmp_path, text, message):
     with pytest.raises(recipes.RecipeError, match=message):
         recipes.load(write(tmp_path, text))
+
+
+def test_steps_beside_epochs_are_meant(tmp_path):
+    text = 'name="a"\nbase="paper"\nepochs=5\n[stored]\nsteps=10\n[generated]\nsteps=20'
+    recipe = recipes.load(write(tmp_path, text))
+    assert [recipe.total_steps(kind, 351) for kind in ("stored", "generated")] == [10, 20]
 
 
 def test_unknown_recipe():

@@ -192,7 +192,8 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(reference, tmp_path):
     assert code == 0 and f"checkpoint checkpoints/digits/{model}/drill-seed0.ckpt is damaged" in err
     record, histories, weights = drill.result(model)
     (resumed,) = record.pop("resumed")
-    assert "the one before it was used" in resumed["note"] and resumed["differing"] == {}
+    assert resumed["note"].startswith("checkpoint drill-seed0.ckpt is damaged") and "the one before it was used" in resumed["note"]
+    assert resumed["differing"] == {}
     assert same((record | {"resumed": []}, histories, weights), expected)
 
 
@@ -356,6 +357,9 @@ def test_verify(verified):
         path.write_text(json.dumps(good | change))
         code, text = verify()
         assert code == 1 and said in text, said
+    for odd in ("[]", "{}", '{"recipe": null}'):
+        path.write_text(odd)
+        assert verify()[0] == 1
     path.write_text(json.dumps(good))
     content = bytearray(drill.checkpoint(model).read_bytes())
     content[-1] ^= 1

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import plots, recipe_tables, records, report
 from benchmarks.speed_tables import Measured, load_measured
-from benchmarks.summary import Speeds, choose_speeds, paired_difference, sampling_error, summarize
+from benchmarks.summary import Row, Speeds, choose_speeds, paired_difference, sampling_error, summarize
 from tests.conftest import ROOT
 
 BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 5e-4, "schedule": "cosine", "warmup": 0.05}
@@ -41,7 +41,7 @@ PAIRS += [hyper(seed=s, error=e) for s, e in enumerate((12.0, 13.0, 17.0))]
 
 def speed(model, median, device="A processor", batch_size=128):
     return {"kind": "speed", "model": model, "device": device, "batch_size": batch_size,
-            "environment": {"precision": "bf16", "compile": "default", "torch": "2.14.0"},
+            "environment": {"threads": 2, "precision": "bf16", "compile": "default", "torch": "2.14.0"},
             "measurements": {"training_step": {"median": median, "q1": median, "q3": median, "windows": 3}}}  # fmt: skip
 
 
@@ -92,7 +92,8 @@ def test_the_page_says_what_the_records_say(tmp_path):
     assert "+3.00 [-1.30, +7.30]" in text and "11.00 % [8.52, 13.48]" in text
     assert "**Undecided**: +3.00 points in test error [-1.30, +7.30] over 3 seeds against `wide_resnet16_1`" in text
     assert "0: 12.00 %, 1: 13.00 %, 2: 17.00 %" in text
-    assert "0.400" in text and "0.875" in text and "measured on A processor, batch 128, bf16, compile default, torch 2.14.0" in text
+    assert "0.400" in text and "0.875" not in text  # images/s of two runs make no ratio
+    assert "measured on A processor, 2 threads, batch 128, bf16, compile default, torch 2.14.0" in text
 
 
 def test_byte_for_byte(tmp_path):
@@ -117,8 +118,39 @@ def test_the_condition_that_measured_most_is_chosen():
     found = [speed("a", 1.0, "Y"), speed("b", 2.0, "Y"), speed("a", 9.0, "X"), speed("b", 7.0, "Y", batch_size=1024)]
     chosen = choose_speeds(found, ["a", "b"])
     assert chosen.condition[:2] == ("Y", "128")
-    assert (chosen.training("a"), chosen.training("b")) == (1.0, 2.0)
+    assert (chosen.training(Row("a", None)), chosen.training(Row("b", None))) == (1.0, 2.0)
     assert choose_speeds([], ["a"]) == Speeds(None, {})
+
+
+def test_a_speed_is_of_the_optimizer_that_the_row_was_trained_with():
+    scaled, plain = hyper(), record()
+    scaled["recipe"] = scaled["recipe"] | {"block": "scaled", "scaled": BLOCK | {"backbone": {"optimizer": "sgd"}}}
+    rows = {row.model: row for row in summarize([scaled, plain])[0].rows}
+    assert rows["hyper_resnet16_1"].optimizers == "scaled sgd, backbone sgd"
+    unsaid = [speed(name, 5.0) for name in rows]
+    assert [choose_speeds(unsaid, [*rows]).training(row) for row in rows.values()] == [5.0, None]
+    said = [found | {"optimizer": rows[found["model"]].optimizers} for found in unsaid]
+    assert [choose_speeds(said, [*rows]).training(row) for row in rows.values()] == [5.0, 5.0]
+
+
+def test_a_pairs_speed_ratio_is_that_of_its_pair_record(tmp_path):
+    head = {key: value for key, value in speed("hyper_resnet16_1", 5.0).items() if key != "measurements"}
+    found = head | {"kind": "pair", "pair": ["hyper_resnet16_1", "wide_resnet16_1"], "noisy": False,
+                    "ratio": {"median": 0.98, "low": 0.97, "high": 0.99}}  # fmt: skip
+    group, models = summarize(PAIRS)[0], ["wide_resnet16_1", "hyper_resnet16_1"]
+    rates = [speed(name, 5.0) for name in models]
+    for change, shown in (({}, "0.980 [0.970, 0.990]"), ({"noisy": True}, "–"), ({"device": "another"}, "–")):
+        speeds = choose_speeds(rates, models, [found | change])
+        (*_, cell), = recipe_tables.pair_section(group, speeds)[-1].rows
+        assert str(cell) == shown
+
+
+def test_seeds_of_different_precision_are_marked():
+    found = [record(), record(seed=1, environment={"device": "A processor", "precision": "fp32"})]
+    for chosen, marked in ((found, True), (found[:1], False)):
+        (group,) = summarize(chosen)
+        table = recipe_tables.main_table(group, Speeds(None, {}), {}, []).markdown()
+        assert ("`wide_resnet16_1` §" in table) == ("§ its seeds differ" in recipe_tables.legend(group, Speeds(None, {}))) == marked
 
 
 def test_pairs_and_comparisons_are_tables(tmp_path):
@@ -223,6 +255,14 @@ def test_two_fingerprints_are_told():
     text = report.method_section([record(dataset_fingerprint=p) for p in prints], {})
     assert "The data differ between runs" in text
     assert "The data differ" not in report.method_section([record(), record(seed=1)], {})
+
+
+def test_a_data_set_of_torn_records_alone_is_listed(tmp_path):
+    path = tmp_path / "runs" / "made" / "m" / "r-seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text('{"torn')
+    page = report.write_report(tmp_path, tmp_path / "reports", "made").read_text()
+    assert "Runs that did not end well" in page and "r-seed0.json" in page
 
 
 def test_no_records(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks import device, runner, speed
+from benchmarks import device, records, runner, speed
 from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
 from benchmarks.batches import evaluation_batches
 from benchmarks.recipes import RECIPES
@@ -109,6 +109,27 @@ def test_an_epoch_is_steps(digits):
     assert any(not torch.equal(a, b) for a, b in zip(before, made.model.parameters(), strict=True))
 
 
+@pytest.mark.parametrize("call", ["step", "epoch"])
+def test_what_is_timed_sets_its_own_determinism(digits, call):
+    made = bench(digits, "wide_resnet10_1", Settings(CPU), images=64)
+    runner.set_switches(deterministic=True)
+    getattr(made, call).run()
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_models_without_a_speed_record_of_their_optimizer_are_untimed(digits, tmp_path):
+    settings, recipe = Settings(CPU), dataclasses.replace(RECIPES["smoke"], batch_size=32)
+    data = speed.timing_data(digits, 64, settings)
+    names = ["wide_resnet10_1", "hyper_resnet10_1"]
+    for name in names:
+        record = speed.time_model(name, data, recipe, settings, dataclasses.replace(SHORT, window_s=0.01))
+        records.save_throughput(tmp_path, record)
+    assert record["optimizer"] == "scaled sgd"
+    assert speed.untimed([*names, "resnet8"], tmp_path, recipe, settings) == ["resnet8"]
+    assert speed.untimed(names, tmp_path, dataclasses.replace(recipe, scaled=None), settings) == ["hyper_resnet10_1"]
+    assert speed.untimed(names, tmp_path, recipe, dataclasses.replace(settings, precision="bf16")) == names
+
+
 def test_timing_data_are_real_and_repeated(digits):
     data = speed.timing_data(digits, 3000, Settings(CPU))
     assert len(data.train) == 3000 and torch.equal(data.train.images[2999], digits.train.images[2999 % len(digits.train)])
@@ -151,7 +172,7 @@ def test_seeds_side_by_side_are_the_solo_runs(digits, tiny, tmp_path):
     """On a CPU bit for bit: runs that take turns share nothing."""
 
     def runs(folder, seeds):
-        places = runner.Places(tmp_path / folder, tmp_path / folder, tmp_path, tmp_path / folder)
+        places = runner.Places(tmp_path / folder, tmp_path / folder)
         return [runner.Run("hyper_resnet10_1", digits, tiny, seed, Settings(CPU), places) for seed in seeds]
 
     quiet = (lambda entry, epochs: None, lambda step, steps: None)

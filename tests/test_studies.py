@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -49,12 +50,24 @@ def test_what_is_tried(tmp_path):
         (TEXT.replace("learning_rate = 0.02", "learning_rat = 0.02"), "unknown key 'learning_rat'"),
         (TEXT.replace('"Two rates."', '"x"\nmore = 1'), "unknown key 'more'"),
         (TEXT + "x = 3", "no table of tables"),
+        (TEXT + '"half" = { precision = "bf16" }', "precision is not allowed in a trial of hyper_resnet10_1"),
+        (TEXT + '"eager" = { compile = "off" }', "compile is not allowed in a trial"),
         ("about = ", "Invalid value"),
     ],
 )
 def test_bad_studies(tmp_path, text, message):
     with pytest.raises(ValueError, match=message):
         studies.load(write(tmp_path, text))
+
+
+def test_a_study_has_its_place(tmp_path, monkeypatch, capsys):
+    path = write(tmp_path)
+    monkeypatch.chdir(path.parent)
+    assert studies.load(Path("study.toml")).name == "rates"
+    studies.refuse_elsewhere(Path("study.toml"), tmp_path / "results")
+    other = shutil.copy(path, tmp_path / "study.toml")
+    assert run_bench.main(["study", str(other), "--results-dir", str(tmp_path / "results")]) == 2
+    assert "/studies/<name>/study.toml" in capsys.readouterr().err
 
 
 def test_a_study_trains_reads_no_test_set_and_writes_its_page(tmp_path, monkeypatch, capsys):
@@ -90,7 +103,7 @@ def trial(model, rate, seed, error):
 def test_the_table_has_the_lowest_error_first_and_pools_seeds_only():
     found = [trial("m", 0.05, 0, 30.0), trial("m", 0.2, 0, 20.0), trial("m", 0.2, 1, 22.0), trial("a", 0.3, 0, 40.0)]
     table = studies.table(studies.Study("rates", "", BASE, (0,), ()), found)
-    assert [[str(cell) for cell in row[1:3]] for row in table.rows] == [
+    assert [[str(cell) for cell in row[2:4]] for row in table.rows] == [
         ["stored.learning_rate 0.3", "40.00 % (n = 1)"],
         ["stored.learning_rate 0.2", "21.00 ± 1.41 % (n = 2)"],
         ["nothing", "30.00 % (n = 1)"],
@@ -116,11 +129,20 @@ def test_the_lowest_error_of_each_length_is_told():
     failed = trial("m", 0.4, 0, None)
     longer = trial("m", 0.1, 0, 10.0) | {"recipe": recipes.varied(BASE, "smoke.long", {"epochs": 9}).as_dict()}
     assert studies.chosen({"one": [failed, *one], "other": [*other, longer]}).splitlines() == [
-        "- `m`, trials of 3 epochs: 4; the lowest validation error is 21.00 % (other, `smoke.0.3`).",
-        "- `m`, trials of 9 epochs: 1; the lowest validation error is 10.00 % (other, `smoke.long`).",
+        "- `m` on `d`, trials of 3 epochs: 4; the lowest validation error is 21.00 % (other, `smoke.0.3`).",
+        "- `m` on `d`, trials of 9 epochs: 1; the lowest validation error is 10.00 % (other, `smoke.long`).",
     ]
-    assert studies.chosen({"one": [failed]}) == "- `m`, trials of 3 epochs: 1; none ended well."
+    assert studies.chosen({"one": [failed]}) == "- `m` on `d`, trials of 3 epochs: 1; none ended well."
     assert studies.chosen({"none": []}) == ""
+    odd = longer | {"recipe": {"name": "odd", "hash": "x"}}
+    assert "trials of unknown epochs: 1; the lowest validation error is 10.00 %" in studies.chosen({"one": [*one, odd]})
+
+
+def test_data_sets_are_not_pooled():
+    found = [trial("m", 0.05, 0, 30.0), trial("m", 0.05, 0, 2.0) | {"dataset": "other"}]
+    rows = studies.table(studies.Study("rates", "", BASE, (0,), ()), found).rows
+    assert [[str(row[1]), str(row[3])] for row in rows] == [["d", "30.00 % (n = 1)"], ["other", "2.00 % (n = 1)"]]
+    assert len(studies.chosen({"rates": found}).splitlines()) == 2
 
 
 def test_committed_page_is_what_the_records_give(tmp_path):

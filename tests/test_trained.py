@@ -8,9 +8,10 @@ from safetensors import safe_open
 
 from benchmarks import runner
 from benchmarks.batches import evaluation_batches
-from benchmarks.checkpoints import CheckpointError
+from benchmarks.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
 from benchmarks.trained import evaluate_checkpoint, export
 from benchmarks.training import Evaluation, Normalize, evaluate
+from models import registry
 from tests.conftest import one_line
 from tests.test_training import CPU, trainer
 
@@ -18,7 +19,8 @@ from tests.test_training import CPU, trainer
 @pytest.fixture
 def trained(digits, tiny, tmp_path):
     """A HyperResNet after one step, and its checkpoint."""
-    run, path = trainer(digits, tiny, identity={"model": "hyper_resnet10_1", "num_classes": 10}), tmp_path / "run.ckpt"
+    identity = {"model": "hyper_resnet10_1", "num_classes": 10, "dataset": digits.fingerprint["decoded_sha256"]}
+    run, path = trainer(digits, tiny, identity=identity), tmp_path / "run.ckpt"
     run.step(*next(run.batches.epoch(0, 0)), 0)
     run.save(path)
     return run.model.eval(), path
@@ -29,7 +31,10 @@ def test_the_error_is_the_models_own(digits, trained):
     evaluation = Evaluation(model, Normalize(digits.mean, digits.std))
     loss, error = evaluate(evaluation, evaluation_batches(digits.read_test(), 128), CPU)
     found = evaluate_checkpoint(path, digits, CPU)
-    assert found == {"model": "hyper_resnet10_1", "dataset": "digits", "seed": 0, "test_error": error, "test_loss": loss}
+    expected = {"model": "hyper_resnet10_1", "seed": 0, "dataset": "digits", "test_error": error, "test_loss": loss}
+    assert found == expected | {"same_data": True}
+    other = dataclasses.replace(digits, fingerprint=digits.fingerprint | {"decoded_sha256": "0" * 64})
+    assert evaluate_checkpoint(path, other, CPU) == expected | {"same_data": False}
 
 
 def test_a_data_set_of_other_classes_is_refused(digits, trained):
@@ -51,3 +56,32 @@ def test_exported_weights_make_the_same_network(digits, trained, tmp_path, mater
     x, _, _ = next(iter(evaluation_batches(digits.validation, 8)))
     x = x.float()
     assert torch.equal(network.eval()(x), model(x))
+
+
+class Tied(torch.nn.Module):
+    """Two names for one weight."""
+
+    def __init__(self, num_classes):
+        super().__init__()
+        self.one = torch.nn.Linear(3072, num_classes, bias=False)
+        self.two = torch.nn.Linear(3072, num_classes, bias=False)
+        self.two.weight = self.one.weight
+
+    def forward(self, x):
+        return self.one(x.flatten(1)) + self.two(x.flatten(1))
+
+
+def test_a_foreign_module(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    registry.register_model("tied")(Tied)
+    state = {"version": CHECKPOINT_VERSION, "identity": {"model": "tied", "num_classes": 10}, "model": Tied(10).state_dict(),
+             "optimizers": [], "history": {}}  # fmt: skip
+    write_checkpoint(tmp_path / "run.ckpt", state)
+    assert export(tmp_path / "run.ckpt", tmp_path / "out.safetensors", materialized=False) == 2
+    with pytest.raises(CheckpointError) as error:
+        export(tmp_path / "run.ckpt", tmp_path / "out.safetensors", materialized=True)
+    assert "Tied has no kernel source" in one_line(error)
+    write_checkpoint(tmp_path / "run.ckpt", state | {"identity": {"model": "tied", "num_classes": 7}})
+    with pytest.raises(CheckpointError) as error:
+        export(tmp_path / "run.ckpt", tmp_path / "out.safetensors", materialized=False)
+    assert "does not fit 'tied' as it is now" in one_line(error)

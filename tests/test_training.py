@@ -242,6 +242,21 @@ def test_weights_that_do_not_fit_are_refused(digits, tiny, tmp_path):
         trainer(digits, tiny).restore(load_checkpoint(tmp_path / "run.ckpt"))
 
 
+def test_a_changed_recipe_has_its_own_options_after_a_resume(digits, tiny, tmp_path):
+    first, other = trainer(digits, tiny, "wide_resnet10_1"), dataclasses.replace(tiny.stored, momentum=0.5)
+    first.step(*next(first.batches.epoch(0, 0)), 0)
+    first.save(tmp_path / "run.ckpt")
+    again = trainer(digits, dataclasses.replace(tiny, stored=other), "wide_resnet10_1")
+    again.restore(load_checkpoint(tmp_path / "run.ckpt"))
+    (group,) = again.optimizers[0].param_groups
+    assert group["momentum"] == 0.5 and group["lr"] is again._rates[0][0]
+    momenta = [optimizer.state[run.model.stem.weight]["momentum_buffer"] for run in (first, again) for optimizer in run.optimizers]
+    assert torch.equal(*momenta)
+    adam = trainer(digits, dataclasses.replace(tiny, stored=dataclasses.replace(tiny.stored, optimizer="adam")), "wide_resnet10_1")
+    with pytest.raises(CheckpointError, match="its optimizer is not Adam"):
+        adam.restore(load_checkpoint(tmp_path / "run.ckpt"))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["wide_resnet10_1", "hyper_resnet10_1"])
 @pytest.mark.parametrize("dtype, images, tolerance", [(torch.float64, 32, 1e-5), (torch.float32, 4, 1e-3)])
