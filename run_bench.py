@@ -92,7 +92,8 @@ def _stop_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--time-limit", type=positive, metavar="SECONDS",
                         help="stop with a checkpoint after this; run again to go on (exit code 75)")
     parser.add_argument("--resume-changed", action="store_true",
-                        help="go on even if code, torch or recipe changed since the checkpoint; the record says so")  # fmt: skip
+                        help="go on even if code, torch, recipe, data or settings changed since the checkpoint; "
+                        "the record says so")  # fmt: skip
 
 
 def _speed_options(parser: argparse.ArgumentParser) -> None:
@@ -339,8 +340,8 @@ def _progress(bar, prefix: str) -> tuple:
 def study_command(options) -> int:
     from benchmarks import runner, studies
 
-    studies.refuse_elsewhere(options.study, options.results_dir)
     study = studies.load(options.study)
+    studies.refuse_elsewhere(options.study, options.results_dir)
     wanted = [
         (model, runner.with_overrides(recipe, options.precision, options.compile), seed)
         for model, recipe in study.trials

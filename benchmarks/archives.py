@@ -103,7 +103,8 @@ def _extract(path: Path, pin: Pin, folder: Path) -> None:
             tar.extractall(temporary, filter="data")
             os.replace(Path(temporary) / folder.name, folder)
     except (OSError, tarfile.TarError) as error:
-        raise DataError(f"cannot extract {str(path)!r}: {one_line(error)}") from error
+        if not folder.is_dir():  # else another process was faster; what it extracted is verified like this
+            raise DataError(f"cannot extract {str(path)!r}: {one_line(error)}") from error
 
 
 def _verified(path: Path, pin: Pin, culprit: str) -> tuple[bytes, str]:

@@ -2,7 +2,7 @@
 
 from benchmarks import records
 from benchmarks.speed_tables import condition_text, interval_cell
-from benchmarks.summary import Estimate, Group, Row, Speeds, at, number, paired_difference, sampling_error
+from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference, sampling_error
 from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, block_text, code, escape, ratio, show
 from benchmarks.verdicts import AXES, Verdict, pareto, verdicts
 
@@ -141,23 +141,17 @@ def pair_section(group: Group, speeds: Speeds) -> list[Part]:
             Number(found and found.n),
             ratio(row.first("params"), pair.first("params")),
             ratio(row.first("macs_per_image"), pair.first("macs_per_image")),
-            speed_ratio_cell(speeds, row, pair),
+            interval_cell(speeds.ratio(row, pair)),
         ])  # fmt: skip
     headers = ["model", "plain pair", "error difference, points", "shared seeds", "parameters", "MACs/image",
                "images/s, training, in turns"]  # fmt: skip
     table = Table(f"{slug(group)}-pairs", headers, rows, left=2)
     note = (
         "Error minus the pair's over the seeds that both have [95 % t-interval]; the rest are ratios, model / plain: that of "
-        "images/s from windows that alternate, both with the plain network's optimizer [bootstrap 95 % interval]."
+        "images/s from windows that alternate, both with the plain network's optimizer [bootstrap 95 % interval]; blank where it "
+        "was not measured under that condition or its null run failed."
     )
     return ["### Against the plain pair", note, table] if rows else []
-
-
-def speed_ratio_cell(speeds: Speeds, row: Row, pair: Row) -> Interval:
-    """The measured ratio of training steps, blank where there is none or its null run failed."""
-    record = speeds.pairs.get(row.model)
-    valid = at(record, "noisy") is False and at(record, "pair") == [row.model, pair.model]
-    return interval_cell(at(record, "ratio") if valid else None)
 
 
 def seed_section(group: Group) -> list[Part]:
@@ -205,7 +199,7 @@ def legend(group: Group, speeds: Speeds) -> str:
     if any(row.dirty for row in group.rows):
         lines.append("† made from a tree with uncommitted changes, or of unknown origin.")
     if any(row.resumed_changed for row in group.rows):
-        lines.append("‡ went on from a checkpoint of other code, torch or recipe.")
+        lines.append("‡ went on from a checkpoint of other code, torch, recipe, data or settings.")
     if any(row.mixed for row in group.rows):
         lines.append("§ its seeds differ in device, precision or torch version.")
     if any(row.statuses().get("diverged") for row in group.rows):

@@ -52,17 +52,25 @@ def run_path(results_dir: Path, dataset: str, model: str, recipe: str, seed: int
 SPEED_KINDS = ("speed", "pair", "compare")
 
 
-def throughput_path(results_dir: Path, device: str, model: str, kind: str = "speed", batch_size: int = 128) -> Path:
-    """The place of a speed record on a device: a model's speed, the ratio of its pair, or its comparison with other code."""
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", device).strip("-") or "unknown"
-    folder = results_dir / "throughput" / slug
+def throughput_path(
+    results_dir: Path, device: str, model: str, kind: str = "speed", batch_size: int = 128, optimizer: str | None = None
+) -> Path:
+    """The place of a speed record on a device: a model's speed with an optimizer, the ratio of its pair, or its comparison
+    with other code."""
+    folder = results_dir / "throughput" / (_slug(device) or "unknown")
     batch = "" if batch_size == 128 else f"-batch{batch_size}"
-    return (folder if kind == "speed" else folder / kind) / f"{_name(model)}{batch}.json"
+    suffix = f"-{_slug(optimizer)}" if kind == "speed" and optimizer else ""
+    return (folder if kind == "speed" else folder / kind) / f"{_name(model)}{suffix}{batch}.json"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
 
 
 def save_throughput(results_dir: Path, record: dict) -> Path:
     """Write a speed record at its place."""
-    path = throughput_path(results_dir, record["device"], record["model"], record["kind"], record["batch_size"])
+    path = throughput_path(results_dir, record["device"], record["model"], record["kind"], record["batch_size"],
+                           record.get("optimizer"))  # fmt: skip
     write_atomically(path, to_json(record))
     return path
 
@@ -246,9 +254,9 @@ def source_sha256(root: Path = ROOT) -> str:
 
 
 def code() -> dict:
-    """Commit, whether the sources have changes that it does not hold, and their hash; null where there is no git."""
+    """Commit, dirty flag (results/, reports/ and pages do not count) and source hash; null where there is no git."""
     commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--", *SOURCES)
+    status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports", ":!*.md")
     return {"commit": commit, "dirty": None if status is None else bool(status), "source_sha256": source_sha256()}
 
 

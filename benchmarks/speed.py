@@ -15,6 +15,7 @@ from benchmarks.batches import Batches
 from benchmarks.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
 from benchmarks.recipes import Recipe, optimizers
 from benchmarks.splits import DataSet, Split
+from benchmarks.summary import condition
 from benchmarks.throughput import Call, Protocol, Timer, interleaved, interval, measure, paired, ratios, spread, warm_up
 from benchmarks.training import Evaluation, Normalize, Settings, Trainer, drive, kind_of
 from models import ledger, registry
@@ -161,15 +162,18 @@ def optimizers_of(model: torch.nn.Module, recipe: Recipe) -> str:
 
 
 def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings) -> list[str]:
-    """Those of the models that have no speed record of this device, batch size, precision, compile mode and optimizer."""
-    here = runner.settings_environment(settings)
+    """Those of the models that have no speed record of their optimizer under this condition; one that is torn is none."""
+    environment = runner.settings_environment(settings)
+    device, batch_size = environment["device"], recipe.batch_size
+    here = condition({"device": device, "batch_size": batch_size, "environment": environment})
 
     def timed(name: str) -> bool:
-        record = records.load(records.throughput_path(results, here["device"], name, batch_size=recipe.batch_size))
-        if record is None:
+        optimizer = optimizers_of(runner.build(name, 10, seed=0), recipe)
+        try:
+            record = records.load(records.throughput_path(results, device, name, batch_size=batch_size, optimizer=optimizer))
+        except records.RecordError:
             return False
-        same = all(record["environment"].get(key) == here[key] for key in ("precision", "compile"))
-        return same and record.get("optimizer") == optimizers_of(runner.build(name, 10, seed=0), recipe)
+        return isinstance(record, dict) and condition(record) == here
 
     return [name for name in names if not timed(name)]
 
@@ -198,7 +202,8 @@ def time_pair(name: str, data: DataSet, recipe: Recipe, settings: Settings, prot
         if isinstance(over.model, KernelNetwork):
             inference["materialized"] = _pair_of(over.inference(materialize(over.model)), plain_inference, timer, protocol)
     head = _head("pair", name, recipe, settings, timer)
-    return head | {"pair": [name, plain_name]} | result | {"inference": inference}
+    optimizer = optimizers("stored", recipe.as_dict()["stored"])
+    return head | {"pair": [name, plain_name], "optimizer": optimizer} | result | {"inference": inference}
 
 
 def _pair_of(over: Call, under: Call, timer: Timer, protocol: Protocol) -> dict:

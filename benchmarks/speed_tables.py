@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import records
 from benchmarks.summary import PAPER_ORDER, at, number
-from benchmarks.tables import Interval, Name, Number, Part, Table, code, escape, show
+from benchmarks.tables import Interval, Name, Number, Part, Table, code, escape
 
 RATES = ("training_step", "training_epoch", "inference_generated", "inference_materialized")
 
@@ -31,8 +31,9 @@ def load_measured(results_dir: Path, problems: list[str]) -> Measured:
 
 
 def condition_text(condition: tuple[str, ...]) -> str:
-    device, batch_size, threads, precision, compile_mode, torch = map(escape, condition)
-    return f"measured on {device}, {threads} threads, batch {batch_size}, {precision}, compile {compile_mode}, torch {torch}"
+    device, batch_size, threads, precision, compile_mode, torch, deterministic = map(escape, condition)
+    text = f"measured on {device}, {threads} threads, batch {batch_size}, {precision}, compile {compile_mode}, torch {torch}"
+    return f"{text}, {deterministic}" if deterministic else text
 
 
 def speed_section(measured: Measured, models: list[str]) -> list[Part]:
@@ -57,30 +58,31 @@ def _order(record: dict) -> tuple:
 
 
 def _pinned(record: dict) -> list:
-    """Batch size, precision and compile mode, as cells."""
-    return [Number(record.get("batch_size")), *(at(record, "environment", key) for key in ("precision", "compile"))]
+    """Batch size, threads, precision and compile mode, as cells."""
+    counts = Number(record.get("batch_size")), Number(at(record, "environment", "threads"))
+    return [*counts, *(at(record, "environment", key) for key in ("precision", "compile"))]
 
 
-PINNED = ["batch", "precision", "compile"]
+PINNED = ["batch", "threads", "precision", "compile"]
 
 
 def rate_table(found: list[dict], name: str) -> list[Part]:
     """Images/s of each model."""
     rows = [
-        [Name(r["model"]), *_pinned(r), *(rate_cell(at(r, "measurements", kind)) for kind in RATES),
+        [Name(r["model"]), *_pinned(r), r.get("optimizer"), *(rate_cell(at(r, "measurements", kind)) for kind in RATES),
          interval_cell(r.get("epoch_to_step")), Number(r.get("materialize_s"), ".3f", " s"),
          Number(r.get("compile_s"), ".1f", " s"), _memory(r), _energy(r), _share(r, "flops"), _share(r, "bandwidth"),
          Number(at(r, "measurements", "training_step", "windows"))]
         for r in found
     ]  # fmt: skip
-    headers = ["model", *PINNED, "training step", "training epoch", "inference, generated", "inference, materialized",
+    headers = ["model", *PINNED, "optimizer", "training step", "training epoch", "inference, generated", "inference, materialized",
                "epoch / step", "materialize once", "compilation", "peak memory", "energy", "of peak FLOP/s",
                "of peak bandwidth", "windows"]  # fmt: skip
     note = (
         "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; materialized: computed once. "
         "A training step includes augmentation and the optimizer, an epoch the data and all bookkeeping but evaluation."
     )
-    return [note, Table(f"{name}-rates", headers, rows).without_blank_columns(first=4)]
+    return [note, Table(f"{name}-rates", headers, rows).without_blank_columns(first=5)]
 
 
 def pair_ratios(found: list[dict], name: str) -> list[Part]:
@@ -107,9 +109,9 @@ def comparison(found: list[dict], name: str) -> list[Part]:
     for number_, r in enumerate(found, start=1):
         rows = [[text, kind, interval_cell(ratio), Number(at(ratio, "pairs"))]
                 for kind in ("step", "epoch") for text, ratio in _sorted(at(r, kind, "ratios"))]  # fmt: skip
-        batch, precision, mode = map(escape, _pinned(r))
+        batch, threads, precision, mode = map(escape, _pinned(r))
         parts.append(f"{code(r['model'])} against other code, in one process, in turns: ratios of images/s [bootstrap 95 % "
-                     f"interval]. Batch {batch}, {show(at(r, 'environment', 'threads'))} threads; the suite's default here: "
+                     f"interval]. Batch {batch}, {threads} threads; the suite's default here: "
                      f"{precision}, compile {mode}.")  # fmt: skip
         parts += [Table(f"{name}-comparison{number_}", ["faster / slower", "of", "ratio", "rounds"], rows)] if rows else []
         parts.append("\n".join(f"- {escape(key)}: {escape(text)}" for key, text in _sorted(r.get("descriptions"))))

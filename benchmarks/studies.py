@@ -135,7 +135,8 @@ def write_page(results_dir: Path, page: Path) -> None:
     parts = [text[: text.index(BEGIN)] + BEGIN, chosen({study.name: found for study, (found, _) in all_studies.items()})]
     for study, (found, problems) in all_studies.items():
         tried = _trials(found)
-        counts = ", ".join(f"{code(model)} {n}" for model, n in sorted(Counter(model for _, model, _ in tried).items()))
-        parts.append(f"## {study.name}\n\n{study.about.strip()}\n\nTrials: {counts or 'none yet'}. Seeds {list(study.seeds)}.")
+        counts = Counter((dataset, model) for dataset, model, _ in tried)
+        told = ", ".join(f"{code(model)} on {code(dataset)} {n}" for (dataset, model), n in sorted(counts.items()))
+        parts.append(f"## {study.name}\n\n{study.about.strip()}\n\nTrials: {told or 'none yet'}. Seeds {list(study.seeds)}.")
         parts += [table(study, found).markdown(), *problems]
     write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")

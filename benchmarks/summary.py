@@ -3,7 +3,7 @@
 import math
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.recipes import optimizers
@@ -95,7 +95,7 @@ class Row:
 
     @property
     def resumed_changed(self) -> bool:
-        """Whether a run went on from a checkpoint of other code, torch or recipe."""
+        """Whether a run went on from a checkpoint of other code, torch, recipe, data or settings."""
         resumed = [entry for r in self.records if isinstance(r.get("resumed"), list) for entry in r["resumed"]]
         return any(at(entry, "differing") for entry in resumed)
 
@@ -181,9 +181,11 @@ def sampling_error(error: float, images: float | None) -> float | None:
 
 
 def condition(record: dict) -> tuple[str, ...]:
-    """What two speeds must share to be compared: device, batch size, threads, precision, compile mode, torch version."""
+    """What two speeds must share to be compared: device, batch size, threads, precision, compile mode, torch version, and
+    whether results repeat bit for bit."""
     return (str(record.get("device")), str(record.get("batch_size")),
-            *(str(at(record, "environment", key)) for key in ("threads", "precision", "compile", "torch")))  # fmt: skip
+            *(str(at(record, "environment", key)) for key in ("threads", "precision", "compile", "torch")),
+            "deterministic" if at(record, "environment", "deterministic") else "")  # fmt: skip
 
 
 UNSAID = {"stored": "sgd", "generated": "adam"}
@@ -192,30 +194,39 @@ UNSAID = {"stored": "sgd", "generated": "adam"}
 
 @dataclass(frozen=True)
 class Speeds:
-    """Speed records by model under the one condition that most of the models were timed under (ties: the first).
+    """Speed records under the one condition that most of the models were timed under (ties: the first).
 
-    `pairs`: the ratios to the plain pair, measured in turns, under the same condition.
+    `found`: by model and optimizers, None where a record does not name them. `pairs`: the ratios to the plain pair, measured in
+    turns, under the same condition.
     """
 
     condition: tuple[str, ...] | None
-    by_model: dict[str, dict]
+    found: dict[tuple[str, str | None], dict]
     pairs: dict[str, dict] = field(default_factory=dict)
 
     def training(self, row: Row) -> float | None:
         """Images/s of training steps with the optimizers that the row was trained with."""
-        record = self.by_model.get(row.model)
-        timed = at(record, "optimizer") or UNSAID.get(row.kind)
-        if row.optimizers is not None and timed != row.optimizers:
-            return None
+        record = self.found.get((row.model, row.optimizers))
+        if record is None and row.optimizers in (None, UNSAID.get(row.kind)):
+            record = self.found.get((row.model, None))
         return number(at(record, "measurements", "training_step", "median"))
 
+    def ratio(self, row: Row, pair: Row) -> object:
+        """That of images/s to the plain pair with the plain pair's optimizer; None where its null run failed."""
+        record = self.pairs.get(row.model)
+        optimizer = at(record, "optimizer") or UNSAID["stored"]
+        good = at(record, "noisy") is False and at(record, "pair") == [row.model, pair.model] and optimizer == pair.optimizers
+        return at(record, "ratio") if good else None
 
-def choose_speeds(found: list[dict], models: list[str], pairs: Iterable[dict] = ()) -> Speeds:
-    conditions: dict[tuple[str, ...], dict[str, dict]] = {}
-    for record in found:
+
+def choose_speeds(found: list[dict], models: list[str], pairs: Sequence[dict] = ()) -> Speeds:
+    conditions: dict[tuple[str, ...], set[str]] = {}
+    for record in found or pairs:
         if record.get("model") in models:
-            conditions.setdefault(condition(record), {})[record["model"]] = record
+            conditions.setdefault(condition(record), set()).add(record["model"])
     if not conditions:
         return Speeds(None, {})
     chosen = min(conditions, key=lambda key: (-len(conditions[key]), key))
-    return Speeds(chosen, conditions[chosen], {r["model"]: r for r in pairs if condition(r) == chosen})
+    here = [r for r in found if condition(r) == chosen]
+    by_optimizer = {(r["model"], str(r["optimizer"]) if r.get("optimizer") else None): r for r in here}
+    return Speeds(chosen, by_optimizer, {r["model"]: r for r in pairs if condition(r) == chosen})

@@ -43,7 +43,7 @@ def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> 
         raise CheckpointError(f"{checkpoint} has {identity['num_classes']} classes, {data.name} has {data.num_classes}")
     normalize = Normalize(data.mean, data.std).to(settings.device)
     evaluation = settings.compiled(Evaluation(model.to(settings.device), normalize), isinstance(model, KernelNetwork))
-    loss, error = evaluate(evaluation, evaluation_batches(data.read_test(), 128), settings)
+    loss, error = evaluate(evaluation, evaluation_batches(data.read_test().to(settings.device), 128), settings)
     return {
         "model": identity["model"],
         "seed": identity["seed"],

@@ -233,6 +233,15 @@ def test_a_changed_recipe_goes_on_only_if_allowed(places, tmp_path, capsys):
     assert record["status"] == "ok" and len(record["history"]) == 1
 
 
+def test_other_settings_go_on_only_if_allowed(places, tmp_path, capsys):
+    arguments = ["train", "wide_resnet10_1", "--recipe", str(tmp_path / "tiny.toml"), *places]
+    assert run_bench.main([*arguments, "--time-limit", "0.001"]) == 75
+    capsys.readouterr()
+    assert run_bench.main([*arguments, "--deterministic"]) == 2
+    assert "deterministic False there, True here" in capsys.readouterr().err
+    runner.set_switches(deterministic=False)
+
+
 def test_a_run_that_fails_leaves_a_record_and_the_rest_goes_on(places, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(registry, "_PLUGINS", {})
 
@@ -279,7 +288,7 @@ def test_reproduce_times_what_ended_and_reports_the_rest(places, capsys, tmp_pat
 
     recipe = ["--recipe", str(tmp_path / "tiny.toml")]
     assert run_bench.main(["reproduce", "breaks", "wide_resnet10_1", *recipe, *places]) == 1
-    assert [path.stem for path in (tmp_path / "results" / "throughput").rglob("*.json")] == ["wide_resnet10_1-batch256"]
+    assert [path.stem for path in (tmp_path / "results" / "throughput").rglob("*.json")] == ["wide_resnet10_1-sgd-batch256"]
     assert "RuntimeError: no layer" in (tmp_path / "reports" / "digits" / "README.md").read_text()
 
 
@@ -299,14 +308,14 @@ def test_throughput(places, capsys, tmp_path, short):
     assert set(record["measurements"]) == kinds and record["batch_size"] == 32
     assert record["peak_memory_bytes"] > 2**20 and record["materialize_s"] > 0
     assert record["compile_s"] is None and record["measurements"]["training_step"]["joules_per_image"] is None
-    (file,) = (tmp_path / "results" / "throughput").rglob("hyper_resnet10_1-batch32.json")
+    (file,) = (tmp_path / "results" / "throughput").rglob("hyper_resnet10_1-scaled-sgd-backbone-sgd-batch32.json")
     assert json.loads(file.read_text()) == record
 
 
 def test_throughput_of_a_pair(places, capsys, tmp_path, short):
     assert run_bench.main(["throughput", "--pair", "hyper_resnet10_1", *short, *places]) == 0
     record = json.loads(capsys.readouterr().out)
-    assert record["pair"] == ["hyper_resnet10_1", "wide_resnet10_1"]
+    assert record["pair"] == ["hyper_resnet10_1", "wide_resnet10_1"] and record["optimizer"] == "sgd"
     for ratio in (record, *record["inference"].values()):
         assert ratio["ratio"]["low"] <= ratio["ratio"]["median"] <= ratio["ratio"]["high"]
         assert ratio["noisy"] == (not ratio["attempts"][-1]["passes"])

@@ -10,6 +10,7 @@ from benchmarks.batches import Batches
 from benchmarks.checkpoints import load_checkpoint
 from benchmarks.recipes import RECIPES
 from benchmarks.throughput import SHORT, Call, Timer, measure
+from benchmarks.trained import evaluate_checkpoint
 from benchmarks.training import CapturedStep, drive
 from tests.test_speed import bench
 
@@ -86,6 +87,16 @@ def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
     a, b = together[1]["history"][0]["train_loss"], solo["history"][0]["train_loss"]
     assert a == b if deterministic else a == pytest.approx(b, rel=1e-2)
     assert [r["status"] for r in together] == ["ok"] * 3
+
+
+def test_a_checkpoint_is_evaluated(digits, tmp_path):
+    made = bench(digits, "hyper_resnet10_1", settings())
+    made.trainer.identity |= {"model": "hyper_resnet10_1", "num_classes": 10}
+    losses(made)
+    made.trainer.save(tmp_path / "run.ckpt")
+    places = [runner.resolve_settings(place, "fp32", "off") for place in ("cpu", "cuda")]
+    on_cpu, on_cuda = (evaluate_checkpoint(tmp_path / "run.ckpt", digits, place)["test_loss"] for place in places)
+    assert on_cuda == pytest.approx(on_cpu, rel=1e-4)
 
 
 def test_resume_of_a_captured_run(digits, tmp_path):

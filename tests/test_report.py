@@ -117,7 +117,10 @@ def test_plotted_numbers():
 def test_the_condition_that_measured_most_is_chosen():
     found = [speed("a", 1.0, "Y"), speed("b", 2.0, "Y"), speed("a", 9.0, "X"), speed("b", 7.0, "Y", batch_size=1024)]
     chosen = choose_speeds(found, ["a", "b"])
-    assert chosen.condition[:2] == ("Y", "128")
+    assert chosen.condition == ("Y", "128", "2", "bf16", "default", "2.14.0", "")
+    repeated = [entry | {"environment": entry["environment"] | {"deterministic": True}} for entry in found[:1]]
+    assert choose_speeds(repeated, ["a"]).condition[-1] == "deterministic"
+    assert choose_speeds([*repeated, found[0]], ["a"]).condition == chosen.condition
     assert (chosen.training(Row("a", None)), chosen.training(Row("b", None))) == (1.0, 2.0)
     assert choose_speeds([], ["a"]) == Speeds(None, {})
 
@@ -131,6 +134,8 @@ def test_a_speed_is_of_the_optimizer_that_the_row_was_trained_with():
     assert [choose_speeds(unsaid, [*rows]).training(row) for row in rows.values()] == [5.0, None]
     said = [found | {"optimizer": rows[found["model"]].optimizers} for found in unsaid]
     assert [choose_speeds(said, [*rows]).training(row) for row in rows.values()] == [5.0, 5.0]
+    both = [*unsaid, speed("hyper_resnet16_1", 4.0) | {"optimizer": "scaled sgd, backbone sgd"}]
+    assert [choose_speeds(both, [*rows]).training(row) for row in rows.values()] == [5.0, 4.0]
 
 
 def test_a_pairs_speed_ratio_is_that_of_its_pair_record(tmp_path):
@@ -138,11 +143,12 @@ def test_a_pairs_speed_ratio_is_that_of_its_pair_record(tmp_path):
     found = head | {"kind": "pair", "pair": ["hyper_resnet16_1", "wide_resnet16_1"], "noisy": False,
                     "ratio": {"median": 0.98, "low": 0.97, "high": 0.99}}  # fmt: skip
     group, models = summarize(PAIRS)[0], ["wide_resnet16_1", "hyper_resnet16_1"]
-    rates = [speed(name, 5.0) for name in models]
-    for change, shown in (({}, "0.980 [0.970, 0.990]"), ({"noisy": True}, "–"), ({"device": "another"}, "–")):
+    rates, ratio = [speed(name, 5.0) for name in models], "0.980 [0.970, 0.990]"
+    for change, shown in (({}, ratio), ({"noisy": True}, "–"), ({"device": "another"}, "–"), ({"optimizer": "adam"}, "–")):
         speeds = choose_speeds(rates, models, [found | change])
         (*_, cell), = recipe_tables.pair_section(group, speeds)[-1].rows
         assert str(cell) == shown
+    assert choose_speeds([], models, [found]).ratio(group.row(models[1]), group.row(models[0])) == found["ratio"]
 
 
 def test_seeds_of_different_precision_are_marked():

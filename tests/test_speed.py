@@ -126,8 +126,12 @@ def test_models_without_a_speed_record_of_their_optimizer_are_untimed(digits, tm
         records.save_throughput(tmp_path, record)
     assert record["optimizer"] == "scaled sgd"
     assert speed.untimed([*names, "resnet8"], tmp_path, recipe, settings) == ["resnet8"]
+    for torn in ("", "[]", "{}"):
+        records.throughput_path(tmp_path, record["device"], "resnet8", batch_size=32, optimizer="sgd").write_text(torn)
+        assert speed.untimed([*names, "resnet8"], tmp_path, recipe, settings) == ["resnet8"]
     assert speed.untimed(names, tmp_path, dataclasses.replace(recipe, scaled=None), settings) == ["hyper_resnet10_1"]
-    assert speed.untimed(names, tmp_path, recipe, dataclasses.replace(settings, precision="bf16")) == names
+    for other in ({"precision": "bf16"}, {"compile": "default"}, {"deterministic": True}):
+        assert speed.untimed(names, tmp_path, recipe, dataclasses.replace(settings, **other)) == names
 
 
 def test_timing_data_are_real_and_repeated(digits):

@@ -68,6 +68,8 @@ def test_a_study_has_its_place(tmp_path, monkeypatch, capsys):
     other = shutil.copy(path, tmp_path / "study.toml")
     assert run_bench.main(["study", str(other), "--results-dir", str(tmp_path / "results")]) == 2
     assert "/studies/<name>/study.toml" in capsys.readouterr().err
+    assert run_bench.main(["study", str(tmp_path / "results" / "studies" / "raets" / "study.toml")]) == 2
+    assert "No such file" in capsys.readouterr().err
 
 
 def test_a_study_trains_reads_no_test_set_and_writes_its_page(tmp_path, monkeypatch, capsys):
@@ -86,7 +88,8 @@ def test_a_study_trains_reads_no_test_set_and_writes_its_page(tmp_path, monkeypa
     assert len(found) == 2 and not problems
     assert all("test_error" not in r and r["status"] == "ok" and r["study"] == "rates" for r in found)
     text = page.read_text()
-    assert text.startswith("# Mine") and "old" not in text and "Trials: `hyper_resnet10_1` 1, `wide_resnet10_1` 1." in text
+    assert text.startswith("# Mine") and "old" not in text
+    assert "Trials: `hyper_resnet10_1` on `digits` 1, `wide_resnet10_1` on `digits` 1." in text
     assert "epochs 1, stored.learning&#95;rate 0.02" in text
     capsys.readouterr()
     assert run_bench.main(command) == 0

@@ -113,7 +113,7 @@ def test_fronts_by_hand():
 
 def test_more_throughput_is_better():
     (group,) = summarize([*rows("slow", (10.0,), 10), *rows("fast", (12.0,), 10), *rows("bad", (13.0,), 10)])
-    speeds = Speeds(("x",), {m: speed(m, rate) for m, rate in (("slow", 100.0), ("fast", 300.0), ("bad", 200.0))})
+    speeds = Speeds(("x",), {(m, None): speed(m, rate) for m, rate in (("slow", 100.0), ("fast", 300.0), ("bad", 200.0))})
     front = pareto(group, "throughput", speeds)
     assert front.members == ["fast", "slow"] and front.perhaps == []
 
