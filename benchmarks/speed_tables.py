@@ -6,7 +6,7 @@ from pathlib import Path
 
 from benchmarks import records
 from benchmarks.summary import PAPER_ORDER, at, number
-from benchmarks.tables import Interval, Name, Number, Part, Table, code, escape
+from benchmarks.tables import BLANK, Interval, Name, Number, Part, Table, code, escape
 
 RATES = ("training_step", "training_epoch", "inference_generated", "inference_materialized")
 
@@ -69,7 +69,7 @@ PINNED = ["batch", "threads", "precision", "compile"]
 def rate_table(found: list[dict], name: str) -> list[Part]:
     """Images/s of each model."""
     rows = [
-        [Name(r["model"]), *_pinned(r), r.get("optimizer"), *(rate_cell(at(r, "measurements", kind)) for kind in RATES),
+        [Name(r["model"]), *_pinned(r), r.get("optimizer") or BLANK, *(rate_cell(at(r, "measurements", kind)) for kind in RATES),
          interval_cell(r.get("epoch_to_step")), Number(r.get("materialize_s"), ".3f", " s"),
          Number(r.get("compile_s"), ".1f", " s"), _memory(r), _energy(r), _share(r, "flops"), _share(r, "bandwidth"),
          Number(at(r, "measurements", "training_step", "windows"))]
@@ -82,7 +82,9 @@ def rate_table(found: list[dict], name: str) -> list[Part]:
         "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; materialized: computed once. "
         "A training step includes augmentation and the optimizer, an epoch the data and all bookkeeping but evaluation."
     )
-    return [note, Table(f"{name}-rates", headers, rows).without_blank_columns(first=5)]
+    if not all(r.get("optimizer") for r in found):
+        note += " Where no optimizer is named, it was SGD for stored kernels and Adam for generated ones."
+    return [note, Table(f"{name}-rates", headers, rows).without_blank_columns(first=6)]
 
 
 def pair_ratios(found: list[dict], name: str) -> list[Part]:
