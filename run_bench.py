@@ -461,7 +461,7 @@ def _time(options, models: list[str], data, recipe, settings, protocol) -> int:
             print(f"error: {name} cannot be timed: {reason}", file=sys.stderr)
             code = FAILED
             continue
-        path = records.save_throughput(options.results_dir, record)
+        path = records.save_throughput(options.results_dir, record, speed.other_optimizer(name, recipe))
         measured.append(record)
         if not options.json:
             parts = (f"{key.replace('_', ' ')} {m['median']:,.0f}" for key, m in record["measurements"].items())

@@ -55,11 +55,13 @@ SPEED_KINDS = ("speed", "pair", "compare")
 def throughput_path(
     results_dir: Path, device: str, model: str, kind: str = "speed", batch_size: int = 128, optimizer: str | None = None
 ) -> Path:
-    """The place of a speed record on a device: a model's speed with an optimizer, the ratio of its pair, or its comparison
-    with other code."""
+    """The place of a speed record on a device: a model's speed, the ratio of its pair, or its comparison with other code.
+
+    `optimizer`: of a model's speed, if it is not the one that recipes have by default.
+    """
     folder = results_dir / "throughput" / (_slug(device) or "unknown")
     batch = "" if batch_size == 128 else f"-batch{batch_size}"
-    suffix = f"-{_slug(optimizer)}" if kind == "speed" and optimizer else ""
+    suffix = f"-{_slug(optimizer)}" if optimizer else ""
     return (folder if kind == "speed" else folder / kind) / f"{_name(model)}{suffix}{batch}.json"
 
 
@@ -67,10 +69,10 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
 
 
-def save_throughput(results_dir: Path, record: dict) -> Path:
-    """Write a speed record at its place."""
+def save_throughput(results_dir: Path, record: dict, optimizer: str | None = None) -> Path:
+    """Write a speed record at its place; `optimizer` as in `throughput_path`."""
     path = throughput_path(results_dir, record["device"], record["model"], record["kind"], record["batch_size"],
-                           record.get("optimizer"))  # fmt: skip
+                           optimizer)  # fmt: skip
     write_atomically(path, to_json(record))
     return path
 

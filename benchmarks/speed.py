@@ -13,7 +13,7 @@ from benchmarks import costs, records, runner
 from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
 from benchmarks.batches import Batches
 from benchmarks.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
-from benchmarks.recipes import Recipe, optimizers
+from benchmarks.recipes import RECIPES, Recipe, optimizers
 from benchmarks.splits import DataSet, Split
 from benchmarks.summary import condition
 from benchmarks.throughput import Call, Protocol, Timer, interleaved, interval, measure, paired, ratios, spread, warm_up
@@ -161,6 +161,13 @@ def optimizers_of(model: torch.nn.Module, recipe: Recipe) -> str:
     return optimizers(kind, recipe.as_dict()[kind])
 
 
+def other_optimizer(name: str, recipe: Recipe) -> str | None:
+    """The optimizers of a recipe where they are not those of `quick`, with which a model's record has no suffix."""
+    model = runner.build(name, 10, seed=0)
+    optimizer = optimizers_of(model, recipe)
+    return None if optimizer == optimizers_of(model, RECIPES["quick"]) else optimizer
+
+
 def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings) -> list[str]:
     """Those of the models that have no speed record of their optimizer under this condition; one that is torn is none."""
     environment = runner.settings_environment(settings)
@@ -168,12 +175,12 @@ def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings)
     here = condition({"device": device, "batch_size": batch_size, "environment": environment})
 
     def timed(name: str) -> bool:
-        optimizer = optimizers_of(runner.build(name, 10, seed=0), recipe)
+        other, optimizer = other_optimizer(name, recipe), optimizers_of(runner.build(name, 10, seed=0), recipe)
         try:
-            record = records.load(records.throughput_path(results, device, name, batch_size=batch_size, optimizer=optimizer))
+            record = records.load(records.throughput_path(results, device, name, batch_size=batch_size, optimizer=other))
         except records.RecordError:
             return False
-        return isinstance(record, dict) and condition(record) == here
+        return isinstance(record, dict) and record.get("optimizer") == optimizer and condition(record) == here
 
     return [name for name in names if not timed(name)]
 

@@ -288,7 +288,7 @@ def test_reproduce_times_what_ended_and_reports_the_rest(places, capsys, tmp_pat
 
     recipe = ["--recipe", str(tmp_path / "tiny.toml")]
     assert run_bench.main(["reproduce", "breaks", "wide_resnet10_1", *recipe, *places]) == 1
-    assert [path.stem for path in (tmp_path / "results" / "throughput").rglob("*.json")] == ["wide_resnet10_1-sgd-batch256"]
+    assert [path.stem for path in (tmp_path / "results" / "throughput").rglob("*.json")] == ["wide_resnet10_1-batch256"]
     assert "RuntimeError: no layer" in (tmp_path / "reports" / "digits" / "README.md").read_text()
 
 
@@ -308,7 +308,7 @@ def test_throughput(places, capsys, tmp_path, short):
     assert set(record["measurements"]) == kinds and record["batch_size"] == 32
     assert record["peak_memory_bytes"] > 2**20 and record["materialize_s"] > 0
     assert record["compile_s"] is None and record["measurements"]["training_step"]["joules_per_image"] is None
-    (file,) = (tmp_path / "results" / "throughput").rglob("hyper_resnet10_1-scaled-sgd-backbone-sgd-batch32.json")
+    (file,) = (tmp_path / "results" / "throughput").rglob("hyper_resnet10_1-batch32.json")
     assert json.loads(file.read_text()) == record
 
 

@@ -123,11 +123,13 @@ def test_models_without_a_speed_record_of_their_optimizer_are_untimed(digits, tm
     names = ["wide_resnet10_1", "hyper_resnet10_1"]
     for name in names:
         record = speed.time_model(name, data, recipe, settings, dataclasses.replace(SHORT, window_s=0.01))
-        records.save_throughput(tmp_path, record)
-    assert record["optimizer"] == "scaled sgd"
+        path = records.save_throughput(tmp_path, record, speed.other_optimizer(name, recipe))
+    assert record["optimizer"] == "scaled sgd" and path.name == "hyper_resnet10_1-scaled-sgd-batch32.json"
+    assert speed.other_optimizer(names[1], RECIPES["fast"]) is None
+    assert speed.other_optimizer(names[1], RECIPES["paper"]) == "adam"
     assert speed.untimed([*names, "resnet8"], tmp_path, recipe, settings) == ["resnet8"]
     for torn in ("", "[]", "{}"):
-        records.throughput_path(tmp_path, record["device"], "resnet8", batch_size=32, optimizer="sgd").write_text(torn)
+        records.throughput_path(tmp_path, record["device"], "resnet8", batch_size=32).write_text(torn)
         assert speed.untimed([*names, "resnet8"], tmp_path, recipe, settings) == ["resnet8"]
     assert speed.untimed(names, tmp_path, dataclasses.replace(recipe, scaled=None), settings) == ["hyper_resnet10_1"]
     for other in ({"precision": "bf16"}, {"compile": "default"}, {"deterministic": True}):
