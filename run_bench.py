@@ -4,6 +4,7 @@ import argparse
 import json
 import sys
 import time
+import traceback
 from pathlib import Path
 
 from tabulate import tabulate
@@ -248,16 +249,16 @@ def train_command(options) -> int:
     return _train(options)[0]
 
 
-def _train(options) -> tuple[int, object]:
-    """Train all (model, seed) that are not done; gives the exit code and the data set."""
+def _train(options) -> tuple[int, list]:
+    """Train all (model, seed) that are not done; gives the exit code and all runs."""
     from benchmarks import datasets
 
     recipe = _recipe(options, datasets.dataset_name(options.dataset))
     return _train_all(options, [(name, recipe, seed) for name in options.models for seed in options.seeds])
 
 
-def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: str | None = None) -> tuple[int, object]:
-    """Train those of (model, recipe, seed) that are not done, of one precision and compile mode."""
+def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: str | None = None) -> tuple[int, list]:
+    """Train those of (model, recipe, seed) that are not done, of one precision and compile mode; gives the exit code and all."""
     from benchmarks import runner
     from benchmarks.stop import Stop
 
@@ -284,7 +285,7 @@ def _train_all(options, wanted: list[tuple[str, recipes.Recipe, int]], study: st
                 code = max(code, STOPPED)
             else:  # Another process may share the work, and have ended a run since.
                 code = max([code, *map(_exit_code, _execute([run for run in group if not run.done()]))])
-    return code, data
+    return code, runs
 
 
 def _exit_code(found: "dict | ValueError") -> int:
@@ -450,18 +451,20 @@ def compare_command(options) -> int:
 
 def _time(options, models: list[str], data, recipe, settings, protocol) -> int:
     """Time the models, one after the other, and write their records; one that cannot be timed is said, and the rest goes on."""
-    from benchmarks import speed
+    from benchmarks import runner, speed
 
     measured, code = [], OK
     for name in models:
         try:
             record = speed.time_model(name, data, recipe, settings, protocol)
         except (RuntimeError, MemoryError) as error:  # an operator's, or of memory that was refused
+            if not runner.is_out_of_memory(error):
+                traceback.print_exc()
             reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
             print(f"error: {name} cannot be timed: {reason}", file=sys.stderr)
             code = FAILED
             continue
-        path = records.save_throughput(options.results_dir, record, speed.other_optimizer(name, recipe))
+        path = records.save_throughput(options.results_dir, record, speed.optimizer_in_place(name, recipe)[1])
         measured.append(record)
         if not options.json:
             parts = (f"{key.replace('_', ' ')} {m['median']:,.0f}" for key, m in record["measurements"].items())
@@ -508,12 +511,12 @@ def reproduce_command(options) -> int:
     from benchmarks.report import write_report
 
     options.models, options.json = options.models or list(registry.PAPER_TABLE), False
-    code, data = _train(options)
+    code, runs = _train(options)
     if code in (WRONG_INPUT, STOPPED):
         return code
-    recipe = _recipe(options, data.name)
-    settings = _settings(options, recipe)
-    ended = [name for name in options.models if records.ended(options.results_dir, data.name, name, recipe.name, options.seeds)]
+    data, recipe, settings = runs[0].data, runs[0].recipe, runs[0].settings
+    failed = {run.model for run in runs if not run.done()}
+    ended = [name for name in options.models if name not in failed]
     missing = speed.untimed(ended, options.results_dir, recipe, settings)
     protocol = throughput.SHORT if data.name == "digits" else throughput.protocol_of(settings.device)
     timing = speed.timing_data(data, protocol.epoch_images, settings)

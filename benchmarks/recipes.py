@@ -214,11 +214,15 @@ RECIPES: dict[str, Recipe] = {
 }  # fmt: skip
 
 
-def optimizers(kind: str, block: dict) -> str:
+def rules(block: dict) -> dict[str, dict]:
+    """The rules of a block, as JSON has it: its own, then those of the parts that have one, by what goes before their names."""
+    return {"": block} | {f"{part} ": rule for part in PARTS if isinstance(rule := block.get(part), dict)}
+
+
+def optimizer_names(kind: str, block: dict) -> str:
     """The optimizers of a block (as JSON has it) and of its parts, without their rates: what the time of a step depends on."""
-    rules = [(part, rule) for part in PARTS if isinstance(rule := block.get(part), dict)]
-    names = [str(block.get("optimizer")), *(f"{part} {rule.get('optimizer')}" for part, rule in rules)]
-    return ("scaled " if kind == "scaled" else "") + ", ".join(names)
+    names = ", ".join(f"{part}{rule.get('optimizer')}" for part, rule in rules(block).items())
+    return f"scaled {names}" if kind == "scaled" else names
 
 
 def default_name(dataset: str) -> str:
@@ -269,7 +273,7 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
     for kind in KINDS if "epochs" in values else ():
         steps = getattr(found.block(kind), "steps", None)
         if steps and "steps" not in values.get(kind, {}):
-            raise RecipeError(f"epochs {values['epochs']} has no effect: {kind}.steps is {steps}; change it instead, or too")
+            raise RecipeError(f"epochs {values['epochs']} has no effect: {kind}.steps is {steps}; set that instead")
     return found
 
 

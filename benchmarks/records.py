@@ -188,12 +188,6 @@ def load_or_set_aside(path: Path) -> dict | None:
     return None
 
 
-def ended(results_dir: Path, dataset: str, model: str, recipe: str, seeds: Iterable[int]) -> bool:
-    """Whether a model has runs of all these seeds that need no further one."""
-    found = (load(run_path(results_dir, dataset, model, recipe, seed)) for seed in seeds)
-    return all(record is not None and record["status"] in DONE for record in found)
-
-
 def datasets(results_dir: Path) -> list[str]:
     """Names of the data sets that have records."""
     return sorted(folder.name for folder in (results_dir / "runs").glob("*/") if any(folder.glob("*/*.json")))

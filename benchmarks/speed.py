@@ -9,15 +9,15 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import costs, records, runner
+from benchmarks import costs, optimizers, records, runner
 from benchmarks.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
 from benchmarks.batches import Batches
 from benchmarks.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
-from benchmarks.recipes import RECIPES, Recipe, optimizers
+from benchmarks.recipes import RECIPES, Recipe
 from benchmarks.splits import DataSet, Split
 from benchmarks.summary import condition
 from benchmarks.throughput import Call, Protocol, Timer, interleaved, interval, measure, paired, ratios, spread, warm_up
-from benchmarks.training import Evaluation, Normalize, Settings, Trainer, drive, kind_of
+from benchmarks.training import Evaluation, Normalize, Settings, Trainer, drive
 from models import ledger, registry
 from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
@@ -106,7 +106,7 @@ def time_model(name: str, data: DataSet, recipe: Recipe, settings: Settings, pro
             found["inference_materialized"] = measure(bench.inference(plain), timer, protocol, energy)
     compiled = settings.compile != "off"
     return _head("speed", name, recipe, settings, timer) | {
-        "optimizer": optimizers_of(bench.model, recipe),
+        "optimizer": optimizers.names(bench.model, recipe),
         "measurements": found,
         "epoch_to_step": epochs["ratio"],
         "materialize_s": one_off,
@@ -156,16 +156,11 @@ def _head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer
     }
 
 
-def optimizers_of(model: torch.nn.Module, recipe: Recipe) -> str:
-    kind = kind_of(model, recipe)
-    return optimizers(kind, recipe.as_dict()[kind])
-
-
-def other_optimizer(name: str, recipe: Recipe) -> str | None:
-    """The optimizers of a recipe where they are not those of `quick`, with which a model's record has no suffix."""
+def optimizer_in_place(name: str, recipe: Recipe) -> tuple[str, str | None]:
+    """A model's optimizers under a recipe, and what its record's place says of them: nothing of those that `quick` has."""
     model = runner.build(name, 10, seed=0)
-    optimizer = optimizers_of(model, recipe)
-    return None if optimizer == optimizers_of(model, RECIPES["quick"]) else optimizer
+    optimizer = optimizers.names(model, recipe)
+    return optimizer, None if optimizer == optimizers.names(model, RECIPES["quick"]) else optimizer
 
 
 def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings) -> list[str]:
@@ -175,9 +170,9 @@ def untimed(names: list[str], results: Path, recipe: Recipe, settings: Settings)
     here = condition({"device": device, "batch_size": batch_size, "environment": environment})
 
     def timed(name: str) -> bool:
-        other, optimizer = other_optimizer(name, recipe), optimizers_of(runner.build(name, 10, seed=0), recipe)
+        optimizer, said = optimizer_in_place(name, recipe)
         try:
-            record = records.load(records.throughput_path(results, device, name, batch_size=batch_size, optimizer=other))
+            record = records.load(records.throughput_path(results, device, name, batch_size=batch_size, optimizer=said))
         except records.RecordError:
             return False
         return isinstance(record, dict) and record.get("optimizer") == optimizer and condition(record) == here
@@ -209,7 +204,7 @@ def time_pair(name: str, data: DataSet, recipe: Recipe, settings: Settings, prot
         if isinstance(over.model, KernelNetwork):
             inference["materialized"] = _pair_of(over.inference(materialize(over.model)), plain_inference, timer, protocol)
     head = _head("pair", name, recipe, settings, timer)
-    optimizer = optimizers("stored", recipe.as_dict()["stored"])
+    optimizer = optimizers.names(under.model, recipe)
     return head | {"pair": [name, plain_name], "optimizer": optimizer} | result | {"inference": inference}
 
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from benchmarks.recipes import optimizers
+from benchmarks.recipes import optimizer_names
 
 PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 
@@ -82,7 +82,7 @@ class Row:
     @property
     def optimizers(self) -> str | None:
         block = self.first("recipe", self.kind)
-        return optimizers(self.kind, block) if isinstance(block, dict) else None
+        return optimizer_names(self.kind, block) if isinstance(block, dict) else None
 
     @property
     def mixed(self) -> bool:

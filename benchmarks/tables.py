@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from tabulate import tabulate
 
 from benchmarks import records
-from benchmarks.recipes import PARTS
+from benchmarks.recipes import rules
 from benchmarks.summary import number
 
 BLANK = "–"
@@ -154,9 +154,9 @@ def show(value: object, form: str = ",.0f", unit: str = "") -> str:
 
 def block_text(block: dict) -> str:
     """An optimizer and its learning rate, as a record has them, and those of parts with rules of their own."""
-    rules = {"": block} | {f"{part} ": rule for part in PARTS if isinstance(rule := block.get(part), dict)}
-    texts = {part: f"{escape(rule.get('optimizer'))} {show(rule.get('learning_rate'), 'g')}" for part, rule in rules.items()}
-    return ", ".join(part + text for part, text in texts.items())
+    return ", ".join(
+        f"{part}{escape(rule.get('optimizer'))} {show(rule.get('learning_rate'), 'g')}" for part, rule in rules(block).items()
+    )
 
 
 def ratio(value: object, base: object) -> Number:

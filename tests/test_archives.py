@@ -360,6 +360,13 @@ def test_archive_loads_and_its_folder_gives_the_same(tmp_path):
     assert len({bytes(image) for image in both}) == 40
 
 
+def test_two_processes_may_extract_it(tmp_path):
+    path, archive = pack(tmp_path, _good_batches())
+    for _ in range(2):  # the second as if the first had come between its look for the folder and its end
+        archives._extract(path, archive.tar, tmp_path / CIFAR10.folder)
+    assert sorted(os.listdir(tmp_path)) == sorted([CIFAR10.folder, path.name])
+
+
 @pytest.mark.parametrize("damage", ["bit", "truncated", "another archive"])
 def test_tampered_archive_is_refused_before_anything_is_extracted(tmp_path, damage):
     payload = {"data_batch_1": cifar10_batch(20, 1, {"x": Hostile(tmp_path / "payload")}), "test_batch": cifar10_batch(10, 3)}

@@ -18,6 +18,7 @@ FORBIDDEN = {
     "models/resnet.py": KERNEL_SOURCES_AND_REGISTRY,
     "benchmarks/training.py": ("models.registry", "benchmarks.records", "benchmarks.costs", "benchmarks.throughput"),
     "benchmarks/checkpoints.py": ("models", "benchmarks.records", "benchmarks.training"),
+    "benchmarks/optimizers.py": ("models.registry", "benchmarks.records", "benchmarks.training"),
     "benchmarks/stop.py": ("models", "benchmarks", "torch"),
     "benchmarks/trained.py": ("benchmarks.records", "benchmarks.runner", "benchmarks.costs"),
     "benchmarks/costs.py": ("models.registry", "benchmarks.records", "benchmarks.training", "benchmarks.throughput"),

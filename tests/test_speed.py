@@ -123,10 +123,10 @@ def test_models_without_a_speed_record_of_their_optimizer_are_untimed(digits, tm
     names = ["wide_resnet10_1", "hyper_resnet10_1"]
     for name in names:
         record = speed.time_model(name, data, recipe, settings, dataclasses.replace(SHORT, window_s=0.01))
-        path = records.save_throughput(tmp_path, record, speed.other_optimizer(name, recipe))
+        path = records.save_throughput(tmp_path, record, speed.optimizer_in_place(name, recipe)[1])
     assert record["optimizer"] == "scaled sgd" and path.name == "hyper_resnet10_1-scaled-sgd-batch32.json"
-    assert speed.other_optimizer(names[1], RECIPES["fast"]) is None
-    assert speed.other_optimizer(names[1], RECIPES["paper"]) == "adam"
+    assert speed.optimizer_in_place(names[1], RECIPES["fast"]) == ("scaled sgd, backbone sgd", None)
+    assert speed.optimizer_in_place(names[1], RECIPES["paper"]) == ("adam", "adam")
     assert speed.untimed([*names, "resnet8"], tmp_path, recipe, settings) == ["resnet8"]
     for torn in ("", "[]", "{}"):
         records.throughput_path(tmp_path, record["device"], "resnet8", batch_size=32).write_text(torn)
