@@ -16,6 +16,12 @@ _STYLES = ("-", "--", ":")
 _FIGURE = {"figsize": (8.4, 5.6), "dpi": 120}
 
 
+def looks(group: Group) -> dict[str, tuple[str, str]]:
+    """Colour and line style of each model, by its place in the table: the same in every figure of a recipe."""
+    return {row.model: (_COLOURS[place % len(_COLOURS)], _STYLES[place // len(_COLOURS) % len(_STYLES)])
+            for place, row in enumerate(group.rows)}  # fmt: skip
+
+
 def points(group: Group, speeds: Speeds, axis: str) -> list[dict]:
     """One point a model: x on the axis, mean error in percent, its t-interval over seeds, and whether it is on the front."""
     front = pareto(group, axis, speeds).members
@@ -55,12 +61,15 @@ def mean_curve(runs: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
     return [(epoch, statistics.fmean(run[epoch] for run in by_epoch)) for epoch in shared]
 
 
-def draw_points(found: list[dict], published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
-    """Error against one axis (log but for throughput), intervals, pairs joined, the front stepped, labels apart."""
+def draw_points(found: list[dict], shown: dict, published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
+    """Error against one axis (log but for throughput), intervals, pairs joined, the front stepped, labels apart.
+
+    `shown`: each model's colour, from `looks`.
+    """
     figure, axes = _figure(title)
     joined = []
-    for number_, point in enumerate(found):
-        colour = _COLOURS[number_ % len(_COLOURS)]
+    for point in found:
+        colour, _ = shown[point["model"]]
         if point["low"] is not None:
             joined.append(((point["x"], point["low"]), (point["x"], point["high"])))
         bars = None if point["low"] is None else [[point["error"] - point["low"]], [point["high"] - point["error"]]]
@@ -100,11 +109,11 @@ def draw_front(axes, members: list[tuple[float, float]], more_is_better: bool) -
     return list(pairwise(corners))
 
 
-def draw_curves(found: dict[str, list[list[tuple[int, float]]]], title: str) -> "Figure":  # noqa: F821
-    """Validation error by epoch: a colour a model, its mean over seeds strong, each seed light."""
+def draw_curves(found: dict[str, list[list[tuple[int, float]]]], shown: dict, title: str) -> "Figure":  # noqa: F821
+    """Validation error by epoch: each model as `looks` has it, its mean over seeds strong, each seed light."""
     figure, axes = _figure(title)
-    for number_, (model, runs) in enumerate(found.items()):
-        colour, style = _COLOURS[number_ % len(_COLOURS)], _STYLES[number_ // len(_COLOURS) % len(_STYLES)]
+    for model, runs in found.items():
+        colour, style = shown[model]
         for run in runs if len(runs) > 1 else []:
             axes.plot(*zip(*run, strict=True), color=colour, linestyle=style, linewidth=0.8, alpha=0.3)
         strong = {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": "."}
@@ -219,15 +228,17 @@ def write_figures(group: Group, speeds: Speeds, published: dict[str, dict], fold
     """Draw what there is data for: figure name by kind, None where there is nothing to draw."""
     written: dict[str, str | None] = {}
     title: Callable[[str], str] = lambda text: f"{text} ({group.recipe}, {group.hash[:8]})"  # noqa: E731
+    shown = looks(group)
     for axis in AXES:
         found = points(group, speeds, axis)
         name = f"{stem}-error-{axis}"
         written[axis] = name if found else None
         if found:
-            figure = draw_points(found, published_points(published, axis), axis, title(f"Test error against {AXES[axis].label}"))
+            label = title(f"Test error against {AXES[axis].label}")
+            figure = draw_points(found, shown, published_points(published, axis), axis, label)
             save(figure, folder, name)
     found = curves(group)
     written["curves"] = f"{stem}-curves" if found else None
     if found:
-        save(draw_curves(found, title("Validation error by epoch")), folder, f"{stem}-curves")
+        save(draw_curves(found, shown, title("Validation error by epoch")), folder, f"{stem}-curves")
     return written

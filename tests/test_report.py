@@ -48,6 +48,10 @@ def speed(model, median, device="A processor", batch_size=128):
 BARE = {"low": None, "high": None, "front": False}
 
 
+def dressed(found):
+    return {point["model"]: ("#1b6ca8", "-") for point in found}
+
+
 def write(folder, found, throughput=()):
     """A results folder with these records as they are, valid or not; gives the page's text."""
     results = folder / "results"
@@ -112,6 +116,17 @@ def test_plotted_numbers():
         ("wide_resnet16_1", 100, 11.0), ("hyper_resnet16_1", 40, 14.0)]  # fmt: skip
     assert [(p["model"], p["x"]) for p in plots.points(group, speeds, "throughput")] == [("wide_resnet16_1", 800.0)]
     assert plots.curves(group)["hyper_resnet16_1"][2] == [(1, 50.0), (2, 17.0)]
+
+
+def test_a_model_has_one_colour_in_every_figure():
+    (group,) = summarize(PAIRS)
+    shown, speeds = plots.looks(group), choose_speeds([speed("hyper_resnet16_1", 700.0)], ["hyper_resnet16_1"])
+    found = plots.points(group, speeds, "throughput")
+    assert [p["model"] for p in found] == ["hyper_resnet16_1"]
+    (marker, *_) = plots.draw_points(found, shown, [], "throughput", "t").axes[0].lines
+    curves = plots.draw_curves(plots.curves(group), shown, "t").axes[0].lines
+    (line,) = (line for line in curves if line.get_label() == "hyper_resnet16_1")
+    assert marker.get_color() == line.get_color() == shown["hyper_resnet16_1"][0] != shown["wide_resnet16_1"][0]
 
 
 def test_the_condition_that_measured_most_is_chosen():
@@ -282,7 +297,7 @@ def test_labels_of_a_cluster_are_inside_and_apart():
         {"model": f"template_resnet16_{n}", "pair": "plain", "x": 83000 + n, "error": 32 + n / 9, **BARE} for n in range(4)
     ]
     found.append({"model": "plain", "pair": None, "x": 173000, "error": 23, **BARE, "front": True})
-    figure = plots.draw_points(found, [], "parameters", "t")
+    figure = plots.draw_points(found, dressed(found), [], "parameters", "t")
     (axes,) = figure.axes
     renderer, frame = figure.canvas.get_renderer(), axes.get_window_extent()
     boxes = [plots._text_box(label, renderer) for label in axes.texts]
@@ -295,7 +310,7 @@ def test_labels_of_a_cluster_are_inside_and_apart():
 def test_labels_do_not_overlap():
     found = [{"model": f"some_resnet40_{i}", "pair": None, "x": 1e5 * (1 + i / 50), "error": 7 + i / 100, **BARE, "front": not i}
              for i in range(12)]  # fmt: skip
-    figure = plots.draw_points(found, [], "parameters", "crowded")
+    figure = plots.draw_points(found, dressed(found), [], "parameters", "crowded")
     figure.canvas.draw()
     boxes = [plots._text_box(label, figure.canvas.get_renderer()) for label in figure.axes[0].texts]
     assert len(boxes) == 12
