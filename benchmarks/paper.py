@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from benchmarks.recipe_tables import error_cell
+from benchmarks.recipe_tables import error_cell, optimizer_text
 from benchmarks.recipes import RECIPES
 from benchmarks.summary import PAPER_ORDER, Estimate, Group, at, number, paired_difference
 from benchmarks.tables import BLANK, Interval, Name, Number, Part, Table, code, escape
@@ -36,8 +36,9 @@ def _note(dataset: str) -> str:
     if dataset == "cifar10":
         return "Errors in percent, of the last epoch; gaps are hyper minus plain, in points, paired over the seeds that both have."
     return (
-        "The images are not the paper's, so that errors do not compare with its own; the gap inside a pair does: hyper minus "
-        "plain, in points, paired over the seeds that both have."
+        "The images are not the paper's, so that errors do not compare with its own. Gaps (hyper minus plain, in points, paired "
+        f"over the seeds that both have) compare as far as training does: the paper's rows had {_length('paper')}, and their "
+        "hypernetworks Adam. Wider or narrower is a gap whose interval excludes the paper's, else it is undecided."
     )
 
 
@@ -80,9 +81,11 @@ def gap_table(groups: list[Group], published: dict[str, dict]) -> Table:
                 Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
                 Number(found and found.n),
                 Number(published_gap(plain, hyper, published), "+.2f"),
+                *(Number(row and row.first("recipe", "steps")) for row in map(group.row, (plain, hyper))),
+                optimizer_text(row) if (row := group.row(hyper)) else BLANK,
             ])  # fmt: skip
     headers = ["pair of", "recipe", "plain, test error", "hyper, test error", "gap [95 % t-interval]", "shared seeds",
-               "published gap (CIFAR-10)"]  # fmt: skip
+               "published gap (CIFAR-10)", "plain, steps", "hyper, steps", "hyper, optimizer"]  # fmt: skip
     return Table("paper-gaps", headers, rows, left=2)
 
 

@@ -11,14 +11,14 @@ from benchmarks.summary import Group, Speeds, number
 from benchmarks.verdicts import AXES, cost, pareto
 
 _COLOURS = ("#1b6ca8", "#c8511b", "#3b8f4a", "#7d4ba0", "#a8323e", "#5c5c5c", "#b08a00", "#1d8a8a")
-_STYLES = ("-", "--", ":")
-"""Of lines, one after the other as the colours are used up."""
+_STYLES = (("-", "o"), ("--", "s"), (":", "^"))
+"""Of lines and of points, one after the other as the colours are used up."""
 _FIGURE = {"figsize": (8.4, 5.6), "dpi": 120}
 
 
-def looks(group: Group) -> dict[str, tuple[str, str]]:
-    """Colour and line style of each model, by its place in the table: the same in every figure of a recipe."""
-    return {row.model: (_COLOURS[place % len(_COLOURS)], _STYLES[place // len(_COLOURS) % len(_STYLES)])
+def looks(group: Group) -> dict[str, tuple[str, str, str]]:
+    """Colour, line style and marker of each model, by its place in the table: the same in every figure of a recipe."""
+    return {row.model: (_COLOURS[place % len(_COLOURS)], *_STYLES[place // len(_COLOURS) % len(_STYLES)])
             for place, row in enumerate(group.rows)}  # fmt: skip
 
 
@@ -64,16 +64,16 @@ def mean_curve(runs: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
 def draw_points(found: list[dict], shown: dict, published: list[dict], axis: str, title: str) -> "Figure":  # noqa: F821
     """Error against one axis (log but for throughput), intervals, pairs joined, the front stepped, labels apart.
 
-    `shown`: each model's colour, from `looks`.
+    `shown`: how each model looks, from `looks`.
     """
     figure, axes = _figure(title)
     joined = []
     for point in found:
-        colour, _ = shown[point["model"]]
+        colour, _, marker = shown[point["model"]]
         if point["low"] is not None:
             joined.append(((point["x"], point["low"]), (point["x"], point["high"])))
         bars = None if point["low"] is None else [[point["error"] - point["low"]], [point["high"] - point["error"]]]
-        axes.errorbar(point["x"], point["error"], yerr=bars, marker="o", color=colour, capsize=3, linewidth=1)
+        axes.errorbar(point["x"], point["error"], yerr=bars, marker=marker, color=colour, capsize=3, linewidth=1)
         other = next((p for p in found if p["model"] == point["pair"]), None)
         if other:
             joined.append(((point["x"], point["error"]), (other["x"], other["error"])))
@@ -93,7 +93,7 @@ def draw_points(found: list[dict], shown: dict, published: list[dict], axis: str
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
     axes.set_xlabel(AXES[axis].label)
     axes.set_ylabel("test error (%)")
-    entries = [(p["model"], p["x"], p["error"], "#222222") for p in found]
+    entries = [(p["model"], p["x"], p["error"], shown[p["model"]][0]) for p in found]
     entries += [(f"{p['model']} (published)", p["x"], p["error"], "#777777") for p in published]
     place_labels(figure, axes, entries, joined)
     return figure
@@ -101,6 +101,8 @@ def draw_points(found: list[dict], shown: dict, published: list[dict], axis: str
 
 def draw_front(axes, members: list[tuple[float, float]], more_is_better: bool) -> list[tuple]:
     """The Pareto front as steps: what error can be had at each cost. Gives the ends of its lines."""
+    if not members:
+        return []
     members, corners = sorted(members), []
     for (x, error), (next_x, next_error) in pairwise(members):
         corners += [(x, error), (x, next_error) if more_is_better else (next_x, error)]
@@ -113,7 +115,7 @@ def draw_curves(found: dict[str, list[list[tuple[int, float]]]], shown: dict, ti
     """Validation error by epoch: each model as `looks` has it, its mean over seeds strong, each seed light."""
     figure, axes = _figure(title)
     for model, runs in found.items():
-        colour, style = shown[model]
+        colour, style, _ = shown[model]
         for run in runs if len(runs) > 1 else []:
             axes.plot(*zip(*run, strict=True), color=colour, linestyle=style, linewidth=0.8, alpha=0.3)
         strong = {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": "."}
@@ -230,12 +232,12 @@ def write_figures(group: Group, speeds: Speeds, published: dict[str, dict], fold
     title: Callable[[str], str] = lambda text: f"{text} ({group.recipe}, {group.hash[:8]})"  # noqa: E731
     shown = looks(group)
     for axis in AXES:
-        found = points(group, speeds, axis)
+        found, printed = points(group, speeds, axis), published_points(published, axis)
         name = f"{stem}-error-{axis}"
-        written[axis] = name if found else None
-        if found:
-            label = title(f"Test error against {AXES[axis].label}")
-            figure = draw_points(found, shown, published_points(published, axis), axis, label)
+        drawn = found and len(found) + len(printed) > 1  # one point shows nothing
+        written[axis] = name if drawn else None
+        if drawn:
+            figure = draw_points(found, shown, printed, axis, title(f"Test error against {AXES[axis].label}"))
             save(figure, folder, name)
     found = curves(group)
     written["curves"] = f"{stem}-curves" if found else None

@@ -1,6 +1,7 @@
 """The sections of one recipe in a report: its models, the verdicts, the pairs, every seed."""
 
 from benchmarks import records
+from benchmarks.recipes import DESCRIPTIONS, RECIPES
 from benchmarks.speed_tables import condition_text, interval_cell
 from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference, sampling_error
 from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, block_text, code, escape, ratio, show
@@ -8,7 +9,7 @@ from benchmarks.verdicts import AXES, Verdict, pareto, verdicts
 
 FIGURES_NOTE = (
     "Bars are 95 % t-intervals over seeds, where there are several; grey lines join pairs, the dotted line is the Pareto front of "
-    "the means, hollow diamonds are published (CIFAR-10 itself)."
+    "the means, hollow diamonds are published numbers of these models (CIFAR-10 itself)."
 )
 
 
@@ -20,7 +21,7 @@ def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict
     """The sections of one recipe: its table, verdicts, the pairs, the seeds, the figures."""
     epochs = sorted({e for row in group.rows if (e := trained_epochs(row))})
     span = f", {' or '.join(f'{e:,.0f}' for e in epochs)} epochs" if epochs else ""
-    parts: list[Part] = [f"## Recipe {code(group.recipe)}{span}", f"Recipe hash `{escape(group.hash)}`."]
+    parts: list[Part] = [f"## Recipe {code(group.recipe)}{span}", f"Recipe hash `{escape(group.hash)}`{description(group)}."]
     parts += [main_table(group, speeds, published, absent), legend(group, speeds), *verdict_section(group)]
     parts += [*pair_section(group, speeds), *seed_section(group)]
     captions = {axis: f"Error against {AXES[axis].title}" for axis in AXES} | {"curves": "Learning curves"}
@@ -31,6 +32,12 @@ def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict
     if len(missing) < len(figures):
         parts.append(FIGURES_NOTE)
     return parts
+
+
+def description(group: Group) -> str:
+    """What a built-in recipe is, if these runs are of it as it is today."""
+    built_in = RECIPES.get(group.recipe)
+    return f": {escape(DESCRIPTIONS[group.recipe])}" if built_in and built_in.hash == group.hash else ""
 
 
 def trained_epochs(row: Row) -> float | None:
@@ -101,7 +108,8 @@ def verdict_section(group: Group) -> list[Part]:
     budget = f"After {' or '.join(f'{e:,.0f}' for e in epochs)} epochs: a" if epochs else "A"
     note = (
         f"{budget}nswers are of this budget of training alone. Yes or no where the 95 % t-interval of the difference in test "
-        "error, paired over seeds, excludes 0; the rival is the one with the lowest validation error."
+        "error, paired over seeds, excludes 0 (the test set's own sampling is not in it); the rival is the one with the lowest "
+        "validation error."
     )
     return ["### Is the hypernetwork better?", note, "\n".join(f"- {verdict_text(v)}" for v in found)]
 
@@ -109,7 +117,7 @@ def verdict_section(group: Group) -> list[Part]:
 def verdict_text(verdict: Verdict) -> str:
     asked = f"Is {code(verdict.row.model)} ({show(verdict.row.first('params'))} parameters) better than {verdict.question}?"
     if verdict.rival is None:
-        return f"{asked} **Undecided**: none was trained with this recipe."
+        return f"{asked} **Not measured**: none was trained with this recipe."
     rival = f"{code(verdict.rival.model)} ({show(verdict.rival.first('params'))} parameters; {_of(verdict.rivals)})"
     if verdict.difference is None:
         return f"{asked} **Undecided**: it shares no seed with {rival}."
@@ -184,7 +192,8 @@ def legend(group: Group, speeds: Speeds) -> str:
     ]
     lines.append(
         "Fronts: P, M and T mark a row that by the means no other dominates in error and parameters, MACs per image or training "
-        "throughput; in brackets where others do, but none beyond the 95 % interval of the paired difference."
+        "throughput, among the rows where both are known and if there are two; in brackets where others do, but none beyond the "
+        "95 % interval of the paired difference."
     )
     if speeds.condition:
         lines.append(f"Images/s: {condition_text(speeds.condition)}.")

@@ -193,7 +193,8 @@ DESCRIPTIONS = {
     "quick": "10 epochs, warm-up and cosine",
     "quick8": "8 epochs, as quick",
     "quick15": "15 epochs, as quick",
-    "study5": "5 epochs, Adam for all generated kernels, to compare many models",
+    "study5": "5 epochs, Adam for all generated kernels, to compare many models; its Adam was settled on the hypernetwork alone, "
+    "which later recipes train, as they do the template bank, with scaled gradients instead",
     "study5crossed": "a control: as study5, but Adam for stored kernels and SGD for generated ones",
     "smoke": "a few epochs of small batches, fp32, eager: seconds to a minute, for digits and tests",
 }

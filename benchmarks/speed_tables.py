@@ -115,7 +115,7 @@ def comparison(found: list[dict], name: str) -> list[Part]:
         parts.append(f"{code(r['model'])} against other code, in one process, in turns: ratios of images/s [bootstrap 95 % "
                      f"interval]. Batch {batch}, {threads} threads; the suite's default here: "
                      f"{precision}, compile {mode}.")  # fmt: skip
-        parts += [Table(f"{name}-comparison{number_}", ["faster / slower", "of", "ratio", "rounds"], rows)] if rows else []
+        parts += [Table(f"{name}-comparison{number_}", ["A / B", "of", "ratio", "rounds"], rows)] if rows else []
         parts.append("\n".join(f"- {escape(key)}: {escape(text)}" for key, text in _sorted(r.get("descriptions"))))
     return parts
 

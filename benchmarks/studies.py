@@ -12,8 +12,8 @@ from pathlib import Path
 from benchmarks import recipes, records
 from benchmarks.files import write_atomically
 from benchmarks.recipes import Recipe
-from benchmarks.summary import at, estimate, number, percentage, seed_of
-from benchmarks.tables import Name, Spread, Table, code
+from benchmarks.summary import at, estimate, number, percentage, sampling_error, seed_of
+from benchmarks.tables import Name, Number, Spread, Table, code
 
 HOW = ("precision", "compile")
 """What all trials of a study share, because they are trained by one process with one setting."""
@@ -90,9 +90,11 @@ def table(study: Study, found: list[dict]) -> Table:
         changed = recipes.differences(at(trial[0], "recipe"), base)
         shown = ", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing"
         cell = Spread(result and result.mean, ".2f", " %", result and result.deviation, len(errors))
+        images = number(at(trial[0], "dataset_fingerprint", "validation"))
+        sampling = Number(sampling_error(result.mean, images) if result else None, ".2f")
         place = dataset, model, result.mean if result else 101.0, recipe
-        rows.append((place, [Name(model), dataset, shown, cell, ", ".join(status)]))
-    headers = ["model", "data set", f"changed of {study.base.name}", "validation error", "status"]
+        rows.append((place, [Name(model), dataset, shown, cell, sampling, ", ".join(status)]))
+    headers = ["model", "data set", "changed of the study's base", "validation error", "sampling error, points", "status"]
     return Table(study.name, headers, [cells for _, cells in sorted(rows, key=lambda row: row[0])], left=3)
 
 

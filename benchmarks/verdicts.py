@@ -1,7 +1,7 @@
 """What follows from the rows of one recipe: Pareto fronts, and whether the hypernetwork is worth its parameters.
 
-A verdict is yes or no where the 95 % t-interval of the paired difference in test error excludes 0, else undecided; the rival
-is the one with the lowest validation error, so that the test set chooses nothing.
+A verdict is yes or no where the 95 % t-interval of the paired difference in test error excludes 0, else undecided, and not
+measured without a rival; the rival is the one with the lowest validation error, so that the test set chooses nothing.
 """
 
 from collections.abc import Callable
@@ -52,9 +52,11 @@ class Front:
 
 
 def pareto(group: Group, axis: str, speeds: Speeds) -> Front:
-    """The front of mean test error against one cost."""
+    """The front of mean test error against one cost; there is none of fewer than two rows whose cost is known."""
     sign = -1 if AXES[axis].more_is_better else 1
     known = [(sign * value, row) for row in group.rows if row.mean is not None and (value := cost(row, axis, speeds))]
+    if len(known) < 2:
+        return Front([], [])
     members, perhaps = [], []
     for price, row in sorted(known, key=lambda entry: (entry[0], entry[1].mean, entry[1].model)):
         here = price, row.mean
@@ -73,7 +75,7 @@ def includes_zero(difference: Estimate | None) -> bool:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The answer to "is `row` better than the best of `rivals`": `yes`, `no` or `undecided`.
+    """The answer to "is `row` better than the best of `rivals`": `yes`, `no`, `undecided` or `not measured`.
 
     `rival` is None where there is none to compare with; `difference` is the test error minus the rival's.
     """
@@ -86,6 +88,8 @@ class Verdict:
 
     @property
     def answer(self) -> str:
+        if self.rival is None:
+            return "not measured"
         if self.difference is None or self.difference.low is None or includes_zero(self.difference):
             return "undecided"
         return "yes" if self.difference.mean < 0 else "no"

@@ -49,7 +49,7 @@ BARE = {"low": None, "high": None, "front": False}
 
 
 def dressed(found):
-    return {point["model"]: ("#1b6ca8", "-") for point in found}
+    return {point["model"]: ("#1b6ca8", "-", "o") for point in found}
 
 
 def write(folder, found, throughput=()):
@@ -102,11 +102,17 @@ def test_the_page_says_what_the_records_say(tmp_path):
 
 def test_byte_for_byte(tmp_path):
     for name, found in (("a", PAIRS), ("b", list(reversed(PAIRS)))):
-        write(tmp_path / name, sorted(found, key=lambda r: (r["model"], r["seed"])), [speed("wide_resnet16_1", 800.0)])
+        speeds = [speed("wide_resnet16_1", 800.0), speed("hyper_resnet16_1", 700.0)]
+        write(tmp_path / name, sorted(found, key=lambda r: (r["model"], r["seed"])), speeds)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "reports").rglob("*.*"))
     assert {p.suffix for p in files} == {".md", ".svg", ".png", ".tex", ".csv"} and len(files) == 18
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
+
+
+def test_one_point_is_not_drawn(tmp_path):
+    text = write(tmp_path, PAIRS, [speed("wide_resnet16_1", 800.0)])
+    assert "Not drawn, for want of measurements: error against throughput." in text and "error-macs.svg" in text
 
 
 def test_plotted_numbers():

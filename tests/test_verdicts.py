@@ -78,7 +78,7 @@ def test_rivals_are_of_at_most_its_size_and_its_macs():
     large_bank = rows("template_resnet16_1", (4.0, 4.0, 4.1), 83, pair="wide_resnet16_1")
     other_bank = rows("template_resnet22_1", (5.0, 5.0, 5.1), 80, pair="wide_resnet22_1")
     _, told = answers([*hyper((10.0, 10.0, 10.1)), *larger, *costlier, *separable, *shared, *large_bank, *other_bank])
-    assert told == [("no", "narrow_resnet22_9"), ("no", "wide_resnet16_1"), ("undecided", None)]
+    assert told == [("no", "narrow_resnet22_9"), ("no", "wide_resnet16_1"), ("not measured", None)]
 
 
 def test_sentences():
@@ -87,7 +87,7 @@ def test_sentences():
     first, _, third = map(verdict_text, verdicts(group))
     assert first.startswith("Is `hyper_resnet16_1` (80 parameters) better than the best plain network of at most its parameters?")
     assert "**No**: +2.97 points in test error [+2.82, +3.11] over 3 seeds against `narrow_resnet16_11` (79 parameters" in first
-    assert "**Undecided**: none was trained with this recipe." in third
+    assert "**Not measured**: none was trained with this recipe." in third
     (group,) = summarize([*hyper((15.0,)), *plain])
     assert "of one seed, which gives no interval" in verdict_text(verdicts(group)[0])
     (group,) = summarize([*hyper((15.0,)), *plain[1:]])
@@ -109,6 +109,8 @@ def test_fronts_by_hand():
     assert front.perhaps == ["c", "f"]
     assert pareto(group, "macs", NO_SPEEDS).members == ["e"]
     assert pareto(group, "throughput", NO_SPEEDS).members == []
+    one = Speeds(("x",), {("e", None): speed("e", 100.0)})
+    assert pareto(group, "throughput", one).members == []  # the only one that was timed is on no front
 
 
 def test_more_throughput_is_better():
