@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference
 
 SAME_SIZE = 1.03
-"""How much larger than the hypernetwork a template bank may be: budgets are met within 3 %."""
+"""How much larger than the hypernetwork another kernel source may be: budgets are met within 3 %."""
 
 
 @dataclass(frozen=True)
@@ -117,12 +117,15 @@ QUESTIONS: dict[str, Callable[[Row, Row], bool]] = {
     "the template bank on its backbone, of at most its parameters (within 3 %)": lambda row, other: (
         family(other) == "template" and other.pair == row.pair and _at_most("params", row, other, SAME_SIZE)
     ),
+    "the best other kernel source on its backbone, of at most its parameters (within 3 %)": lambda row, other: (
+        not is_plain(other) and family(other) != "hyper" and other.pair == row.pair and _at_most("params", row, other, SAME_SIZE)
+    ),
 }
 """Which rows are rivals of a hypernetwork, by what is asked."""
 
 
 def verdicts(group: Group) -> list[Verdict]:
-    """The three answers for every hypernetwork that was trained."""
+    """The answers for every hypernetwork that was trained."""
     found = []
     for row in group.rows:
         if family(row) != "hyper" or "_frozen_" in row.model or row.mean is None:

@@ -48,11 +48,11 @@ def answers(found):
     [((10.0, 10.2, 10.1), "yes"), ((15.0, 15.3, 15.1), "no"), ((11.0, 14.0, 12.5), "undecided"), ((10.0,), "undecided")],
 )
 def test_yes_no_and_undecided(own, answer):
-    """The same rival in all three questions' fields: the small plain network, and a bank as good as it."""
+    """As good as each other: the small plain network of the first two questions, and the bank of the last two."""
     plain = rows("narrow_resnet16_11", (12.0, 12.4, 12.1), 79)
     bank = rows("template_resnet16_1", (12.0, 12.4, 12.1), 82, pair="wide_resnet16_1")
     _, found = answers([*hyper(own), *plain, *bank])
-    assert found == [(answer, "narrow_resnet16_11"), (answer, "narrow_resnet16_11"), (answer, "template_resnet16_1")]
+    assert found == [(answer, name) for name in ("narrow_resnet16_11", "template_resnet16_1") for _ in range(2)]
 
 
 def test_the_pairing_decides_what_the_spread_hides():
@@ -74,17 +74,20 @@ def test_rivals_are_of_at_most_its_size_and_its_macs():
     larger = rows("wide_resnet16_1", (1.0, 1.0, 1.1), 81)
     costlier = rows("narrow_resnet22_9", (2.0, 2.0, 2.1), 80, macs=1001)
     separable = rows("separable_resnet16_1", (3.0, 3.0, 3.1), 80, pair="wide_resnet16_1", macs=10)
-    shared = rows("shared_resnet16_1", (0.1, 0.1, 0.2), 80, pair="wide_resnet16_1")
+    large_source = rows("shared_resnet16_1", (0.1, 0.1, 0.2), 83, pair="wide_resnet16_1")
+    source = rows("hashed_resnet16_1", (0.2, 0.2, 0.3), 82, pair="wide_resnet16_1")
+    other_source = rows("hashed_resnet22_1", (0.1, 0.1, 0.2), 80, pair="wide_resnet22_1")
     large_bank = rows("template_resnet16_1", (4.0, 4.0, 4.1), 83, pair="wide_resnet16_1")
     other_bank = rows("template_resnet22_1", (5.0, 5.0, 5.1), 80, pair="wide_resnet22_1")
-    _, told = answers([*hyper((10.0, 10.0, 10.1)), *larger, *costlier, *separable, *shared, *large_bank, *other_bank])
-    assert told == [("no", "narrow_resnet22_9"), ("no", "wide_resnet16_1"), ("not measured", None)]
+    plain, sources = [*larger, *costlier, *separable], [*large_source, *source, *other_source, *large_bank, *other_bank]
+    _, told = answers([*hyper((10.0, 10.0, 10.1)), *plain, *sources])
+    assert told == [("no", "narrow_resnet22_9"), ("no", "wide_resnet16_1"), ("not measured", None), ("no", "hashed_resnet16_1")]
 
 
 def test_sentences():
     plain = rows("narrow_resnet16_11", (12.0, 12.4, 12.1), 79)
     (group,) = summarize([*hyper((15.0, 15.3, 15.1)), *plain])
-    first, _, third = map(verdict_text, verdicts(group))
+    first, _, third, _ = map(verdict_text, verdicts(group))
     assert first.startswith("Is `hyper_resnet16_1` (80 parameters) better than the best plain network of at most its parameters?")
     assert "**No**: +2.97 points in test error [+2.82, +3.11] over 3 seeds against `narrow_resnet16_11` (79 parameters" in first
     assert "**Not measured**: none was trained with this recipe." in third
