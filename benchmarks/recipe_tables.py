@@ -3,7 +3,7 @@
 from benchmarks import records
 from benchmarks.recipes import DESCRIPTIONS, RECIPES
 from benchmarks.speed_tables import condition_text, interval_cell
-from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_difference, sampling_error
+from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_across, paired_difference, sampling_error
 from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, block_text, code, escape, ratio, show
 from benchmarks.verdicts import AXES, Verdict, pareto, verdicts
 
@@ -11,6 +11,9 @@ FIGURES_NOTE = (
     "Bars are 95 % t-intervals over seeds, where there are several; grey lines join pairs, the dotted line is the Pareto front of "
     "the means, hollow diamonds are published numbers of these models (CIFAR-10 itself)."
 )
+
+
+ACROSS = "a seed of the two was run on another device, precision or torch version"
 
 
 def slug(group: Group) -> str:
@@ -121,7 +124,8 @@ def verdict_text(verdict: Verdict) -> str:
     rival = f"{code(verdict.rival.model)} ({show(verdict.rival.first('params'))} parameters; {_of(verdict.rivals)})"
     if verdict.difference is None:
         return f"{asked} **Undecided**: it shares no seed with {rival}."
-    return f"{asked} **{verdict.answer.capitalize()}**: {difference_text(verdict.difference)} against {rival}."
+    across = f" {ACROSS.capitalize()}." if paired_across(verdict.row, verdict.rival) else ""
+    return f"{asked} **{verdict.answer.capitalize()}**: {difference_text(verdict.difference)} against {rival}.{across}"
 
 
 def _of(rivals: int) -> str:
@@ -143,7 +147,7 @@ def pair_section(group: Group, speeds: Speeds) -> list[Part]:
             continue
         found = paired_difference(row, pair)
         rows.append([
-            Name(row.model),
+            Name(row.model, " §" if paired_across(row, pair) else ""),
             Name(pair.model),
             Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
             Number(found and found.n),
@@ -154,10 +158,11 @@ def pair_section(group: Group, speeds: Speeds) -> list[Part]:
     headers = ["model", "plain pair", "error difference, points", "shared seeds", "parameters", "MACs/image",
                "images/s, training, in turns"]  # fmt: skip
     table = Table(f"{slug(group)}-pairs", headers, rows, left=2)
+    across = f" § {ACROSS}." if any(paired_across(row, pair) for row in group.rows if (pair := group.row(row.pair))) else ""
     note = (
         "Error minus the pair's over the seeds that both have [95 % t-interval]; the rest are ratios, model / plain: that of "
         "images/s from windows that alternate, both with the plain network's optimizer [bootstrap 95 % interval]; blank where it "
-        "was not measured under that condition or its null run failed."
+        f"was not measured under that condition or its null run failed.{across}"
     )
     return ["### Against the plain pair", note, table] if rows else []
 

@@ -87,7 +87,7 @@ class Row:
     @property
     def mixed(self) -> bool:
         """Whether its good runs differ in device, precision or torch version."""
-        return len({tuple(str(at(r, "environment", key)) for key in ("device", "precision", "torch")) for r in self.good}) > 1
+        return len({setting(r) for r in self.good}) > 1
 
     @property
     def dirty(self) -> bool:
@@ -170,6 +170,17 @@ def paired_difference(row: Row, other: Row | None) -> Estimate | None:
     if other is None:
         return None
     return estimate(row.errors[seed] - other.errors[seed] for seed in row.errors if seed in other.errors)
+
+
+def setting(record: dict) -> tuple[str, ...]:
+    """What runs should share to be compared: device, precision, torch version."""
+    return tuple(str(at(record, "environment", key)) for key in ("device", "precision", "torch"))
+
+
+def paired_across(row: Row, other: Row) -> bool:
+    """Whether a seed that both have was run by one on another device, precision or torch version than by the other."""
+    there = {seed_of(r): setting(r) for r in other.good}
+    return any(there.get(seed_of(r), setting(r)) != setting(r) for r in row.good)
 
 
 def sampling_error(error: float, images: float | None) -> float | None:

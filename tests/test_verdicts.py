@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.recipe_tables import verdict_text
+from benchmarks.recipe_tables import pair_section, verdict_text
 from benchmarks.summary import Speeds, estimate, paired_difference, summarize
 from benchmarks.verdicts import includes_zero, pareto, verdicts
 from tests.test_report import record, speed
@@ -95,6 +95,20 @@ def test_sentences():
     assert "of one seed, which gives no interval" in verdict_text(verdicts(group)[0])
     (group,) = summarize([*hyper((15.0,)), *plain[1:]])
     assert "shares no seed" in verdict_text(verdicts(group)[0])
+
+
+def test_pairs_across_settings_are_marked():
+    """A seed that one of the two ran in another precision; seeds that only one has do not matter."""
+    pair = rows("wide_resnet16_1", (10.0, 10.2), 80)
+    for seed, precision, marked in ((1, "bf16", True), (2, "bf16", False), (1, "fp32", False)):
+        own = hyper((11.0, 11.2, 11.1))
+        for run in [*pair, *own]:
+            run["environment"] = run["environment"] | {"precision": "fp32"}
+        own[seed]["environment"] = own[seed]["environment"] | {"precision": precision}
+        (group,) = summarize([*own, *pair])
+        assert ("A seed of the two was run on another" in verdict_text(verdicts(group)[1])) == marked
+        _, note, table = pair_section(group, NO_SPEEDS)
+        assert ("`hyper_resnet16_1` §" in table.markdown()) == ("§ a seed of the two" in note) == marked
 
 
 def test_controls_are_not_asked_about():
