@@ -20,6 +20,35 @@ def slug(group: Group) -> str:
     return f"{group.recipe}-{group.hash[:8]}" if records.NAME.fullmatch(group.recipe) else group.hash[:8]
 
 
+def summary_section(groups: list[Group]) -> list[Part]:
+    """The answers so far, the longest trained first: every verdict that has a rival."""
+    rows = []
+    for group in sorted(groups, key=lambda group: -max((number(r.first("recipe", "steps")) or 0 for r in group.rows), default=0)):
+        for verdict in verdicts(group):
+            if (rival := verdict.rival) is None:
+                continue
+            found = verdict.difference
+            rows.append([
+                Name(verdict.row.model),
+                Name(rival.model, " §" if paired_across(verdict.row, rival) else ""),
+                verdict.question,
+                verdict.answer,
+                Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
+                Number(found and found.n),
+                group.recipe,
+                Number(verdict.row.first("recipe", "steps")),
+                optimizer_text(verdict.row),
+            ])  # fmt: skip
+    headers = ["model", "against", "which is", "better?", "error difference, points", "shared seeds", "recipe", "steps",
+               "optimizer"]  # fmt: skip
+    note = (
+        "Whether a hypernetwork is better than its rivals, where both were trained: yes or no where the 95 % t-interval of the "
+        "difference in test error excludes 0. Each recipe's section says more, and what was not measured."
+    )
+    across = f" § {ACROSS}." if any(row[1].mark for row in rows) else ""
+    return ["## Is the hypernetwork better?", note + across, Table("answers", headers, rows, left=4)] if rows else []
+
+
 def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict, absent: list[str]) -> list[Part]:
     """The sections of one recipe: its table, verdicts, the pairs, the seeds, the figures."""
     epochs = sorted({e for row in group.rows if (e := trained_epochs(row))})

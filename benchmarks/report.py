@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks import plots, records
 from benchmarks.files import write_atomically
 from benchmarks.paper import CIFAR10, paper_sections
-from benchmarks.recipe_tables import recipe_sections, slug
+from benchmarks.recipe_tables import recipe_sections, slug, summary_section
 from benchmarks.recipes import KINDS
 from benchmarks.speed_tables import load_measured, speed_section
 from benchmarks.summary import PAPER_ORDER, Group, at, choose_speeds, number, summarize
@@ -43,9 +43,10 @@ def write_report(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     folder = reports_dir / dataset
     sections: list[Part] = [f"# {escape(dataset)}\n\n{NOTES.get(dataset, f'Image classification on `{dataset}`.')}"]
     absent = [name for name in published if name in PAPER_ORDER and name not in models]
+    sections += summary_section(groups)
     drawn = set()
+    speeds = choose_speeds(measured.speeds, models, measured.pairs)
     for index, group in enumerate(groups):
-        speeds = choose_speeds(measured.speeds, models, measured.pairs)
         shown = {name: row for name, row in published.items() if group.row(name)}
         figures = plots.write_figures(group, speeds, shown, folder / "figures", f"{slug(group)}")
         drawn |= {name for name in figures.values() if name}

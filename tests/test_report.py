@@ -105,7 +105,7 @@ def test_byte_for_byte(tmp_path):
         speeds = [speed("wide_resnet16_1", 800.0), speed("hyper_resnet16_1", 700.0)]
         write(tmp_path / name, sorted(found, key=lambda r: (r["model"], r["seed"])), speeds)
     files = sorted(p.relative_to(tmp_path / "a") for p in (tmp_path / "a" / "reports").rglob("*.*"))
-    assert {p.suffix for p in files} == {".md", ".svg", ".png", ".tex", ".csv"} and len(files) == 18
+    assert {p.suffix for p in files} == {".md", ".svg", ".png", ".tex", ".csv"} and len(files) == 20
     for file in files:
         assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes(), file
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.recipe_tables import pair_section, verdict_text
+from benchmarks.recipe_tables import pair_section, summary_section, verdict_text
 from benchmarks.summary import Speeds, estimate, paired_difference, summarize
 from benchmarks.verdicts import includes_zero, pareto, verdicts
 from tests.test_report import record, speed
@@ -95,6 +95,17 @@ def test_sentences():
     assert "of one seed, which gives no interval" in verdict_text(verdicts(group)[0])
     (group,) = summarize([*hyper((15.0,)), *plain[1:]])
     assert "shares no seed" in verdict_text(verdicts(group)[0])
+
+
+def test_the_answers_are_at_the_top_longest_trained_first():
+    plain, own = rows("narrow_resnet16_11", (12.0, 12.4, 12.1), 79), hyper((10.0, 10.2, 10.1))
+    longer = [r | {"recipe": r["recipe"] | {"name": "z", "hash": "b" * 16, "steps": 9000}} for r in [*own[:1], *plain]]
+    _, note, table = summary_section(summarize([*own, *plain, *longer]))
+    _, _, *lines = table.markdown().splitlines()
+    assert len(lines) == 4 and "§" not in note  # two questions have a rival, under two recipes
+    for line, parts in zip(lines, 2 * [("undecided", " -2.00 |", "9,000")] + 2 * [("yes", "-2.07 [", "702")], strict=True):
+        assert all(part in line for part in ("`hyper_resnet16_1`", "`narrow_resnet16_11`", *parts)), line
+    assert summary_section(summarize(own)) == []
 
 
 def test_pairs_across_settings_are_marked():
