@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from importlib import metadata
 from pathlib import Path
 
 from benchmarks.files import write_atomically
@@ -267,7 +268,6 @@ def _git(*arguments: str) -> str | None:
 def environment(device_type: str, **settings: object) -> dict:
     """The device and the versions; `settings` (precision, compile, ...) are added as they are. Imports torch."""
     import torch
-    import torchvision
 
     on_gpu = device_type == "cuda"
     return {
@@ -278,7 +278,7 @@ def environment(device_type: str, **settings: object) -> dict:
         "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": str(torch.__version__),
-        "torchvision": str(torchvision.__version__),
+        "torchvision": metadata.version("torchvision"),
         "cuda": torch.version.cuda if on_gpu else None,
         **settings,
     }

@@ -5,10 +5,16 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks import datasets, recipes
 
 ROOT = Path(__file__).resolve().parent.parent
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+
+if WORKERS > 1:  # they share the cores, and so do the processes that tests start
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // WORKERS))
+    os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
 
 
 @pytest.fixture(scope="session")
