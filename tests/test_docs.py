@@ -25,6 +25,6 @@ def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
         file = tmp_path / f"plugin{number}.py"
         file.write_text(block)
         registry.load_plugin(str(file))
-    assert set(registry._PLUGINS) == {"scaled_resnet16_1", "scaled_resnet20", "small_cnn"}
+    assert set(registry._PLUGINS) == {"mixture_resnet16_1", "mixture_resnet20", "small_cnn"}
     for name in registry._PLUGINS:
         assert [problem for _, problem in check.run(name) if problem] == []
