@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from benchmarks.recipe_tables import error_cell, optimizer_text
+from benchmarks.recipe_tables import difference_cells, error_cell, optimizer_text, recipe_name
 from benchmarks.recipes import RECIPES
 from benchmarks.summary import PAPER_ORDER, Estimate, Group, at, number, paired_difference
-from benchmarks.tables import BLANK, Interval, Name, Number, Part, Table, code, escape
+from benchmarks.tables import BLANK, Name, Number, Part, Table, code, escape
 
 CIFAR10 = ("cifar10", "cifar10-jpeg")
 PAIRS = tuple(zip(PAPER_ORDER[::2], PAPER_ORDER[1::2], strict=True))
@@ -23,7 +23,7 @@ def paper_sections(dataset: str, groups: list[Group], published: dict[str, dict]
     if table.rows:
         shown = [(group, pair) for group in groups for pair in PAIRS if _has(group, pair)]
         sentences = [
-            f"- {code(pair[1])}, recipe {escape(_name(group, groups))}: "
+            f"- {code(pair[1])}, recipe {escape(recipe_name(group, groups))}: "
             + gap_text(gap(group, *pair), published_gap(*pair, published))
             for group, pair in shown
         ]
@@ -40,11 +40,6 @@ def _note(dataset: str) -> str:
         f"over the seeds that both have) compare as far as training does: the paper's rows had {_length('paper')}, and their "
         "hypernetworks Adam. Wider or narrower is a gap whose interval excludes the paper's, else it is undecided."
     )
-
-
-def _name(group: Group, groups: list[Group]) -> str:
-    """A recipe's name, and where several hashes have it, the hash."""
-    return group.recipe if sum(g.recipe == group.recipe for g in groups) == 1 else f"{group.recipe} ({group.hash[:8]})"
 
 
 def _has(group: Group, pair: tuple[str, str]) -> bool:
@@ -73,13 +68,11 @@ def gap_table(groups: list[Group], published: dict[str, dict]) -> Table:
         for group in groups:
             if not _has(group, (plain, hyper)):
                 continue
-            found = gap(group, plain, hyper)
             rows.append([
                 Name(hyper),
-                _name(group, groups),
+                recipe_name(group, groups),
                 *(error_cell(row) if (row := group.row(name)) else BLANK for name in (plain, hyper)),
-                Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
-                Number(found and found.n),
+                *difference_cells(gap(group, plain, hyper)),
                 Number(published_gap(plain, hyper, published), "+.2f"),
                 *(Number(row and row.first("recipe", "steps")) for row in map(group.row, (plain, hyper))),
                 optimizer_text(row) if (row := group.row(hyper)) else BLANK,

@@ -1,4 +1,4 @@
-"""The sections of one recipe in a report: its models, the verdicts, the pairs, every seed."""
+"""The sections of one recipe in a report: its models, the verdicts, the pairs, every seed; and the answers of all recipes."""
 
 from benchmarks import records
 from benchmarks.recipes import DESCRIPTIONS, RECIPES
@@ -20,6 +20,16 @@ def slug(group: Group) -> str:
     return f"{group.recipe}-{group.hash[:8]}" if records.NAME.fullmatch(group.recipe) else group.hash[:8]
 
 
+def recipe_name(group: Group, groups: list[Group]) -> str:
+    """A recipe's name, and where several hashes have it, the hash."""
+    return group.recipe if sum(g.recipe == group.recipe for g in groups) == 1 else f"{group.recipe} ({group.hash[:8]})"
+
+
+def difference_cells(found: Estimate | None) -> list[Number]:
+    """A paired difference with its interval, and of how many seeds it is."""
+    return [Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high), Number(found and found.n)]
+
+
 def summary_section(groups: list[Group]) -> list[Part]:
     """The answers so far, the longest trained first: every verdict that has a rival."""
     rows = []
@@ -27,15 +37,13 @@ def summary_section(groups: list[Group]) -> list[Part]:
         for verdict in verdicts(group):
             if (rival := verdict.rival) is None:
                 continue
-            found = verdict.difference
             rows.append([
                 Name(verdict.row.model),
                 Name(rival.model, " §" if paired_across(verdict.row, rival) else ""),
                 verdict.question,
                 verdict.answer,
-                Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
-                Number(found and found.n),
-                group.recipe,
+                *difference_cells(verdict.difference),
+                recipe_name(group, groups),
                 Number(verdict.row.first("recipe", "steps")),
                 optimizer_text(verdict.row),
             ])  # fmt: skip
@@ -174,12 +182,10 @@ def pair_section(group: Group, speeds: Speeds) -> list[Part]:
         pair = group.row(row.pair)
         if pair is None:
             continue
-        found = paired_difference(row, pair)
         rows.append([
             Name(row.model, " §" if paired_across(row, pair) else ""),
             Name(pair.model),
-            Interval(found and found.mean, "+.2f", "", found and found.low, found and found.high),
-            Number(found and found.n),
+            *difference_cells(paired_difference(row, pair)),
             ratio(row.first("params"), pair.first("params")),
             ratio(row.first("macs_per_image"), pair.first("macs_per_image")),
             interval_cell(speeds.ratio(row, pair)),

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks import plots, records
 from benchmarks.files import write_atomically
 from benchmarks.paper import CIFAR10, paper_sections
-from benchmarks.recipe_tables import recipe_sections, slug, summary_section
+from benchmarks.recipe_tables import recipe_name, recipe_sections, slug, summary_section
 from benchmarks.recipes import KINDS
 from benchmarks.speed_tables import load_measured, speed_section
 from benchmarks.summary import PAPER_ORDER, Group, at, choose_speeds, number, summarize
@@ -87,7 +87,7 @@ def reason_of(record: dict) -> object:
 
 def failures_section(groups: list[Group], problems: list[str]) -> list[Part]:
     rows = [
-        [Name(row.model), group.recipe, r.get("seed"), r.get("status"), reason_of(r)]
+        [Name(row.model), recipe_name(group, groups), r.get("seed"), r.get("status"), reason_of(r)]
         for group in groups
         for row in group.rows
         for r in row.records

@@ -99,11 +99,12 @@ def test_sentences():
 
 def test_the_answers_are_at_the_top_longest_trained_first():
     plain, own = rows("narrow_resnet16_11", (12.0, 12.4, 12.1), 79), hyper((10.0, 10.2, 10.1))
-    longer = [r | {"recipe": r["recipe"] | {"name": "z", "hash": "b" * 16, "steps": 9000}} for r in [*own[:1], *plain]]
+    longer = [r | {"recipe": r["recipe"] | {"hash": "b" * 16, "steps": 9000}} for r in [*own[:1], *plain]]
     _, note, table = summary_section(summarize([*own, *plain, *longer]))
     _, _, *lines = table.markdown().splitlines()
     assert len(lines) == 4 and "§" not in note  # two questions have a rival, under two recipes
-    for line, parts in zip(lines, 2 * [("undecided", " -2.00 |", "9,000")] + 2 * [("yes", "-2.07 [", "702")], strict=True):
+    long, short = ("undecided", " -2.00 |", "9,000", "quick8 (bbbbbbbb)"), ("yes", "-2.07 [", "702", "quick8 (aaaaaaaa)")
+    for line, parts in zip(lines, 2 * [long] + 2 * [short], strict=True):
         assert all(part in line for part in ("`hyper_resnet16_1`", "`narrow_resnet16_11`", *parts)), line
     assert summary_section(summarize(own)) == []
 
