@@ -82,7 +82,7 @@ def _common() -> dict[str, argparse.ArgumentParser]:
 def _recipe_options(parser: argparse.ArgumentParser) -> None:
     described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
     parser.add_argument("--recipe", metavar="R",
-                        help=f"a name or a TOML file (smoke on digits, else quick). {described}")
+                        help=f"a name or a TOML file (smoke on digits, else quick). {described}; epochs<N>: N epochs, as quick")
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
     parser.add_argument("--parallel-seeds", type=whole, default=1, metavar="N",
                         help="runs of the same model side by side on one GPU (1)")  # fmt: skip

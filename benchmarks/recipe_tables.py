@@ -1,7 +1,6 @@
 """The sections of one recipe in a report: its models, the verdicts, the pairs, every seed; and the answers of all recipes."""
 
-from benchmarks import records
-from benchmarks.recipes import DESCRIPTIONS, RECIPES
+from benchmarks import recipes, records
 from benchmarks.speed_tables import condition_text, interval_cell
 from benchmarks.summary import Estimate, Group, Row, Speeds, number, paired_across, paired_difference, sampling_error
 from benchmarks.tables import BLANK, Interval, Name, Number, Part, Spread, Table, block_text, code, escape, ratio, show
@@ -76,8 +75,8 @@ def recipe_sections(group: Group, speeds: Speeds, published: dict, figures: dict
 
 def description(group: Group) -> str:
     """What a built-in recipe is, if these runs are of it as it is today."""
-    built_in = RECIPES.get(group.recipe)
-    return f": {escape(DESCRIPTIONS[group.recipe])}" if built_in and built_in.hash == group.hash else ""
+    built_in = recipes.built_in(group.recipe)
+    return f": {escape(recipes.description(group.recipe))}" if built_in and built_in.hash == group.hash else ""
 
 
 def trained_epochs(row: Row) -> float | None:

@@ -215,6 +215,25 @@ RECIPES: dict[str, Recipe] = {
 }  # fmt: skip
 
 
+_EPOCHS = re.compile(r"epochs([1-9][0-9]{0,4})")
+ALLOWED = (*RECIPES, "epochs<N>")
+"""Names of the built-in recipes, as messages list them."""
+
+
+def built_in(name: str) -> Recipe | None:
+    """The built-in recipe of a name, `epochs<N>` for any N included; None where there is none."""
+    if match := _EPOCHS.fullmatch(name):
+        return Recipe(name, int(match[1]), _SGD, _ADAM, scaled=_SCALED)
+    return RECIPES.get(name)
+
+
+def description(name: str) -> str:
+    """What a built-in recipe is, in a few words."""
+    if match := _EPOCHS.fullmatch(name):
+        return f"{match[1]} epochs for both members of a pair, warm-up and cosine"
+    return DESCRIPTIONS[name]
+
+
 def rules(block: dict) -> dict[str, dict]:
     """The rules of a block, as JSON has it: its own, then those of the parts that have one, by what goes before their names."""
     return {"": block} | {f"{part} ": rule for part in PARTS if isinstance(rule := block.get(part), dict)}
@@ -236,13 +255,13 @@ def load(text: str) -> Recipe:
     Raises:
         RecipeError: for an unknown name or key, or a value that is not allowed.
     """
-    if text in RECIPES:
-        return RECIPES[text]
+    if found := built_in(text):
+        return found
     if text.endswith(".toml"):
         return _from_toml(Path(text))
-    near = difflib.get_close_matches(text, RECIPES, n=1)
+    near = difflib.get_close_matches(text, ALLOWED, n=1)
     hint = f"nearest: {near[0]}; " if near else ""
-    raise RecipeError(f"unknown recipe {text!r}; {hint}allowed are {', '.join(RECIPES)}, or a file ending in .toml")
+    raise RecipeError(f"unknown recipe {text!r}; {hint}allowed are {', '.join(ALLOWED)}, or a file ending in .toml")
 
 
 def _from_toml(path: Path) -> Recipe:
@@ -255,11 +274,13 @@ def _from_toml(path: Path) -> Recipe:
     for key in ("name", "base"):
         if not isinstance(values.get(key), str):
             raise RecipeError(f"recipe {path}: {key} is missing or no text")
-    if values["name"] in RECIPES:
+    if built_in(values["name"]):
         raise RecipeError(f"recipe {path}: name {values['name']!r} is taken by a built-in recipe")
-    _one_of("base", base := values.pop("base"), tuple(RECIPES))
+    base = values.pop("base")
+    if built_in(base) is None:
+        _one_of("base", base, ALLOWED)
     try:
-        return varied(RECIPES[base], values.pop("name"), values)
+        return varied(built_in(base), values.pop("name"), values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None
 

@@ -67,6 +67,24 @@ def test_every_built_in_is_described():
     assert set(recipes.DESCRIPTIONS) == set(recipes.RECIPES)
 
 
+def test_epochs_of_any_number_share_the_blocks_of_quick():
+    quick = recipes.RECIPES["quick"]
+    for count in (1, 30, 200):
+        recipe = recipes.load(f"epochs{count}")
+        assert (recipe.name, recipe.epochs) == (f"epochs{count}", count)
+        assert dataclasses.replace(recipe, name="quick", epochs=10) == quick
+        assert str(count) in recipes.description(recipe.name)
+    for text in ("epochs0", "epochs-1", "epochs", "epochs030", "epochs1.5", "epochs\u0663"):
+        with pytest.raises(recipes.RecipeError, match="unknown recipe"):
+            recipes.load(text)
+
+
+def test_a_file_may_vary_epochs_but_not_take_its_name(tmp_path):
+    assert recipes.load(write(tmp_path, 'name="a"\nbase="epochs30"\n[stored]\nl2=1e-3')).epochs == 30
+    with pytest.raises(recipes.RecipeError, match="taken by a built-in"):
+        recipes.load(write(tmp_path, 'name="epochs7"\nbase="epochs30"'))
+
+
 def write(tmp_path, text):
     file = tmp_path / "mine.toml"
     file.write_text(text)
