@@ -8,7 +8,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-COMPONENTS = ("stem", "kernels", "generator", "embeddings", "biases", "batch_norms", "shortcuts", "classifier")
+COMPONENTS = (
+    "stem",
+    "kernels",
+    "generator",
+    "embeddings",
+    "biases",
+    "batch_norms",
+    "shortcuts",
+    "classifier",
+)
 SHORTCUTS = ("pad", "projection")
 KERNEL_SIZE = 3
 IMAGE_SIZE = 32
@@ -53,7 +62,9 @@ def blocks_per_stage(depth: int, outside: int = 4) -> int:
     if depth < least or (depth - outside) % 6:
         allowed = ", ".join(str(d) for d in range(least, least + 36, 6))
         near = max(least, (depth - outside + 3) // 6 * 6 + outside)
-        raise ValueError(f"depth {depth} is not 6n + {outside}; allowed are {allowed}, ... (nearest: {near})")
+        raise ValueError(
+            f"depth {depth} is not 6n + {outside}; allowed are {allowed}, ... (nearest: {near})"
+        )
     return (depth - outside) // 6
 
 
@@ -91,7 +102,11 @@ def kernel_shapes(depth: int, channels: tuple[int, ...], outside: int = 4) -> li
             for index in (1, 2):
                 stride = 2 if stage > 1 and block == 0 and index == 1 else 1
                 name = f"stage{stage}_block{block}_conv{index}"
-                shapes.append(KernelShape(name, stage, block, index, out_channels, in_channels, KERNEL_SIZE, stride))
+                shapes.append(
+                    KernelShape(
+                        name, stage, block, index, out_channels, in_channels, KERNEL_SIZE, stride
+                    )
+                )
                 in_channels = out_channels
     return shapes
 
@@ -106,7 +121,9 @@ def changes_shape(conv1: KernelShape) -> bool:
     return conv1.stride != 1 or conv1.in_channels != conv1.out_channels
 
 
-def wide_resnet_parameters(shapes: list[KernelShape], num_classes: int, shortcut: str = "pad") -> dict[str, int]:
+def wide_resnet_parameters(
+    shapes: list[KernelShape], num_classes: int, shortcut: str = "pad"
+) -> dict[str, int]:
     """Trainable parameters of everything but the kernel source, by component; a batch norm precedes each kernel."""
     stem, last, pad = shapes[0].in_channels, shapes[-1].out_channels, shortcut == "pad"
     changing = [s for s in shapes if s.index == 1 and changes_shape(s)]
@@ -133,7 +150,12 @@ LayerMacs = Callable[[KernelShape, int], int]
 """MACs of one kernel on an output of `size` x `size` pixels."""
 
 
-def backbone_macs(shapes: list[KernelShape], num_classes: int, layer_macs: LayerMacs | None = None, shortcut: str = "pad") -> int:
+def backbone_macs(
+    shapes: list[KernelShape],
+    num_classes: int,
+    layer_macs: LayerMacs | None = None,
+    shortcut: str = "pad",
+) -> int:
     """MACs per 32x32 image of any of the backbones: convolutions and products only, no batch norm, bias or pooling.
 
     `layer_macs` is of kernels that are not applied as they stand.
@@ -168,11 +190,15 @@ def tile_counts(shapes: list[KernelShape], tile: int = 16) -> list[int]:
     for shape in shapes:
         for channels in (shape.in_channels, shape.out_channels):
             if channels % tile:
-                raise ValueError(f"{channels} channels in {shape.name} are not a multiple of the tile, {tile}")
+                raise ValueError(
+                    f"{channels} channels in {shape.name} are not a multiple of the tile, {tile}"
+                )
     return [(s.in_channels // tile) * (s.out_channels // tile) for s in shapes]
 
 
-def hyper_parameters(shapes: list[KernelShape], embedding: int = 64, tile: int = 16) -> dict[str, int]:
+def hyper_parameters(
+    shapes: list[KernelShape], embedding: int = 64, tile: int = 16
+) -> dict[str, int]:
     """The static hypernetwork: d(N_z + 1)n + n f^2 (d + 1) shared, N_z a tile, with d = N_z and n = `tile`."""
     out_features = tile * KERNEL_SIZE**2
     generator = tile * embedding * (embedding + 1) + out_features * (embedding + 1)
@@ -189,9 +215,14 @@ def tile_numel(tile: int) -> int:
     return tile**2 * KERNEL_SIZE**2
 
 
-def template_parameters(shapes: list[KernelShape], templates: int = 32, tile: int = 16) -> dict[str, int]:
+def template_parameters(
+    shapes: list[KernelShape], templates: int = 32, tile: int = 16
+) -> dict[str, int]:
     """K templates of a whole tile, K coefficients a tile."""
-    return {"generator": templates * tile_numel(tile), "embeddings": templates * sum(tile_counts(shapes, tile))}
+    return {
+        "generator": templates * tile_numel(tile),
+        "embeddings": templates * sum(tile_counts(shapes, tile)),
+    }
 
 
 def template_macs(shapes: list[KernelShape], templates: int = 32, tile: int = 16) -> int:
@@ -201,7 +232,9 @@ def template_macs(shapes: list[KernelShape], templates: int = 32, tile: int = 16
 CHUNK_EMBEDDING = 32
 
 
-def chunked_parameters(shapes: list[KernelShape], hidden: int = 37, tile: int = 16) -> dict[str, int]:
+def chunked_parameters(
+    shapes: list[KernelShape], hidden: int = 37, tile: int = 16
+) -> dict[str, int]:
     """A perceptron with one hidden layer, and an embedding a tile."""
     generator = hidden * (CHUNK_EMBEDDING + 1) + tile_numel(tile) * (hidden + 1)
     return {"generator": generator, "embeddings": CHUNK_EMBEDDING * sum(tile_counts(shapes, tile))}
@@ -211,7 +244,9 @@ def chunked_macs(shapes: list[KernelShape], hidden: int = 37, tile: int = 16) ->
     return hidden * (CHUNK_EMBEDDING + tile_numel(tile)) * sum(tile_counts(shapes, tile))
 
 
-def subspace_parameters(shapes: list[KernelShape], dimension: int = 390, tile: int = 16) -> dict[str, int]:
+def subspace_parameters(
+    shapes: list[KernelShape], dimension: int = 390, tile: int = 16
+) -> dict[str, int]:
     """`dimension` coefficients a tile; the basis is frozen."""
     return {"embeddings": dimension * sum(tile_counts(shapes, tile))}
 
@@ -253,7 +288,11 @@ def tucker_ranks(shapes: list[KernelShape], ranks: int) -> list[int]:
 
 def tucker_parameters(shapes: list[KernelShape], ranks: int = 600) -> dict[str, int]:
     chosen = zip(shapes, tucker_ranks(shapes, ranks), strict=True)
-    return {"generator": sum(r * (s.in_channels + s.out_channels) + (r * s.size) ** 2 for s, r in chosen)}
+    return {
+        "generator": sum(
+            r * (s.in_channels + s.out_channels) + (r * s.size) ** 2 for s, r in chosen
+        )
+    }
 
 
 def tucker_layer_macs(shapes: list[KernelShape], ranks: int = 600) -> LayerMacs:
@@ -287,8 +326,11 @@ def keeps_channels(shape: KernelShape) -> bool:
 def _stages(shapes: list[KernelShape]) -> list[tuple[int, int]]:
     """(channels, layers that keep them) by stage."""
     kept = [s for s in shapes if keeps_channels(s)]
-    return [(group[0].out_channels, len(group)) for stage in sorted({s.stage for s in kept})
-            if (group := [s for s in kept if s.stage == stage])]  # fmt: skip
+    return [
+        (group[0].out_channels, len(group))
+        for stage in sorted({s.stage for s in kept})
+        if (group := [s for s in kept if s.stage == stage])
+    ]
 
 
 def _changing(shapes: list[KernelShape]) -> int:
@@ -305,7 +347,11 @@ def stage_template_parameters(shapes: list[KernelShape], templates: int = 2) -> 
     """A bank a stage, a coefficient a layer for each template of its stage."""
     chosen = list(zip(stage_templates(shapes, templates), _stages(shapes), strict=True))
     banks = sum(k * (KERNEL_SIZE * channels) ** 2 for k, (channels, _) in chosen)
-    return {"kernels": _changing(shapes), "generator": banks, "embeddings": sum(k * layers for k, (_, layers) in chosen)}
+    return {
+        "kernels": _changing(shapes),
+        "generator": banks,
+        "embeddings": sum(k * layers for k, (_, layers) in chosen),
+    }
 
 
 def stage_template_macs(shapes: list[KernelShape], templates: int = 2) -> int:
@@ -332,7 +378,10 @@ def basis_parameters(shapes: list[KernelShape], filters: int = 16) -> dict[str, 
 
 
 def basis_macs(shapes: list[KernelShape], filters: int = 16) -> int:
-    return sum(n * c * (basis_filters(c, filters) + BASIS_OWN) * KERNEL_SIZE**2 * c for c, n in _stages(shapes))
+    return sum(
+        n * c * (basis_filters(c, filters) + BASIS_OWN) * KERNEL_SIZE**2 * c
+        for c, n in _stages(shapes)
+    )
 
 
 ACTIVATION_PASSES = 15

@@ -18,7 +18,11 @@ def materialize(model: KernelNetwork) -> KernelNetwork:
         TypeError: if the model has no kernel source.
     """
     if not isinstance(model, KernelNetwork):
-        raise TypeError(f"{type(model).__name__} has no kernel source; only backbones with one can be materialised")
-    stored = StoredKernels.holding(model.kernels.shapes, [dense(kernel) for kernel in model.generate()])
+        raise TypeError(
+            f"{type(model).__name__} has no kernel source; only backbones with one can be materialised"
+        )
+    stored = StoredKernels.holding(
+        model.kernels.shapes, [dense(kernel) for kernel in model.generate()]
+    )
     # The generator is not copied: the memo stands its replacement in.
     return copy.deepcopy(model, {id(model.kernels): stored})

@@ -99,7 +99,11 @@ class ModelSpec:
 
     def macs(self, num_classes: int = 10) -> tuple[int, int]:
         """(MACs per image, generator MACs per forward pass); needs `closed_form`."""
-        backbone, source, shapes = BACKBONES[self.backbone], KERNELS[self.kernels], self.kernel_shapes()
+        backbone, source, shapes = (
+            BACKBONES[self.backbone],
+            KERNELS[self.kernels],
+            self.kernel_shapes(),
+        )
         layer_macs = source.layer_macs(shapes, **self.options) if source.layer_macs else None
         per_image = backbone.macs(shapes, num_classes, layer_macs, **backbone.arguments)
         return per_image, source.macs(shapes, **self.options)
@@ -113,33 +117,77 @@ class ModelSpec:
         return BACKBONES[self.backbone].kernel_shapes(self.depth, self.channels)
 
 
-_WIDE_RESNET = BackboneEntry("models.wide_resnet:WideResNet", ledger.kernel_shapes, ledger.wide_resnet_parameters)
+_WIDE_RESNET = BackboneEntry(
+    "models.wide_resnet:WideResNet", ledger.kernel_shapes, ledger.wide_resnet_parameters
+)
 BACKBONES: dict[str, BackboneEntry] = {
     "wide_resnet": _WIDE_RESNET,
     "wide_resnet_projection": replace(_WIDE_RESNET, arguments={"shortcut": "projection"}),
-    "resnet": BackboneEntry("models.resnet:ResNet", ledger.resnet_kernel_shapes, ledger.resnet_parameters),
+    "resnet": BackboneEntry(
+        "models.resnet:ResNet", ledger.resnet_kernel_shapes, ledger.resnet_parameters
+    ),
 }
 
 KERNELS: dict[str, KernelEntry] = {
-    "stored": KernelEntry("models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.no_macs),
-    "hyper": KernelEntry("models.kernels.hyper:HyperKernels", ledger.hyper_parameters, ledger.hyper_macs, "embedding"),
-    "template": KernelEntry("models.kernels.template:TemplateKernels", ledger.template_parameters, ledger.template_macs,
-                            "templates"),
-    "chunked": KernelEntry("models.kernels.chunked:ChunkedKernels", ledger.chunked_parameters, ledger.chunked_macs, "hidden"),
-    "subspace": KernelEntry("models.kernels.subspace:SubspaceKernels", ledger.subspace_parameters, ledger.subspace_macs,
-                            "dimension"),
-    "hashed": KernelEntry("models.kernels.hashed:HashedKernels", ledger.hashed_parameters, ledger.no_macs, "values"),
-    "multihash": KernelEntry("models.kernels.multihash:MultihashKernels", ledger.multihash_parameters, ledger.multihash_macs,
-                             "rank"),
-    "stage_template": KernelEntry("models.kernels.stage_template:StageTemplateKernels", ledger.stage_template_parameters,
-                                  ledger.stage_template_macs, "templates"),
-    "basis": KernelEntry("models.kernels.basis:BasisKernels", ledger.basis_parameters, ledger.basis_macs, "filters"),
-    "tucker": KernelEntry("models.kernels.tucker:TuckerKernels", ledger.tucker_parameters, ledger.no_macs, "ranks",
-                          ledger.tucker_layer_macs),
-    "separable": KernelEntry("models.kernels.separable:SeparableKernels", ledger.separable_parameters, ledger.no_macs,
-                             layer_macs=ledger.separable_layer_macs),
-    "shared": KernelEntry("models.kernels.shared:SharedKernels", ledger.shared_parameters, ledger.no_macs),
-}  # fmt: skip
+    "stored": KernelEntry(
+        "models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.no_macs
+    ),
+    "hyper": KernelEntry(
+        "models.kernels.hyper:HyperKernels", ledger.hyper_parameters, ledger.hyper_macs, "embedding"
+    ),
+    "template": KernelEntry(
+        "models.kernels.template:TemplateKernels",
+        ledger.template_parameters,
+        ledger.template_macs,
+        "templates",
+    ),
+    "chunked": KernelEntry(
+        "models.kernels.chunked:ChunkedKernels",
+        ledger.chunked_parameters,
+        ledger.chunked_macs,
+        "hidden",
+    ),
+    "subspace": KernelEntry(
+        "models.kernels.subspace:SubspaceKernels",
+        ledger.subspace_parameters,
+        ledger.subspace_macs,
+        "dimension",
+    ),
+    "hashed": KernelEntry(
+        "models.kernels.hashed:HashedKernels", ledger.hashed_parameters, ledger.no_macs, "values"
+    ),
+    "multihash": KernelEntry(
+        "models.kernels.multihash:MultihashKernels",
+        ledger.multihash_parameters,
+        ledger.multihash_macs,
+        "rank",
+    ),
+    "stage_template": KernelEntry(
+        "models.kernels.stage_template:StageTemplateKernels",
+        ledger.stage_template_parameters,
+        ledger.stage_template_macs,
+        "templates",
+    ),
+    "basis": KernelEntry(
+        "models.kernels.basis:BasisKernels", ledger.basis_parameters, ledger.basis_macs, "filters"
+    ),
+    "tucker": KernelEntry(
+        "models.kernels.tucker:TuckerKernels",
+        ledger.tucker_parameters,
+        ledger.no_macs,
+        "ranks",
+        ledger.tucker_layer_macs,
+    ),
+    "separable": KernelEntry(
+        "models.kernels.separable:SeparableKernels",
+        ledger.separable_parameters,
+        ledger.no_macs,
+        layer_macs=ledger.separable_layer_macs,
+    ),
+    "shared": KernelEntry(
+        "models.kernels.shared:SharedKernels", ledger.shared_parameters, ledger.no_macs
+    ),
+}
 
 _SOURCE_FAMILIES = {f"{name}_resnet": name for name in KERNELS if name != "stored"}
 WIDE_FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | _SOURCE_FAMILIES
@@ -157,21 +205,53 @@ _RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d{{1,4}}){_OPTIONS}"
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""
 
-SOURCES = ("template", "chunked", "subspace", "hashed", "multihash", "tucker", "basis", "stage_template")
+SOURCES = (
+    "template",
+    "chunked",
+    "subspace",
+    "hashed",
+    "multihash",
+    "tucker",
+    "basis",
+    "stage_template",
+)
 """Other sources, at the hypernetwork's number of parameters unless a name says its own."""
 
 _LISTED = (
-    *PAPER_TABLE, "wide_resnet16_1", "hyper_resnet16_1", "wide_resnet28_10", "hyper_resnet28_10",
-    *(f"{source}_resnet{backbone}" for source in SOURCES for backbone in ("16_1", "40_1_100k", "40_2_150k")
-      if (source, backbone) != ("stage_template", "40_2_150k")),  # one template of its last stage has 147,456 weights
-    "shared_resnet22_1", "shared_resnet40_1", "shared_resnet40_2", "separable_resnet16_1", "separable_resnet40_1",
-    "separable_resnet40_2", "wide_resnet10_1", "wide_resnet22_1", "narrow_resnet16_11",
-    "narrow_resnet40_6", "narrow_resnet40_8",
-    *(f"{source}_resnet40_1_{budget}k" for source in ("hyper", "template") for budget in (25, 50, 100, 200)),
-    "hyper_resnet40_1_tile8_50k", "hyper_resnet40_1_tile8_100k", "subspace_resnet40_1_20k",
-    "hyper_resnet16_1_frozen_generator", "hyper_resnet16_1_frozen_embeddings",
+    *PAPER_TABLE,
+    "wide_resnet16_1",
+    "hyper_resnet16_1",
+    "wide_resnet28_10",
+    "hyper_resnet28_10",
+    *(
+        f"{source}_resnet{backbone}"
+        for source in SOURCES
+        for backbone in ("16_1", "40_1_100k", "40_2_150k")
+        if (source, backbone) != ("stage_template", "40_2_150k")
+    ),  # one template of its last stage has 147,456 weights
+    "shared_resnet22_1",
+    "shared_resnet40_1",
+    "shared_resnet40_2",
+    "separable_resnet16_1",
+    "separable_resnet40_1",
+    "separable_resnet40_2",
+    "wide_resnet10_1",
+    "wide_resnet22_1",
+    "narrow_resnet16_11",
+    "narrow_resnet40_6",
+    "narrow_resnet40_8",
+    *(
+        f"{source}_resnet40_1_{budget}k"
+        for source in ("hyper", "template")
+        for budget in (25, 50, 100, 200)
+    ),
+    "hyper_resnet40_1_tile8_50k",
+    "hyper_resnet40_1_tile8_100k",
+    "subspace_resnet40_1_20k",
+    "hyper_resnet16_1_frozen_generator",
+    "hyper_resnet16_1_frozen_embeddings",
     *(f"{family}{depth}" for family in ("resnet", "hyper_resnet") for depth in (20, 32, 44, 56)),
-)  # fmt: skip
+)
 _LISTED = tuple(dict.fromkeys(_LISTED))
 _PLUGINS: dict[str, ModelSpec] = {}
 
@@ -196,23 +276,39 @@ def get(name: str) -> ModelSpec:
                 spec.kernel_shapes()
             except ValueError as error:
                 raise RegistryError(f"model {name!r}: {error}") from None
-            return _frozen(_sized(spec, int(match["budget"]) * 1000 if match["budget"] else None), match["frozen"])
+            return _frozen(
+                _sized(spec, int(match["budget"]) * 1000 if match["budget"] else None),
+                match["frozen"],
+            )
     raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
 
 
 def _wide_resnet(match: re.Match) -> ModelSpec:
-    source, depth, width, projection = WIDE_FAMILIES[match[1]], int(match[2]), int(match[3]), match["projection"] or ""
-    channels = (ledger.narrow_channels if match[1] == "narrow_resnet" else ledger.stage_channels)(width)
+    source, depth, width, projection = (
+        WIDE_FAMILIES[match[1]],
+        int(match[2]),
+        int(match[3]),
+        match["projection"] or "",
+    )
+    channels = (ledger.narrow_channels if match[1] == "narrow_resnet" else ledger.stage_channels)(
+        width
+    )
     pair = None if source == "stored" else f"wide_resnet{depth}_{width}{projection}"
-    return ModelSpec(match[0], source, depth, channels, f"wide_resnet{projection}", _tile(match, source), pair)
+    return ModelSpec(
+        match[0], source, depth, channels, f"wide_resnet{projection}", _tile(match, source), pair
+    )
 
 
 def _resnet(match: re.Match) -> ModelSpec:
     if match["projection"]:
-        raise ValueError("_projection is a shortcut of the Wide ResNets; those of a ResNet have no parameters")
+        raise ValueError(
+            "_projection is a shortcut of the Wide ResNets; those of a ResNet have no parameters"
+        )
     source, depth = RESNET_FAMILIES[match[1]], int(match[2])
     pair = None if source == "stored" else f"resnet{depth}"
-    return ModelSpec(match[0], source, depth, ledger.stage_channels(1), "resnet", _tile(match, source), pair)
+    return ModelSpec(
+        match[0], source, depth, ledger.stage_channels(1), "resnet", _tile(match, source), pair
+    )
 
 
 def _tile(match: re.Match, source: str) -> dict[str, int]:
@@ -236,7 +332,9 @@ def _frozen(spec: ModelSpec, component: str | None) -> ModelSpec:
         return spec
     parts = {name: spec.parameters()[name] for name in ("kernels", "generator", "embeddings")}
     if not parts[component] or not sum(parts.values()) - parts[component]:
-        raise RegistryError(f"model {spec.name!r}: {spec.kernels} kernels have no {component} that could be frozen beside the rest")
+        raise RegistryError(
+            f"model {spec.name!r}: {spec.kernels} kernels have no {component} that could be frozen beside the rest"
+        )
     return replace(spec, frozen=component)
 
 
@@ -248,7 +346,9 @@ def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
     """
     size = KERNELS[spec.kernels].size
     if size is None and budget is not None:
-        raise RegistryError(f"model {spec.name!r}: {spec.kernels} kernels have no size that a budget could set")
+        raise RegistryError(
+            f"model {spec.name!r}: {spec.kernels} kernels have no size that a budget could set"
+        )
     if size is None or (budget is None and spec.kernels == "hyper"):
         return spec
     wanted = budget or sum(replace(spec, kernels="hyper").parameters().values())
@@ -259,7 +359,9 @@ def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
     above = bisect_left(range(1, wanted + 1), wanted, key=count) + 1
     value = min((v for v in (above - 1, above) if v >= 1), key=lambda v: abs(count(v) - wanted))
     if budget and abs(count(value) - wanted) > 0.03 * wanted:
-        raise RegistryError(f"model {spec.name!r}: {count(value):,} parameters are the nearest to {wanted:,} that there are")
+        raise RegistryError(
+            f"model {spec.name!r}: {count(value):,} parameters are the nearest to {wanted:,} that there are"
+        )
     return replace(spec, options=spec.options | {size: value})
 
 
@@ -285,7 +387,9 @@ def build(name: str, num_classes: int = 10):
     if spec.builder is not None:
         model = spec.builder(num_classes)
         if not isinstance(model, nn.Module):
-            raise RegistryError(f"the builder of {name!r} gave {type(model).__name__}, not an nn.Module")
+            raise RegistryError(
+                f"the builder of {name!r} gave {type(model).__name__}, not an nn.Module"
+            )
         return model
     backbone, source = BACKBONES[spec.backbone], KERNELS[spec.kernels].load()
     model = backbone.load()(
@@ -308,13 +412,19 @@ def register(spec: ModelSpec) -> ModelSpec:
         ValueError: for a depth that the backbone does not have.
     """
     if not NAME.fullmatch(spec.name):
-        raise RegistryError(f"model name {spec.name!r} is not allowed; use letters, digits, '.', '_' and '-'")
+        raise RegistryError(
+            f"model name {spec.name!r} is not allowed; use letters, digits, '.', '_' and '-'"
+        )
     if _is_taken(spec.name):
         raise RegistryError(f"model {spec.name!r} is registered already")
     if spec.kernels not in KERNELS:
-        raise RegistryError(f"model {spec.name!r}: unknown kernels {spec.kernels!r}; allowed are {', '.join(KERNELS)}")
+        raise RegistryError(
+            f"model {spec.name!r}: unknown kernels {spec.kernels!r}; allowed are {', '.join(KERNELS)}"
+        )
     if spec.backbone not in BACKBONES:
-        raise RegistryError(f"model {spec.name!r}: unknown backbone {spec.backbone!r}; allowed are {', '.join(BACKBONES)}")
+        raise RegistryError(
+            f"model {spec.name!r}: unknown backbone {spec.backbone!r}; allowed are {', '.join(BACKBONES)}"
+        )
     if spec.pair is not None:
         get(spec.pair)
     if spec.builder is None:
@@ -358,7 +468,11 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
         KERNELS[name] = KernelEntry(source, source.count)
         for row, plain in (rows or {}).items():
             base = get(plain)
-            register(ModelSpec(row, name, base.depth, base.channels, base.backbone, dict(options), pair=plain))
+            register(
+                ModelSpec(
+                    row, name, base.depth, base.channels, base.backbone, dict(options), pair=plain
+                )
+            )
         return source
 
     return decorate

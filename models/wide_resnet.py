@@ -8,7 +8,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.kernels.protocol import KernelNetwork, KernelSource, convolve
-from models.ledger import SHORTCUTS, KernelShape, changes_shape, kernel_shapes, stage_channels, stem_channels
+from models.ledger import (
+    SHORTCUTS,
+    KernelShape,
+    changes_shape,
+    kernel_shapes,
+    stage_channels,
+    stem_channels,
+)
 
 
 class WideResNet(KernelNetwork):
@@ -25,7 +32,11 @@ class WideResNet(KernelNetwork):
         ValueError: for a depth, width, channels or shortcut that is not allowed.
     """
 
-    components: ClassVar[dict[str, str]] = {"norms": "batch_norms", "stem_norm": "batch_norms", "final_norm": "batch_norms"}
+    components: ClassVar[dict[str, str]] = {
+        "norms": "batch_norms",
+        "stem_norm": "batch_norms",
+        "final_norm": "batch_norms",
+    }
 
     def __init__(
         self,
@@ -38,20 +49,39 @@ class WideResNet(KernelNetwork):
     ):
         super().__init__()
         if (width is None) == (channels is None):
-            raise ValueError(f"give either width or channels, not width={width} and channels={channels}")
+            raise ValueError(
+                f"give either width or channels, not width={width} and channels={channels}"
+            )
         if shortcut not in SHORTCUTS:
-            raise ValueError(f"shortcut {shortcut!r} is not allowed; choose from {', '.join(SHORTCUTS)}")
+            raise ValueError(
+                f"shortcut {shortcut!r} is not allowed; choose from {', '.join(SHORTCUTS)}"
+            )
         if kernels is None:
-            raise ValueError("kernels is missing: a function of the kernel shapes, such as StoredKernels")
+            raise ValueError(
+                "kernels is missing: a function of the kernel shapes, such as StoredKernels"
+            )
         channels = tuple(channels) if channels else stage_channels(width)
-        shapes, stem, pad = kernel_shapes(depth, channels), stem_channels(channels), shortcut == "pad"
+        shapes, stem, pad = (
+            kernel_shapes(depth, channels),
+            stem_channels(channels),
+            shortcut == "pad",
+        )
         self.stem = nn.Conv2d(3, stem, 3, padding=1, bias=pad)
         self.stem_norm = nn.BatchNorm2d(stem) if pad else None
         self.norms = nn.ModuleList(nn.BatchNorm2d(s.in_channels) for s in shapes)
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(s.out_channels)) for s in shapes) if pad else None
+        self.biases = (
+            nn.ParameterList(nn.Parameter(torch.zeros(s.out_channels)) for s in shapes)
+            if pad
+            else None
+        )
         changing = [] if pad else [s for s in shapes if s.index == 1 and changes_shape(s)]
         self.shortcuts = nn.ModuleDict(
-            {f"stage{s.stage}_block{s.block}": nn.Conv2d(s.in_channels, s.out_channels, 1, s.stride, bias=False) for s in changing}
+            {
+                f"stage{s.stage}_block{s.block}": nn.Conv2d(
+                    s.in_channels, s.out_channels, 1, s.stride, bias=False
+                )
+                for s in changing
+            }
         )
         self.final_norm = nn.BatchNorm2d(channels[-1])
         self.classifier = nn.Linear(channels[-1], num_classes)
@@ -94,4 +124,8 @@ class WideResNet(KernelNetwork):
         return F.pad(x, (0, 0, 0, 0, 0, shape.out_channels - shape.in_channels))
 
     def stored_weights(self) -> list[Tensor]:
-        return [self.stem.weight, *(m.weight for m in self.shortcuts.values()), self.classifier.weight]
+        return [
+            self.stem.weight,
+            *(m.weight for m in self.shortcuts.values()),
+            self.classifier.weight,
+        ]

@@ -5,14 +5,15 @@ import dataclasses
 import pytest
 import torch
 
-from benchmarks import device, runner
-from benchmarks.batches import Batches
-from benchmarks.checkpoints import load_checkpoint
-from benchmarks.recipes import RECIPES
-from benchmarks.throughput import SHORT, Call, Timer, measure
-from benchmarks.trained import evaluate_checkpoint
-from benchmarks.training import CapturedStep, drive
-from tests.test_speed import bench
+from benchmarks.data.batches import Batches
+from benchmarks.measuring.timing import SHORT, Call, Timer, measure
+from benchmarks.runs import runner
+from benchmarks.runs.trained import evaluate_checkpoint
+from benchmarks.system import device
+from benchmarks.training.checkpoints import load_checkpoint
+from benchmarks.training.loop import CapturedStep, drive
+from benchmarks.training.recipes import RECIPES
+from tests.runs.test_speed import bench
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 NAMES = ("wide_resnet10_1", "hyper_resnet10_1", "hashed_resnet10_1")
@@ -51,7 +52,10 @@ def test_a_captured_step_is_the_eager_step(digits, name, precision, tolerance):
     eager = losses(bench(digits, name, settings(precision)))
     made = bench(digits, name, settings(precision, "graph"))
     captured = losses(made)
-    assert isinstance(made.trainer._optimize, CapturedStep) and made.trainer._optimize.graph is not None
+    assert (
+        isinstance(made.trainer._optimize, CapturedStep)
+        and made.trainer._optimize.graph is not None
+    )
     assert captured[0] == pytest.approx(eager[0], rel=1e-5 if precision == "fp32" else 2e-2)
     assert captured == pytest.approx(eager, rel=tolerance)
     assert len(set(captured)) == len(captured)
@@ -68,7 +72,9 @@ def test_gradients_agree_with_the_cpu(digits, name):
         gradients.append({n: p.grad.cpu() for n, p in made.model.named_parameters()})
     for key, expected in gradients[0].items():
         if key != "stem.bias" and not key.startswith("biases."):  # those are zero but for rounding
-            assert float((gradients[1][key] - expected).norm()) <= 1e-3 * float(expected.norm()), key
+            assert float((gradients[1][key] - expected).norm()) <= 1e-3 * float(expected.norm()), (
+                key
+            )
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
@@ -79,7 +85,10 @@ def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
 
     def runs(folder, seeds):
         places = runner.Places(tmp_path / folder, tmp_path / folder)
-        return [runner.Run("hyper_resnet10_1", digits.to(chosen.device), recipe, s, chosen, places) for s in seeds]
+        return [
+            runner.Run("hyper_resnet10_1", digits.to(chosen.device), recipe, s, chosen, places)
+            for s in seeds
+        ]
 
     quiet = (lambda entry, epochs: None, lambda step, steps: None)
     together = runner.execute_together(runs("together", (0, 1, 2)), [quiet] * 3)
@@ -95,7 +104,9 @@ def test_a_checkpoint_is_evaluated(digits, tmp_path):
     losses(made)
     made.trainer.save(tmp_path / "run.ckpt")
     places = [runner.resolve_settings(place, "fp32", "off") for place in ("cpu", "cuda")]
-    on_cpu, on_cuda = (evaluate_checkpoint(tmp_path / "run.ckpt", digits, place)["test_loss"] for place in places)
+    on_cpu, on_cuda = (
+        evaluate_checkpoint(tmp_path / "run.ckpt", digits, place)["test_loss"] for place in places
+    )
     assert on_cuda == pytest.approx(on_cpu, rel=1e-4)
 
 
@@ -112,7 +123,9 @@ def test_images_are_gathered_alike(digits):
     epochs = []
     for place in ("cpu", "cuda"):
         split = digits.to(torch.device(place)).train
-        epochs.append([x.cpu() for x, _ in Batches(split, 64, crop_padding=4, flip=True).epoch(0, 0)])
+        epochs.append(
+            [x.cpu() for x, _ in Batches(split, 64, crop_padding=4, flip=True).epoch(0, 0)]
+        )
     assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
 
 
@@ -120,8 +133,15 @@ def test_events_agree_with_the_clock():
     place = torch.device("cuda")
     a = torch.randn(4096, 4096, device=place)
     timer = Timer(place)
-    result = measure(Call(lambda: a @ a, 1), timer, dataclasses.replace(SHORT, window_s=0.2), device.EnergyMeter(place))
-    assert result["median"] > 0 and all(0.95 <= ratio <= 1.01 for ratio in timer.event_to_clock[-3:])
+    result = measure(
+        Call(lambda: a @ a, 1),
+        timer,
+        dataclasses.replace(SHORT, window_s=0.2),
+        device.EnergyMeter(place),
+    )
+    assert result["median"] > 0 and all(
+        0.95 <= ratio <= 1.01 for ratio in timer.event_to_clock[-3:]
+    )
 
 
 def test_energy_is_plausible():

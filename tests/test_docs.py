@@ -3,7 +3,7 @@
 import re
 
 import run_bench
-from benchmarks import check
+from benchmarks.runs import check
 from models import registry
 from tests.conftest import ROOT
 
@@ -20,7 +20,9 @@ def test_readme_commands_parse():
 def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_PLUGINS", {})
     monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-model.md").read_text(), re.DOTALL)
+    blocks = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-model.md").read_text(), re.DOTALL
+    )
     for number, block in enumerate(blocks):
         file = tmp_path / f"plugin{number}.py"
         file.write_text(block)

@@ -18,25 +18,58 @@ import tomllib
 import pytest
 import torch
 
-from benchmarks import recipe_tables, recipes, records, report, verify
-from benchmarks.archives import load_archive
-from benchmarks.batches import Batches
-from benchmarks.checkpoints import CheckpointError, load_checkpoint
-from benchmarks.recipes import RecipeError
-from benchmarks.records import RecordError
-from benchmarks.splits import DataError
-from benchmarks.summary import Speeds, summarize
-from benchmarks.tables import Table
-from benchmarks.training import Settings, Trainer
+from benchmarks.data.archives import load_archive
+from benchmarks.data.batches import Batches
+from benchmarks.data.splits import DataError
+from benchmarks.records import store
+from benchmarks.records.store import RecordError
+from benchmarks.report import pages, recipe_tables
+from benchmarks.report.summary import Speeds, summarize
+from benchmarks.report.tables import Table
+from benchmarks.runs import verify
+from benchmarks.training import recipes
+from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
+from benchmarks.training.loop import Settings, Trainer
+from benchmarks.training.recipes import RecipeError
 from tests.conftest import ROOT, Hostile
-from tests.test_archives import cifar10_batch, pack, pin
+from tests.data.test_archives import cifar10_batch, pack, pin
 
 CASES = 2500  # for each of four parsers
 TOKENS = (
-    *(b"NaN", b"1e999", b"-1", b"null", b"[]", b"{}", b"9" * 400, b"../../x", b"<script>alert(1)</script>", b"|", b"\x00"),
+    *(
+        b"NaN",
+        b"1e999",
+        b"-1",
+        b"null",
+        b"[]",
+        b"{}",
+        b"9" * 400,
+        b"../../x",
+        b"<script>alert(1)</script>",
+        b"|",
+        b"\x00",
+    ),
     *(b"\xff\xfe", b"true", b'""', b"[" * 3000, b"`", b"0x", b"1e-400"),
 )
-VALUES = (None, True, -1, 0, 10**30, 1e308, "", "../../x", "<script>", "a|b", [], {}, [[]], {"a": None}, 0.5, "1", 101)
+VALUES = (
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    "",
+    "../../x",
+    "<script>",
+    "a|b",
+    [],
+    {},
+    [[]],
+    {"a": None},
+    0.5,
+    "1",
+    101,
+)
 
 
 class Watch:
@@ -131,14 +164,14 @@ def test_records(tmp_path):
             content = json.dumps(value).encode()
         path.write_bytes(content)
         try:
-            record = records.load(path)
+            record = store.load(path)
         except RecordError as error:
             assert is_one_line(error)
             return "refused"
         if isinstance(record, dict):
             shown = tables(record)
         try:
-            records.validate(record)
+            store.validate(record)
         except RecordError as error:
             assert is_one_line(error)
             return "refused"
@@ -155,15 +188,26 @@ def tables(record):
     (group,) = summarize([record])
     speeds = Speeds(None, {})
     main = recipe_tables.main_table(group, speeds, {}, []).markdown()
-    parts = [*recipe_tables.recipe_sections(group, speeds, {}, {}, []), *report.failures_section([group], []),
-             report.method_section([record], {})]  # fmt: skip
+    parts = [
+        *recipe_tables.recipe_sections(group, speeds, {}, {}, []),
+        *pages.failures_section([group], []),
+        pages.method_section([record], {}),
+    ]
     tables = [part for part in parts if isinstance(part, Table)]
-    assert all(table.latex() and len(list(csv.reader(table.csv().splitlines()))) == len(table.rows) + 1 for table in tables)
+    assert all(
+        table.latex() and len(list(csv.reader(table.csv().splitlines()))) == len(table.rows) + 1
+        for table in tables
+    )
     text = "\n".join(part.markdown() if isinstance(part, Table) else part for part in parts)
     assert "<script" not in text
     widths = {len(re.findall(r"(?<!\\)\|", line)) for line in main.splitlines()}
     assert len(widths) == 1
-    numbers = [cell for line in main.splitlines()[2:] for n, cell in enumerate(line.split("|")) if n not in (1, 10)]
+    numbers = [
+        cell
+        for line in main.splitlines()[2:]
+        for n, cell in enumerate(line.split("|"))
+        if n not in (1, 10)
+    ]
     assert not any(re.search(r"\b(nan|inf)\b", cell, re.IGNORECASE) for cell in numbers)
     (error,) = [line.split("|")[2].strip() for line in main.splitlines()[2:]]
     assert error == "–" or 0 <= float(error.split()[0]) <= 100
@@ -177,8 +221,12 @@ def test_checkpoints(tmp_path, digits, tiny):
 
     def trainer():
         batches = Batches(digits.train, tiny.batch_size, crop_padding=0, flip=False)
-        model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 10))
-        return Trainer(model, digits, batches, tiny, Settings(torch.device("cpu")), 0, {"model": "m"})
+        model = torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 10)
+        )
+        return Trainer(
+            model, digits, batches, tiny, Settings(torch.device("cpu")), 0, {"model": "m"}
+        )
 
     made = trainer()
     made.step(*next(made.batches.epoch(0, 0)), 0)
@@ -203,7 +251,16 @@ def test_checkpoints(tmp_path, digits, tiny):
 
     fuzz("checkpoints", one)
     buffer = io.BytesIO()
-    torch.save({"version": 3, "identity": {}, "model": {"x": Hostile(hostile)}, "optimizers": [], "history": {}}, buffer)
+    torch.save(
+        {
+            "version": 3,
+            "identity": {},
+            "model": {"x": Hostile(hostile)},
+            "optimizers": [],
+            "history": {},
+        },
+        buffer,
+    )
     path.write_bytes(hashlib.sha256(buffer.getvalue()).digest() + buffer.getvalue())
     with pytest.raises(CheckpointError, match="cannot be read"):
         load_checkpoint(path)
@@ -266,7 +323,9 @@ def test_archives(tmp_path):
             path.write_bytes(gzip.compress(mutated_bytes(gzip.decompress(good), chance), 1))
             chosen = repinned(path, archive)
         elif number % 4 == 2:  # a batch, packed anew with its own hash
-            _, chosen = pack(place, batches | {"data_batch_1": mutated_bytes(batches["data_batch_1"], chance)})
+            _, chosen = pack(
+                place, batches | {"data_batch_1": mutated_bytes(batches["data_batch_1"], chance)}
+            )
         else:
             path.write_bytes(mutated_bytes(good, chance) if number % 50 > 1 else good)
         try:
@@ -279,7 +338,10 @@ def test_archives(tmp_path):
             assert {p.name for p in tmp_path.iterdir()} == {"sound"}
         if number % 4 != 2:
             assert data.fingerprint == original.fingerprint
-        assert len(data.train) + len(data.validation) <= 20 + 10 and data.train.images.dtype == torch.uint8
+        assert (
+            len(data.train) + len(data.validation) <= 20 + 10
+            and data.train.images.dtype == torch.uint8
+        )
         return "accepted"
 
     fuzz("archives", one)
@@ -292,22 +354,28 @@ def repinned(path, archive):
 
 @pytest.mark.parametrize("name", ["../../x", "<script>alert(1)</script>", "a|b", "..", ""])
 def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, name):
-    record = json.loads((ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/study5-seed0.json").read_text())
+    record = json.loads(
+        (ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/study5-seed0.json").read_text()
+    )
     with pytest.raises(RecordError):
-        records.save(tmp_path / "results", record | {"model": name})
+        store.save(tmp_path / "results", record | {"model": name})
     with pytest.raises(RecordError):
-        records.throughput_path(tmp_path, "device", name)
+        store.throughput_path(tmp_path, "device", name)
     assert not list(tmp_path.rglob("*.json"))
-    place = tmp_path / "results" / "runs" / "made" / "m" / "r-seed0.json"  # as if somebody had put it there
+    place = (
+        tmp_path / "results" / "runs" / "made" / "m" / "r-seed0.json"
+    )  # as if somebody had put it there
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(record | {"model": name, "pair": name, "dataset": name}))
     header = "model,registry_name,family,params,test_error,macs,selection,source\n"
-    (tmp_path / "results" / "published.csv").write_text(header + f'm,hyper_resnet40_1,x,1,2.0,,x,"{name} | <b>"\n')
+    (tmp_path / "results" / "published.csv").write_text(
+        header + f'm,hyper_resnet40_1,x,1,2.0,,x,"{name} | <b>"\n'
+    )
     for dataset in ("made", "cifar10"):
         shown = tmp_path / "results" / "runs" / dataset / "m" / "r-seed0.json"
         shown.parent.mkdir(parents=True, exist_ok=True)
         shown.write_bytes(place.read_bytes())
-        text = report.write_report(tmp_path / "results", tmp_path / "reports", dataset).read_text()
+        text = pages.write_report(tmp_path / "results", tmp_path / "reports", dataset).read_text()
         assert "<script" not in text and "<b>" not in text and "a|b" not in text
     svgs = list((tmp_path / "reports").rglob("*.svg"))
     assert svgs and not any("<script" in svg.read_text() for svg in svgs)

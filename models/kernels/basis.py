@@ -24,17 +24,25 @@ class BasisKernels(StageKernels):
     def __init__(self, shapes: list[KernelShape], filters: int = 16):
         super().__init__(shapes)
         self.size = filters
-        self.bases, self.own, self.coefficients = nn.ParameterDict(), nn.ParameterDict(), nn.ParameterDict()
+        self.bases, self.own, self.coefficients = (
+            nn.ParameterDict(),
+            nn.ParameterDict(),
+            nn.ParameterDict(),
+        )
         for stage, layers in self.stages.items():
             s, shared = layers[0], basis_filters(layers[0].out_channels, filters)
             basis = torch.linalg.qr(torch.randn(s.fan_in, shared))[0].t()
             own = torch.randn(len(layers), BASIS_OWN, s.fan_in)
             own -= own @ basis.t() @ basis
             own = torch.linalg.qr(own.transpose(1, 2))[0].transpose(1, 2)
-            rows = on_sphere(len(layers) * s.out_channels, shared + BASIS_OWN, squared=shared + BASIS_OWN)
+            rows = on_sphere(
+                len(layers) * s.out_channels, shared + BASIS_OWN, squared=shared + BASIS_OWN
+            )
             self.bases[str(stage)] = nn.Parameter(basis.contiguous() * s.fan_in**0.5)
             self.own[str(stage)] = nn.Parameter(own.contiguous() * s.fan_in**0.5)
-            self.coefficients[str(stage)] = nn.Parameter(rows.unflatten(0, (len(layers), s.out_channels)))
+            self.coefficients[str(stage)] = nn.Parameter(
+                rows.unflatten(0, (len(layers), s.out_channels))
+            )
 
     def filters(self, stage: int) -> Tensor:
         """[B; U_l] of all layers of a stage: (L, s + 1, 9 C)."""

@@ -24,8 +24,10 @@ class ChunkedKernels(TiledKernels):
     def __init__(self, shapes: list[KernelShape], hidden: int = 37, tile: int = 16):
         super().__init__(shapes, tile)
         self.gains = (2 / CHUNK_EMBEDDING) ** 0.5, hidden**-0.5
-        self.embeddings = nn.Parameter(on_sphere(sum(self.counts), CHUNK_EMBEDDING, squared=CHUNK_EMBEDDING))
-        self.w1 = nn.Parameter(torch.randn(hidden, CHUNK_EMBEDDING) )
+        self.embeddings = nn.Parameter(
+            on_sphere(sum(self.counts), CHUNK_EMBEDDING, squared=CHUNK_EMBEDDING)
+        )
+        self.w1 = nn.Parameter(torch.randn(hidden, CHUNK_EMBEDDING))
         self.b1 = nn.Parameter(torch.zeros(hidden))
         self.w2 = nn.Parameter(torch.randn(tile**2 * self.size**2, hidden))
         self.b2 = nn.Parameter(torch.zeros(tile**2 * self.size**2))

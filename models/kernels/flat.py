@@ -15,6 +15,8 @@ class FlatKernels(KernelSource):
     def forward(self) -> list[Tensor]:
         parts = self.flat().split([s.numel for s in self.shapes])
         return [
-            (s.deviation * part).view(s.out_channels, s.size, s.size, s.in_channels).permute(0, 3, 1, 2)
+            (s.deviation * part)
+            .view(s.out_channels, s.size, s.size, s.in_channels)
+            .permute(0, 3, 1, 2)
             for s, part in zip(self.shapes, parts, strict=True)
         ]

@@ -22,7 +22,9 @@ class HashedKernels(FlatKernels):
         super().__init__(shapes)
         total = sum(s.numel for s in shapes)
         generator = torch.Generator().manual_seed(FROZEN_SEED)
-        self.register_buffer("places", torch.randint(values, (total,), generator=generator), persistent=False)
+        self.register_buffer(
+            "places", torch.randint(values, (total,), generator=generator), persistent=False
+        )
         self.values = nn.Parameter(torch.randn(values))
 
     def flat(self) -> Tensor:

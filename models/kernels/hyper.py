@@ -35,7 +35,9 @@ class HyperKernels(TiledKernels):
         self.embeddings = nn.Parameter(on_sphere(sum(self.counts), embedding, squared=embedding))
         self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding))
         self.b_in = nn.Parameter(torch.zeros(tile, embedding))
-        self.w_out = nn.Parameter(torch.randn(tile * self.size**2, embedding))  # rows: (output channel, f, f)
+        self.w_out = nn.Parameter(
+            torch.randn(tile * self.size**2, embedding)
+        )  # rows: (output channel, f, f)
         self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
 
     def unit_tiles(self) -> Tensor:
@@ -47,7 +49,10 @@ class HyperKernels(TiledKernels):
         """Each factor's J^T J is the product of what the others make of it: matrices of N_z x N_z, inverted together."""
         weights = self.scale.flatten().square()  # of the tiles
         z, w_out = self.embeddings * self.gain, self.w_out * self.gain
-        a = F.linear(z, self.w_in.flatten(0, 1), self.b_in.flatten()).unflatten(1, self.b_in.shape) * self.gain
+        a = (
+            F.linear(z, self.w_in.flatten(0, 1), self.b_in.flatten()).unflatten(1, self.b_in.shape)
+            * self.gain
+        )
         of_a = w_out.t() @ w_out
         of_z = (self.w_in.transpose(1, 2) @ of_a @ self.w_in).sum(0) * self.gain**2
         of_w_in = z.t() @ (weights[:, None] * z)

@@ -107,7 +107,11 @@ class KernelNetwork(nn.Module):
     def component_of(self, parameter: str) -> str:
         """The ledger component that a parameter of this network belongs to."""
         head, _, rest = parameter.partition(".")
-        return self.kernels.component_of(rest) if head == "kernels" else self.components.get(head, head)
+        return (
+            self.kernels.component_of(rest)
+            if head == "kernels"
+            else self.components.get(head, head)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(x, self.generate())
@@ -120,7 +124,9 @@ def check_kernels(kernels: list[Kernel], shapes: list[KernelShape]) -> None:
         ValueError: naming the kernel, its shape and the wanted one.
     """
     if len(kernels) != len(shapes):
-        raise ValueError(f"the kernel source gave {len(kernels)} kernels; the backbone has {len(shapes)}")
+        raise ValueError(
+            f"the kernel source gave {len(kernels)} kernels; the backbone has {len(shapes)}"
+        )
     for kernel, shape in zip(kernels, shapes, strict=True):
         wanted = (shape.out_channels, shape.in_channels, shape.size, shape.size)
         if (found := full_shape(kernel)) != wanted:

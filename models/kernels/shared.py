@@ -23,7 +23,10 @@ class SharedKernels(KernelSource):
             if shared_key(shape) not in self._parameters:
                 kernel = torch.randn(shape.out_channels, shape.in_channels, shape.size, shape.size)
                 kernel *= shape.deviation
-                self.register_parameter(shared_key(shape), nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)))
+                self.register_parameter(
+                    shared_key(shape),
+                    nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)),
+                )
 
     def component_of(self, parameter: str) -> str:
         return "kernels"

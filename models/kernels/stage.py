@@ -25,7 +25,9 @@ class StageKernels(KernelSource):
                 self.stages.setdefault(s.stage, []).append(s)
             else:
                 kernel = torch.randn(s.out_channels, s.in_channels, s.size, s.size)
-                self.register_parameter(s.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)))
+                self.register_parameter(
+                    s.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
+                )
 
     def component_of(self, parameter: str) -> str:
         return "kernels" if parameter.startswith("stage") else super().component_of(parameter)
@@ -35,5 +37,11 @@ class StageKernels(KernelSource):
         raise NotImplementedError
 
     def forward(self) -> list[Tensor]:
-        made = {stage: iter(self.of_stage(stage).permute(0, 1, 4, 2, 3).unbind(0)) for stage in self.stages}
-        return [next(made[s.stage]) if keeps_channels(s) else self.get_parameter(s.name) * s.deviation for s in self.shapes]
+        made = {
+            stage: iter(self.of_stage(stage).permute(0, 1, 4, 2, 3).unbind(0))
+            for stage in self.stages
+        }
+        return [
+            next(made[s.stage]) if keeps_channels(s) else self.get_parameter(s.name) * s.deviation
+            for s in self.shapes
+        ]

@@ -21,12 +21,18 @@ class StageTemplateKernels(StageKernels):
     def __init__(self, shapes: list[KernelShape], templates: int = 2):
         super().__init__(shapes)
         self.gains, self.banks, self.coefficients = {}, nn.ParameterDict(), nn.ParameterDict()
-        for (stage, layers), size in zip(self.stages.items(), stage_templates(shapes, templates), strict=True):
+        for (stage, layers), size in zip(
+            self.stages.items(), stage_templates(shapes, templates), strict=True
+        ):
             s = layers[0]
             self.gains[stage] = s.deviation * size**-0.5
-            self.banks[str(stage)] = nn.Parameter(torch.randn(size, s.out_channels, s.size, s.size, s.in_channels))
+            self.banks[str(stage)] = nn.Parameter(
+                torch.randn(size, s.out_channels, s.size, s.size, s.in_channels)
+            )
             self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), size, squared=size))
 
     def of_stage(self, stage: int) -> Tensor:
         bank = self.banks[str(stage)]
-        return (self.coefficients[str(stage)] @ bank.flatten(1) * self.gains[stage]).unflatten(1, bank.shape[1:])
+        return (self.coefficients[str(stage)] @ bank.flatten(1) * self.gains[stage]).unflatten(
+            1, bank.shape[1:]
+        )

@@ -21,7 +21,9 @@ class StoredKernels(KernelSource):
         for shape in shapes:
             kernel = torch.randn(shape.out_channels, shape.in_channels, shape.size, shape.size)
             kernel *= shape.deviation
-            self.register_parameter(shape.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last)))
+            self.register_parameter(
+                shape.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
+            )
 
     @classmethod
     def holding(cls, shapes: list[KernelShape], kernels: list[Tensor]) -> "StoredKernels":

@@ -29,4 +29,6 @@ class SubspaceKernels(TiledKernels):
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=dimension))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.basis.flatten(1) * self.gain).unflatten(1, self.basis.shape[1:])
+        return (self.coefficients @ self.basis.flatten(1) * self.gain).unflatten(
+            1, self.basis.shape[1:]
+        )

@@ -29,7 +29,9 @@ class TemplateKernels(TiledKernels):
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), templates, squared=templates))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.bank.flatten(1) * self.gain).unflatten(1, self.bank.shape[1:])
+        return (self.coefficients @ self.bank.flatten(1) * self.gain).unflatten(
+            1, self.bank.shape[1:]
+        )
 
     @torch.no_grad()
     def scale_gradients(self) -> None:

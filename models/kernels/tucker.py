@@ -31,6 +31,8 @@ class TuckerKernels(KernelSource):
         kernels = []
         for s, rank in zip(self.shapes, self.ranks, strict=True):
             u, core, v = (self.get_parameter(f"{s.name}_{part}") for part in ("u", "core", "v"))
-            gain = (s.deviation / rank) ** (1 / 3)  # the same for each, so that activations between them stay small
+            gain = (s.deviation / rank) ** (
+                1 / 3
+            )  # the same for each, so that activations between them stay small
             kernels.append(Factored(u * gain, core * gain, v * gain))
         return kernels

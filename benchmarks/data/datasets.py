@@ -1,0 +1,100 @@
+"""Data sets by name, as whole uint8 tensors.
+
+    data = load("cifar10", Path("data")).to("cuda")
+
+Images stay uint8, N x H x W x 3 (NHWC), until the model normalises them with `mean` and `std`. The number of classes, these two
+and whether images may be mirrored are the data set's; nothing else assumes them.
+"""
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.data.archives import ARCHIVES, load_archive
+from benchmarks.data.folders import load_folder
+from benchmarks.data.splits import (
+    IMAGE_SIZE,
+    SPLIT_SEED,
+    DataError,
+    DataSet,
+    assemble,
+    decoded_sha256,
+)
+
+NAMES = ("digits", *ARCHIVES)
+ALLOWED = (*NAMES, "folder:PATH")
+
+
+def dataset_name(spec: str) -> str:
+    """The name in records and paths, without loading: one of NAMES, or the base name of `folder:PATH`.
+
+    Raises DataError for an unknown name, and for a folder whose name is not [A-Za-z0-9._-]+ or that of a known set.
+    """
+    if spec in NAMES:
+        return spec
+    if not spec.startswith("folder:"):
+        near = difflib.get_close_matches(spec, ALLOWED, n=1, cutoff=0.0)[0]
+        raise DataError(
+            f"unknown data set {spec!r}; allowed are {', '.join(ALLOWED)}; nearest: {near}"
+        )
+    if spec == "folder:":
+        raise DataError("data set 'folder:' lacks a path; allowed is folder:PATH")
+    name = os.path.basename(os.path.abspath(_folder_path(spec)))
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name):
+        raise DataError(
+            f"folder name {name!r} is not allowed; allowed are letters, digits, '.', '_' and '-'"
+        )
+    if name.lower() in NAMES:
+        raise DataError(
+            f"folder name {name!r} belongs to a known data set; rename it, for example to {name}-png"
+        )
+    return name
+
+
+def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = True) -> DataSet:
+    """Load one of NAMES or `folder:PATH` on the CPU.
+
+    `data_dir` holds archives and the cache. `download` allows fetching an archive. `progress` shows bars where
+    stderr is a terminal. Raises DataError, one line, for everything that the user can put right.
+    """
+    label = dataset_name(name)
+    data_dir = Path(data_dir)
+    if label == "digits":
+        return _load_digits()
+    if label in ARCHIVES:
+        return load_archive(ARCHIVES[label], data_dir, download=download)
+    return load_folder(label, _folder_path(name), data_dir / "cache", progress)
+
+
+def _folder_path(spec: str) -> Path:
+    return Path(spec.removeprefix("folder:"))
+
+
+# digits: 1,797 grey images that come with scikit-learn
+
+
+def _load_digits() -> DataSet:
+    from sklearn.datasets import load_digits  # slow to import, and only needed here
+
+    raw = load_digits()
+    small, labels = raw.images.astype(np.uint8), raw.target.astype(np.int64)
+    images = np.repeat(_enlarge(small)[..., None], 3, axis=-1)
+    order = np.random.default_rng(SPLIT_SEED).permutation(len(images))
+    parts = (order[540:], order[360:540], order[:360])
+    return assemble("digits", images, labels, parts, decoded_sha256(small, labels), 10, flip=False)
+
+
+def _enlarge(small: np.ndarray) -> np.ndarray:
+    """N x 8 x 8 values 0..16 to N x 32 x 32 values 0..255: bilinear between pixel centres, rounded once."""
+    weights = np.zeros((IMAGE_SIZE, 8), np.int64)  # in eighths: each row sums to 8
+    for row in range(IMAGE_SIZE):
+        low, fraction = divmod(
+            min(max(2 * row - 3, 0), 56), 8
+        )  # its centre, (row + 0.5) / 4 - 0.5, in eighths
+        weights[row, low] += 8 - fraction
+        weights[row, min(low + 1, 7)] += fraction
+    scaled = weights @ small.astype(np.int64) @ weights.T  # 64 x the value, at most 1024
+    return ((scaled * 510 + 1024) // 2048).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Callables and modules in, plain values out: parameters, FLOPs, speed."""

@@ -1,0 +1,1 @@
+"""Records on disk, their schema and provenance, and the DataFrame that is made of them."""

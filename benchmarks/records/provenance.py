@@ -1,0 +1,41 @@
+"""Provenance: which code made a number."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCES = ("models", "benchmarks", "run_bench.py")
+"""The code that makes a number, under ROOT."""
+
+
+def source_sha256(root: Path = ROOT) -> str:
+    """Hash of the code that makes a number: relative paths and bytes of `models/`, `benchmarks/` and `run_bench.py`."""
+    digest = hashlib.sha256()
+    for name in SOURCES:
+        place = root / name
+        for file in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            digest.update(f"{file.relative_to(root).as_posix()}\0".encode())
+            digest.update(hashlib.sha256(file.read_bytes()).digest())
+    return digest.hexdigest()
+
+
+def code() -> dict:
+    """Commit, dirty flag (results/, reports/ and pages do not count) and source hash; null where there is no git."""
+    commit = _git("rev-parse", "HEAD")
+    status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports", ":!*.md")
+    return {
+        "commit": commit,
+        "dirty": None if status is None else bool(status),
+        "source_sha256": source_sha256(),
+    }
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

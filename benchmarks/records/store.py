@@ -1,0 +1,269 @@
+"""The store of records: one JSON a run, where it lies and what it must hold."""
+
+import csv
+import functools
+import json
+import math
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benchmarks.system.files import write_atomically
+
+SCHEMA_VERSION = 3
+"""Of what is written; older versions are read as they are. The schemas are `schemas/run-<version>.json`."""
+DONE = ("ok", "diverged")
+"""Statuses that need no further run."""
+NAME = re.compile(r"[A-Za-z0-9._-]+")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class RecordError(ValueError):
+    """A record or name that is not allowed; the message is one line for the user."""
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value) or value in (".", ".."):
+        raise RecordError(f"name {value!r} is not allowed; use letters, digits, '.', '_' and '-'")
+    return value
+
+
+def run_folder(results_dir: Path, dataset: str, model: str, study: str | None = None) -> Path:
+    """The place of a model's records on a data set, or of its trials in a study."""
+    tree = results_dir / "studies" / _name(study) if study else results_dir / "runs"
+    return tree / _name(dataset) / _name(model)
+
+
+def run_path(
+    results_dir: Path, dataset: str, model: str, recipe: str, seed: int, study: str | None = None
+) -> Path:
+    """The place of a run's record under `results_dir`."""
+    return run_folder(results_dir, dataset, model, study) / f"{_name(recipe)}-seed{seed}.json"
+
+
+SPEED_KINDS = ("speed", "pair", "compare")
+
+
+def throughput_path(
+    results_dir: Path,
+    device: str,
+    model: str,
+    kind: str = "speed",
+    batch_size: int = 128,
+    optimizer: str | None = None,
+) -> Path:
+    """The place of a speed record on a device: a model's speed, the ratio of its pair, or its comparison with other code.
+
+    `optimizer`: of a model's speed, if it is not the one that recipes have by default.
+    """
+    folder = results_dir / "throughput" / (_slug(device) or "unknown")
+    batch = "" if batch_size == 128 else f"-batch{batch_size}"
+    suffix = f"-{_slug(optimizer)}" if optimizer else ""
+    return (folder if kind == "speed" else folder / kind) / f"{_name(model)}{suffix}{batch}.json"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-")
+
+
+def save_throughput(results_dir: Path, record: dict, optimizer: str | None = None) -> Path:
+    """Write a speed record at its place; `optimizer` as in `throughput_path`."""
+    path = throughput_path(
+        results_dir,
+        record["device"],
+        record["model"],
+        record["kind"],
+        record["batch_size"],
+        optimizer,
+    )
+    write_atomically(path, to_json(record))
+    return path
+
+
+def to_json(value: dict) -> str:
+    """JSON text with sorted keys; refuses NaN and infinity."""
+    return json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+@functools.cache
+def schema(version: int) -> dict:
+    """The JSON Schema of a version of a run's record."""
+    return json.loads((Path(__file__).parent / "schemas" / f"run-{version}.json").read_text())
+
+
+@functools.cache
+def _validator(version: int) -> Callable[[dict], object]:
+    import fastjsonschema
+
+    return fastjsonschema.compile(schema(version), use_default=False)
+
+
+def validate(record: object) -> None:
+    """Refuse a record that does not follow the schema of its version or contradicts itself.
+
+    Raises:
+        RecordError: naming the key, its value and what is allowed.
+    """
+    import fastjsonschema
+
+    version = record.get("schema_version") if isinstance(record, dict) else None
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise RecordError(f"schema_version {version!r} is not allowed; it is 1 to {SCHEMA_VERSION}")
+    if infinite := _not_finite(record):
+        raise RecordError(f"{infinite} is no finite number")
+    if record.get("study") is not None and "test_error" in record:
+        raise RecordError(
+            "test_error is not allowed in a trial of a study, which does not read the test set"
+        )
+    try:
+        _validator(version)(record)
+    except fastjsonschema.JsonSchemaValueException as error:
+        value = repr(error.value)
+        raise RecordError(
+            f"{error.message.replace('data.', '')}, not {value if len(value) < 80 else value[:77] + '...'}"
+        ) from None
+    parts = record["params_by_component"]
+    if parts is not None and sum(parts.values()) != record["params"]:
+        raise RecordError("params_by_component does not sum to params")
+    if record["status"] == "ok" and (
+        not record["history"] or record["history"][-1]["val_error"] != record["val_error"]
+    ):
+        raise RecordError("val_error is not that of the history's last epoch")
+    if [entry["epoch"] for entry in record["history"]] != list(
+        range(1, len(record["history"]) + 1)
+    ):
+        raise RecordError("history's epochs are not 1, 2, 3 and so on")
+
+
+def _not_finite(value: object, place: str = "record") -> str | None:
+    """The place of a number that JSON does not have, if there is one."""
+    if isinstance(value, dict):
+        return next(filter(None, (_not_finite(v, f"{place}.{k}") for k, v in value.items())), None)
+    if isinstance(value, list):
+        return next(
+            filter(None, (_not_finite(v, f"{place}[{i}]") for i, v in enumerate(value))), None
+        )
+    return place if isinstance(value, float) and not math.isfinite(value) else None
+
+
+def save(results_dir: Path, record: dict) -> Path:
+    """Write a run's record at its place.
+
+    Raises:
+        RecordError: if the record is not valid, or one with another recipe hash lies there that this run did not go on from.
+    """
+    validate(record)
+    recipe = record["recipe"]
+    path = run_path(
+        results_dir,
+        record["dataset"],
+        record["model"],
+        recipe["name"],
+        record["seed"],
+        record.get("study"),
+    )
+    gone_on_from = [
+        entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])
+    ]
+    refuse_other_hash(path, recipe["hash"], *gone_on_from)
+    write_atomically(path, to_json(record))
+    return path
+
+
+def load(path: Path) -> dict | None:
+    """The record at a place, or None where there is none.
+
+    Raises:
+        RecordError: if it cannot be read.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"record {path} cannot be read: {error}") from None
+
+
+def refuse_other_hash(path: Path, recipe_hash: str, *allowed: str | None) -> None:
+    """Raise if the record at `path` was made with another recipe of the same name; `allowed`: further hashes it may have."""
+    there = load_or_set_aside(path)
+    found = there["recipe"].get("hash") if there else recipe_hash
+    if found not in (recipe_hash, *allowed):
+        raise RecordError(
+            f"record {path} has recipe hash {found}, this recipe has {recipe_hash}: "
+            "give the recipe another name, or remove the record"
+        )
+
+
+def load_or_set_aside(path: Path) -> dict | None:
+    """The record at a place; one that is torn is renamed to `.damaged`, said so on stderr, and counts as none."""
+    try:
+        record = load(path)
+        if record is None or (isinstance(record, dict) and isinstance(record.get("recipe"), dict)):
+            return record
+        problem = f"record {path} is no record of a run"
+    except RecordError as error:
+        problem = str(error)
+    aside = path.with_name(f"{path.name}.damaged")
+    os.replace(path, aside)
+    print(f"note: {problem}; kept as {aside.name}, the run is made again", file=sys.stderr)
+    return None
+
+
+def datasets(results_dir: Path) -> list[str]:
+    """Names of the data sets that have records."""
+    return sorted(
+        folder.name for folder in (results_dir / "runs").glob("*/") if any(folder.glob("*/*.json"))
+    )
+
+
+def run_files(results_dir: Path) -> list[Path]:
+    """The places of all records of runs and of studies' trials."""
+    return sorted(
+        [
+            *(results_dir / "runs").glob("*/*/*.json"),
+            *(results_dir / "studies").glob("*/*/*/*.json"),
+        ]
+    )
+
+
+def load_study(results_dir: Path, study: str) -> tuple[list[dict], list[str]]:
+    """All records of a study in path order, and a line for each file that cannot be read."""
+    return _load_each((results_dir / "studies" / _name(study)).glob("*/*/*.json"), results_dir)
+
+
+def load_all(results_dir: Path, dataset: str) -> tuple[list[dict], list[str]]:
+    """All records of a data set in path order, and a line for each file that cannot be read."""
+    return _load_each((results_dir / "runs" / _name(dataset)).glob("*/*.json"), results_dir)
+
+
+def load_throughput(results_dir: Path, kind: str = "speed") -> tuple[list[dict], list[str]]:
+    """All speed records of a kind in path order, and a line for each file that cannot be read."""
+    pattern = "*/*.json" if kind == "speed" else f"*/{kind}/*.json"
+    return _load_each((results_dir / "throughput").glob(pattern), results_dir)
+
+
+def _load_each(paths: Iterable[Path], results_dir: Path) -> tuple[list[dict], list[str]]:
+    found, problems = [], []
+    for path in sorted(paths):
+        try:
+            record = load(path)
+            if not isinstance(record, dict):
+                raise RecordError(f"record {path} is no JSON object")
+            found.append(record)
+        except RecordError as error:
+            problems.append(str(error).replace(f"{results_dir}{os.sep}", ""))
+    return found, problems
+
+
+def load_published(results_dir: Path = ROOT / "results") -> dict[str, dict]:
+    """Published rows by registry name; numbers as numbers, unknown as None."""
+    with (results_dir / "published.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row["params"] = int(row["params"])
+        row["test_error"] = float(row["test_error"])
+        row["macs"] = int(row["macs"]) if row["macs"] else None
+    return {row["registry_name"]: row for row in rows if row["registry_name"]}

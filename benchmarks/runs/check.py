@@ -1,0 +1,129 @@
+"""The contract of a model, in plain words: what `check` runs on one, and the tests on every registered one."""
+
+import copy
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from benchmarks.measuring import costs
+from benchmarks.runs import runner
+from benchmarks.training.loop import Normalize, Objective
+from models import registry
+from models.kernels.protocol import KernelNetwork
+
+CLASSES = 7
+"""Not ten on purpose: a model takes the number of classes from the data set."""
+
+
+class Broken(Exception):
+    """What is wrong with the model, in plain words."""
+
+
+def _batch(size: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (size, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    return x, torch.arange(size) % CLASSES
+
+
+def _normalized(size: int = 4) -> torch.Tensor:
+    return Normalize((0.5,) * 3, (0.25,) * 3)(_batch(size)[0])
+
+
+def output_shape(name: str, model: nn.Module) -> None:
+    for size in (1, 3):
+        out = model.eval()(_normalized(size))
+        if not isinstance(out, torch.Tensor) or tuple(out.shape) != (size, CLASSES):
+            shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+            raise Broken(
+                f"{size} images and {CLASSES} classes give {shape}, not ({size}, {CLASSES})"
+            )
+        if not out.isfinite().all():
+            raise Broken("the output is not finite")
+
+
+def gradients(name: str, model: nn.Module) -> None:
+    objective = Objective(model.train(), Normalize((0.5,) * 3, (0.25,) * 3), l2=5e-4)
+    objective(*_batch(8))[0].backward()
+    for parameter, value in model.named_parameters():
+        if not value.requires_grad:
+            continue
+        if value.grad is None:
+            raise Broken(f"{parameter} gets no gradient")
+        if not value.grad.isfinite().all():
+            raise Broken(f"the gradient of {parameter} is not finite")
+        if not value.grad.any() and not _feeds_batch_norm(model, parameter):
+            raise Broken(f"the gradient of {parameter} is zero")
+
+
+def _feeds_batch_norm(model: nn.Module, parameter: str) -> bool:
+    """A convolution's bias right before a batch norm has zero gradient in exact arithmetic."""
+    return isinstance(model, KernelNetwork) and (
+        parameter == "stem.bias" or parameter.startswith("biases.")
+    )
+
+
+def save_and_load(name: str, model: nn.Module) -> None:
+    other = runner.build(name, CLASSES, seed=1)
+    other.load_state_dict(copy.deepcopy(model.state_dict()))
+    x = _normalized()
+    if not torch.equal(model.eval()(x), other.eval()(x)):
+        raise Broken("another instance with the same state_dict gives other outputs")
+
+
+def same_seed(name: str, model: nn.Module) -> None:
+    again, other = (runner.build(name, CLASSES, seed).state_dict() for seed in (0, 1))
+    first = runner.build(name, CLASSES, 0).state_dict()
+    if any(not torch.equal(first[key], again[key]) for key in first):
+        raise Broken("two builds from seed 0 differ")
+    if all(torch.equal(first[key], other[key]) for key in first):
+        raise Broken("builds from seeds 0 and 1 are equal")
+
+
+def exact_count(name: str, model: nn.Module) -> None:
+    spec, parts = registry.get(name), costs.count_parameters(model)
+    real = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    if sum(parts.values()) != real:
+        raise Broken(f"the components sum to {sum(parts.values())}, the parameters to {real}")
+    if spec.builder is None and (closed := spec.parameters(CLASSES)) != parts:
+        differing = {
+            k: (closed.get(k, 0), parts.get(k, 0))
+            for k in closed | parts
+            if closed.get(k, 0) != parts.get(k, 0)
+        }
+        raise Broken(
+            f"closed form and module differ, (closed form, module) by component: {differing}"
+        )
+
+
+def macs(name: str, model: nn.Module) -> None:
+    spec, counted = registry.get(name), costs.count_macs(model)
+    if counted.per_image <= 0 or counted.generator < 0:
+        raise Broken(
+            f"{counted.per_image} MACs per image and {counted.generator} of the generator are not possible"
+        )
+    if spec.closed_form and spec.macs(CLASSES) != (counted.per_image, counted.generator):
+        raise Broken(
+            f"the closed form has {spec.macs(CLASSES)}, the module {(counted.per_image, counted.generator)}"
+        )
+
+
+CHECKS: dict[str, Callable[[str, nn.Module], None]] = {
+    "output has shape (images, classes) and is finite": output_shape,
+    "every parameter gets a gradient": gradients,
+    "weights can be saved and loaded": save_and_load,
+    "the seed decides the weights": same_seed,
+    "parameters are counted exactly": exact_count,
+    "MACs can be counted": macs,
+}
+
+
+def run(name: str) -> Iterator[tuple[str, str | None]]:
+    """Each check's title, with what is wrong or None."""
+    for title, check in CHECKS.items():
+        try:
+            check(name, runner.build(name, CLASSES, seed=0))
+            yield title, None
+        except Exception as error:  # noqa: BLE001 - any fault of the model is what this reports
+            kind = "" if isinstance(error, Broken) else f"{type(error).__name__}: "
+            yield title, " ".join(f"{kind}{error}".split())

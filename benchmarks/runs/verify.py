@@ -1,0 +1,131 @@
+"""Whether records and checkpoints are what they claim: schema, place, hashes, the registry's counts, and each other."""
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.records import store
+from benchmarks.training import recipes
+from models import registry
+
+
+def find(results_dir: Path, checkpoint_dir: Path) -> list[Path]:
+    """All records of runs and all checkpoints."""
+    checkpoints = [*checkpoint_dir.glob("*/*/*.ckpt"), *checkpoint_dir.glob("studies/*/*/*/*.ckpt")]
+    return [*store.run_files(results_dir), *sorted(checkpoints)]
+
+
+def named(names: list[str], results_dir: Path, checkpoint_dir: Path) -> list[Path]:
+    """The files that are meant by paths, or by parts of paths such as `digits/hyper_resnet40_1`.
+
+    Raises:
+        ValueError: for a name that means nothing here.
+    """
+    everything, chosen = find(results_dir, checkpoint_dir), []
+    for name in names:
+        found = [path for path in everything if path == Path(name) or name in path.as_posix()]
+        if not found:
+            near = difflib.get_close_matches(
+                name, [path.as_posix() for path in everything], n=1, cutoff=0.0
+            )
+            hint = f"; nearest: {near[0]}" if near else ""
+            raise ValueError(
+                f"no record or checkpoint {name!r} under {results_dir} or {checkpoint_dir}{hint}"
+            )
+        chosen += [path for path in found if path not in chosen]
+    return chosen
+
+
+def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
+    """What is wrong with one record or checkpoint, a line each."""
+    if path.suffix == ".ckpt":
+        return list(_checkpoint_problems(path, results_dir))
+    try:
+        record = store.load(path)
+        store.validate(record)
+    except store.RecordError as error:
+        return [str(error)]
+    return list(record_problems(record, path, results_dir))
+
+
+def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str]:
+    """What is wrong with a record that follows its schema."""
+    place = store.run_path(
+        results_dir,
+        record["dataset"],
+        record["model"],
+        record["recipe"]["name"],
+        record["seed"],
+        record.get("study"),
+    )
+    if path != place:
+        yield f"it says that its place is {place}"
+    try:
+        found = recipes.from_record(record["recipe"]).hash
+        if found != record["recipe"]["hash"]:
+            yield f"recipe hash {record['recipe']['hash']}, but its recipe gives {found}"
+    except recipes.RecipeError as error:
+        yield f"recipe: {error}"
+    yield from _count_problems(record)
+    steps = record["recipe"].get("steps")
+    if record["status"] == "ok" and record["history"][-1]["step"] != steps:
+        yield f"it ended well after {record['history'][-1]['step']} steps of {steps}"
+
+
+def _count_problems(record: dict) -> Iterator[str]:
+    """Counts against the registry's closed forms; models of plugins that are not loaded are left out."""
+    try:
+        spec = registry.get(record["model"])
+    except registry.RegistryError:
+        return
+    if record["pair"] != spec.pair:
+        yield f"pair {record['pair']!r}, the registry has {spec.pair!r}"
+    if record["params"] is None or not spec.closed_form:
+        return
+    classes = record["dataset_fingerprint"]["num_classes"]
+    counted = {key: value for key, value in record["params_by_component"].items() if value}
+    expected = {key: value for key, value in spec.parameters(classes).items() if value}
+    if counted != expected:
+        yield f"parameters {counted}, the registry has {expected}"
+    macs = (record["macs_per_image"], record["generator_macs"])
+    if macs != spec.macs(classes):
+        yield f"MACs {macs}, the registry has {spec.macs(classes)}"
+
+
+def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
+    from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
+
+    try:
+        state = load_checkpoint(path)
+    except CheckpointError as error:
+        yield str(error)
+        return
+    dataset, model, run = path.parts[-3:]
+    identity = state["identity"]
+    if identity.get("model") != model or not run.endswith(f"-seed{identity.get('seed')}.ckpt"):
+        yield f"it is of {identity.get('model')}, seed {identity.get('seed')}"
+    try:
+        study = path.parts[-4] if path.parts[-5:-4] == ("studies",) else None
+        record = store.load(
+            store.run_folder(results_dir, dataset, model, study) / f"{path.stem}.json"
+        )
+        if record is None:
+            return
+        store.validate(record)
+    except store.RecordError:
+        return  # said at the record
+    yield from _disagreements(state, record)
+
+
+def _disagreements(state: dict, record: dict) -> Iterator[str]:
+    identity, history = state["identity"], state["history"].get("epochs")
+    pairs = {
+        "recipe": (identity.get("recipe"), record["recipe"].get("hash")),
+        "dataset": (identity.get("dataset"), record["dataset_fingerprint"].get("decoded_sha256")),
+        "source_sha256": (identity.get("source_sha256"), record["code"].get("source_sha256")),
+    }
+    for key, (there, here) in pairs.items():
+        if there != here:
+            yield f"{key} {there!r}, its record has {here!r}"
+    if record["status"] in store.DONE and history != record["history"]:
+        yield "its history is not its record's"

@@ -1,0 +1,1 @@
+"""What a machine gives: atomic files, the device, signals."""

@@ -1,0 +1,1 @@
+"""A module, data and a recipe in, a history out."""

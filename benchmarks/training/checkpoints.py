@@ -1,0 +1,90 @@
+"""Checkpoint files: one file with its hash in front, written atomically, the one before kept beside it."""
+
+import hashlib
+import io
+from pathlib import Path
+
+import torch
+
+from benchmarks.system.files import keep_previous, write_atomically
+
+CHECKPOINT_VERSION = 3
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be read or gone on from; the message is one line for the user."""
+
+
+def write_checkpoint(path: Path, state: dict) -> None:
+    """Write a checkpoint; the one that was there stays as `previous`."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    data = buffer.getvalue()
+    if path.exists():
+        keep_previous(path, previous(path))
+    # One file, the hash in front: no moment at which one is new and the other old.
+    write_atomically(path, hashlib.sha256(data).digest() + data)
+
+
+def previous(path: Path) -> Path:
+    """Where the checkpoint before the last lies."""
+    return path.with_name(f"{path.name}.previous")
+
+
+def load_checkpoint(path: Path, device: str = "cpu") -> dict:
+    """The content of a checkpoint, its hash checked before anything in it is read.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or no checkpoint of this version.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"checkpoint {path}: {error.strerror}") from None
+    digest, data = content[:32], content[32:]
+    if hashlib.sha256(data).digest() != digest:
+        raise CheckpointError(f"checkpoint {path} is damaged (SHA-256 differs) or no checkpoint")
+    try:
+        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+    except Exception as error:  # noqa: BLE001 - whatever a foreign file makes torch.load raise, it is no checkpoint
+        raise CheckpointError(
+            f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}"
+        ) from None
+    version = state.get("version") if isinstance(state, dict) else None
+    if isinstance(version, int) and version != CHECKPOINT_VERSION:
+        raise CheckpointError(
+            f"checkpoint {path} has version {version}; this code reads {CHECKPOINT_VERSION}"
+        )
+    parts = {"version": int, "identity": dict, "model": dict, "optimizers": list, "history": dict}
+    if not isinstance(state, dict) or any(
+        not isinstance(state.get(key), kind) for key, kind in parts.items()
+    ):
+        raise CheckpointError(f"checkpoint {path} is no checkpoint of this suite")
+    return state
+
+
+def load_newest(path: Path) -> tuple[dict | None, str | None]:
+    """The state of a run's checkpoint, or of the one before where the last is damaged, and then why; None where there is none.
+
+    Raises:
+        CheckpointError: if there is a checkpoint and none can be read.
+    """
+    if not path.exists() and not previous(path).exists():
+        return None, None
+    try:
+        return load_checkpoint(path), None
+    except CheckpointError as error:
+        if not previous(path).exists():
+            raise CheckpointError(
+                f"{error}; there is none before it: remove it to start again"
+            ) from None
+        return load_checkpoint(previous(path)), f"{error}; the one before it was used"
+
+
+def differences(state: dict, identity: dict) -> dict:
+    """What a checkpoint's identity says otherwise than a run's: key to [there, here]."""
+    return {
+        key: [state["identity"].get(key), value]
+        for key, value in identity.items()
+        if state["identity"].get(key) != value
+    }

@@ -1,0 +1,211 @@
+"""Records: validity, places, atomic writes, provenance."""
+
+import copy
+import json
+
+import pytest
+
+from benchmarks.records import provenance, store
+from benchmarks.system import environment, files
+
+BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 0.0, "schedule": "cosine"}
+ENTRY = {
+    "epoch": 1,
+    "step": 10,
+    "train_loss": 1.0,
+    "train_error": 9.0,
+    "val_loss": 1.0,
+    "val_error": 4.0,
+    "learning_rate": 0.0,
+    "seconds": 1.0,
+}
+RECORD = {
+    "schema_version": 3,
+    "model": "m",
+    "pair": None,
+    "dataset": "d",
+    "seed": 0,
+    "status": "ok",
+    "reason": None,
+    "dataset_fingerprint": {
+        "sha256": "a" * 64,
+        "decoded_sha256": "b" * 64,
+        "split_seed": 0,
+        "train": 8,
+        "validation": 1,
+        "test": 1,
+        "num_classes": 2,
+    },
+    "recipe": {
+        "name": "r",
+        "hash": "a" * 16,
+        "epochs": 1,
+        "steps": 10,
+        "block": "stored",
+        "batch_size": 2,
+        "crop_padding": 0,
+        "precision": "auto",
+        "compile": "auto",
+        "stored": BLOCK,
+        "generated": BLOCK,
+    },
+    "test_error": 5.0,
+    "val_error": 4.0,
+    "params": 3,
+    "params_by_component": {"stem": 1, "kernels": 2},
+    "macs_per_image": 10,
+    "generator_macs": 0,
+    "train_images_per_s": 1.0,
+    "history": [ENTRY],
+    "resumed": [],
+    "environment": {
+        "device": "A processor",
+        "device_type": "cpu",
+        "threads": 2,
+        "torch": "2.14.0",
+        "precision": "fp32",
+        "compile": "off",
+        "memory_format": "channels_last",
+        "fallbacks": [],
+        "deterministic": False,
+        "parallel_seeds": 1,
+    },
+    "code": {"commit": "c" * 40, "dirty": False, "source_sha256": "d" * 64},
+}
+
+
+def test_save_and_load(tmp_path):
+    path = store.save(tmp_path, RECORD)
+    assert path == tmp_path / "runs" / "d" / "m" / "r-seed0.json"
+    assert store.load(path) == RECORD
+    assert store.load_all(tmp_path, "d") == ([RECORD], [])
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 3"),
+        ({"schema_version": 4}, "schema_version 4"),
+        ({"status": "fine"}, "status must be one of .*, not 'fine'"),
+        ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
+        ({"test_error": float("nan")}, "test_error is no finite number"),
+        ({"test_error": "19"}, "test_error must be number or null, not '19'"),
+        ({"test_error": None}, "test_error must be number"),
+        ({"status": "diverged", "test_error": None}, "reason must be string"),
+        ({"status": "diverged", "reason": "nan"}, "test_error must be null"),
+        ({"params": 4}, "does not sum"),
+        ({"val_error": 3.0}, "not that of the history's last epoch"),
+        ({"history": [ENTRY, ENTRY]}, "not 1, 2, 3"),
+        ({"model": "../x"}, "model must"),
+        ({"dataset": ".."}, "dataset must"),
+    ],
+)
+def test_bad_records(tmp_path, change, message):
+    with pytest.raises(store.RecordError, match=message):
+        store.save(tmp_path, RECORD | change)
+    assert not list(tmp_path.rglob("*.json"))
+
+
+@pytest.mark.parametrize("key", [*store.schema(3)["required"], "test_error"])
+def test_missing_keys(key):
+    record = copy.deepcopy(RECORD)
+    del record[key]
+    with pytest.raises(store.RecordError):
+        store.validate(record)
+
+
+def test_another_recipe_of_the_same_name_is_refused(tmp_path):
+    path = store.save(tmp_path, RECORD)
+    with pytest.raises(store.RecordError, match=r"recipe hash a{16}, this recipe has b{16}"):
+        store.save(tmp_path, RECORD | {"recipe": RECORD["recipe"] | {"hash": "b" * 16}})
+    assert store.load(path) == RECORD
+
+
+TRIAL = {key: value for key, value in RECORD.items() if key != "test_error"} | {"study": "rates"}
+
+
+def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
+    path = store.save(tmp_path, TRIAL)
+    assert path == tmp_path / "studies" / "rates" / "d" / "m" / "r-seed0.json"
+    assert store.load_study(tmp_path, "rates") == ([TRIAL], []) and store.load_all(
+        tmp_path, "d"
+    ) == ([], [])
+    with pytest.raises(store.RecordError, match="test_error is not allowed in a trial"):
+        store.save(tmp_path, TRIAL | {"test_error": 5.0})
+    with pytest.raises(store.RecordError, match="study must match"):
+        store.save(tmp_path, TRIAL | {"study": "../x"})
+
+
+def test_version_1_is_read_as_it_is():
+    old = {key: value for key, value in RECORD.items() if key != "resumed"} | {"schema_version": 1}
+    old["environment"] = {
+        k: v
+        for k, v in RECORD["environment"].items()
+        if k not in ("deterministic", "parallel_seeds")
+    }
+    before = copy.deepcopy(old)
+    store.validate(old)
+    assert old == before
+    with pytest.raises(store.RecordError, match="resumed"):
+        store.validate(old | {"schema_version": 2})
+
+
+@pytest.mark.parametrize("content", ['{"torn', "[]", "<<<<<<< ours", '{"recipe": 1}'])
+def test_a_torn_record_is_set_aside_and_made_again(tmp_path, capsys, content):
+    path = store.save(tmp_path, RECORD)
+    path.write_text(content)
+    store.save(tmp_path, RECORD)
+    assert store.load(path) == RECORD
+    assert (path.parent / "r-seed0.json.damaged").read_text() == content
+    assert "kept as r-seed0.json.damaged" in capsys.readouterr().err
+    assert store.load_all(tmp_path, "d") == ([RECORD], [])
+
+
+def test_no_nan_reaches_json():
+    with pytest.raises(ValueError, match="JSON compliant"):
+        store.to_json({"x": float("nan")})
+
+
+def test_unreadable_files_are_reported(tmp_path):
+    path = store.save(tmp_path, RECORD)
+    (path.parent / "r-seed1.json").write_text('{"torn')
+    found, problems = store.load_all(tmp_path, "d")
+    assert found == [RECORD] and len(problems) == 1 and "r-seed1.json" in problems[0]
+    assert str(tmp_path) not in problems[0]
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "x"
+    files.write_atomically(path, "old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(path, "new")
+    assert path.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_provenance():
+    code = provenance.code()
+    assert len(code["source_sha256"]) == 64
+    found = environment.environment("cpu", precision="fp32")
+    text = json.dumps(found, allow_nan=False).lower()
+    import getpass
+    import socket
+
+    assert socket.gethostname().lower() not in text and f'"{getpass.getuser().lower()}"' not in text
+
+
+def test_source_hash_covers_the_code(tmp_path):
+    for name in ("models", "benchmarks"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.py").write_text("1")
+    (tmp_path / "run_bench.py").write_text("1")
+    before = provenance.source_sha256(tmp_path)
+    (tmp_path / "README.md").write_text("other")
+    assert provenance.source_sha256(tmp_path) == before
+    (tmp_path / "models" / "a.py").write_text("2")
+    assert provenance.source_sha256(tmp_path) != before

@@ -1,0 +1,193 @@
+"""Recipes: schedules, hashes, TOML."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks.training import recipes
+
+
+def test_paper_schedules():
+    plain, hyper = (recipes.RECIPES["paper"].block(kind) for kind in ("stored", "generated"))
+    assert (plain.steps, hyper.steps) == (140_000, 672_000)
+    assert [plain.learning_rate_at(s, 140_000) for s in (0, 27_999, 28_000, 112_000)] == [
+        0.1,
+        0.1,
+        0.02,
+        0.00016,
+    ]
+    assert [hyper.learning_rate_at(s, 672_000) for s in (0, 168_000, 336_000, 504_000)] == [
+        0.002,
+        0.001,
+        0.0002,
+        0.00005,
+    ]
+    assert recipes.RECIPES["paper"].crop_padding == 2
+
+
+def test_cosine():
+    block = recipes.Block("sgd", 0.1, 0.0, warmup=0.1)
+    assert block.learning_rate_at(0, 100) == pytest.approx(0.01)
+    assert block.learning_rate_at(9, 100) == pytest.approx(0.1)
+    assert block.learning_rate_at(55, 100) == pytest.approx(0.05)
+    assert 0 < block.learning_rate_at(99, 100) < 0.001
+
+
+def test_pairs_take_the_same_steps_except_in_paper():
+    for name, recipe in recipes.RECIPES.items():
+        kinds = {recipe.kind(*source) for source in ((False, False), (True, False), (True, True))}
+        same = len({recipe.total_steps(kind, 351) for kind in kinds}) == 1
+        assert same is (name != "paper")
+
+
+def test_every_field_changes_the_hash():
+    base = recipes.RECIPES["quick"]
+    changes = {
+        "name": "other",
+        "epochs": 11,
+        "batch_size": 64,
+        "crop_padding": 3,
+        "precision": "fp32",
+        "compile": "off",
+        "stored": dataclasses.replace(base.stored, l2=0.1),
+        "generated": dataclasses.replace(base.generated, l2=0.1),
+        "scaled": dataclasses.replace(base.stored, l2=0.2),
+    }
+    assert set(changes) | {"hash"} == {f.name for f in dataclasses.fields(base)}
+    hashes = {dataclasses.replace(base, **{key: value}).hash for key, value in changes.items()}
+    assert len(hashes | {base.hash}) == len(changes) + 1
+
+
+def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
+    base = recipes.varied(recipes.RECIPES["quick"], "quick", {"generated": {"backbone": None}})
+    ruled = [
+        recipes.varied(base, "quick", {"generated": {"backbone": {"learning_rate": rate}}})
+        for rate in (0.1, 0.2)
+    ]
+    assert len({base.hash, *(recipe.hash for recipe in ruled)}) == 3
+    rule = ruled[0].generated.backbone
+    assert (rule.optimizer, rule.learning_rate) == (base.generated.optimizer, 0.1)
+    assert recipes.from_record(ruled[0].as_dict()) == ruled[0]
+    assert recipes.differences(ruled[1].as_dict(), ruled[0].as_dict()) == {
+        "generated.backbone.learning_rate": 0.2
+    }
+    without = recipes.differences(base.as_dict(), ruled[0].as_dict())
+    assert without["generated.backbone.learning_rate"] is None
+    assert recipes.differences(ruled[0].as_dict() | {"steps": 3}, base.as_dict()) == {
+        "generated.backbone.learning_rate": 0.1
+    }
+    # What a rule or a block does not say is what lies beside it in the same file.
+    block = {
+        "optimizer": "sgd",
+        "learning_rate": 0.3,
+        "momentum": 0.8,
+        "backbone": {"learning_rate": 0.1},
+    }
+    rule = recipes.varied(base, "quick", {"generated": block}).generated.backbone
+    assert (rule.optimizer, rule.learning_rate, rule.momentum) == ("sgd", 0.1, 0.8)
+    made = recipes.varied(
+        recipes.RECIPES["study5"], "x", {"scaled": {"warmup": 0.1}, "stored": {"l2": 1e-3}}
+    )
+    assert (made.scaled.l2, made.scaled.warmup, made.scaled.learning_rate) == (1e-3, 0.1, 0.2)
+    # A record from before there were such rules.
+    old = {
+        "name": "old",
+        "epochs": 5,
+        "stored": {"optimizer": "sgd", "learning_rate": 0.2, "l2": 5e-4, "warmup": 0.2},
+        "generated": {
+            "optimizer": "adam",
+            "learning_rate": 0.06,
+            "l2": 5e-6,
+            "warmup": 0.3,
+            "backbone": None,
+        },
+    }
+    assert recipes.from_record(old | {"name": "study5"}).hash == "03d895a85ca476b2"
+
+
+def test_every_built_in_is_described():
+    assert set(recipes.DESCRIPTIONS) == set(recipes.RECIPES)
+
+
+def test_epochs_of_any_number_share_the_blocks_of_quick():
+    quick = recipes.RECIPES["quick"]
+    for count in (1, 30, 200):
+        recipe = recipes.load(f"epochs{count}")
+        assert (recipe.name, recipe.epochs) == (f"epochs{count}", count)
+        assert dataclasses.replace(recipe, name="quick", epochs=10) == quick
+        assert str(count) in recipes.description(recipe.name)
+    for text in ("epochs0", "epochs-1", "epochs", "epochs030", "epochs1.5", "epochs\u0663"):
+        with pytest.raises(recipes.RecipeError, match="unknown recipe"):
+            recipes.load(text)
+
+
+def test_a_file_may_vary_epochs_but_not_take_its_name(tmp_path):
+    assert (
+        recipes.load(write(tmp_path, 'name="a"\nbase="epochs30"\n[stored]\nl2=1e-3')).epochs == 30
+    )
+    with pytest.raises(recipes.RecipeError, match="taken by a built-in"):
+        recipes.load(write(tmp_path, 'name="epochs7"\nbase="epochs30"'))
+
+
+def write(tmp_path, text):
+    file = tmp_path / "mine.toml"
+    file.write_text(text)
+    return str(file)
+
+
+def test_toml(tmp_path):
+    text = 'name="mine"\nbase="quick"\nepochs=3\n[generated]\nlearning_rate=1\nmilestones=[[5, 0.1]]\nschedule="steps"\n'
+    recipe = recipes.load(write(tmp_path, text))
+    assert (recipe.name, recipe.epochs, recipe.generated.learning_rate) == ("mine", 3, 1.0)
+    assert recipe.generated.milestones == ((5, 0.1),)
+    assert recipe.stored == recipes.RECIPES["quick"].stored
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ('base="quick"', "name is missing"),
+        ('name="quick"\nbase="quick"', "taken by a built-in"),
+        ('name="a"\nbase="quik"', "base 'quik'.*nearest: quick"),
+        ('name="a"\nbase="quick"\nepoch=3', "unknown key 'epoch'.*nearest: epochs"),
+        ('name="a"\nbase="quick"\nepochs=0', "epochs 0"),
+        ('name="a"\nbase="quick"\nepochs="3"', "epochs '3' is not of type int"),
+        ('name="a"\nbase="quick"\nepochs=true', "epochs True"),
+        ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
+        ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
+        ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
+        (
+            'name="a"\nbase="quick"\n[scaled.embeddings]\noptimizer="adam"',
+            "optimizer of scaled gradients 'adam'",
+        ),
+        ('name="a"\nbase="quick"\n[stored.embeddings]\nlearning_rate=1', "no embeddings"),
+        ('name="a"\nbase="quick"\nscaled=3', "scaled 3 is not a table"),
+        (
+            'name="a"\nbase="quick"\n[scaled]\noptimizer="adam"',
+            "optimizer of scaled gradients 'adam'.*choose from sgd",
+        ),
+        ('name="a"\nbase="quick"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
+        (
+            'name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1',
+            "unknown key 'l2'; allowed are optimizer, learning_rate",
+        ),
+        ('name="a"\nbase="quick"\n[generated.embeddings]\nlearning_rate=0', "learning_rate 0.0"),
+        ('name="../a"\nbase="quick"', "recipe name '../a'"),
+        ("name=", "Invalid value"),
+        ('name="a"\nbase="paper"\nepochs=5', "epochs 5 has no effect: stored.steps is 140000"),
+    ],
+)
+def test_bad_toml(tmp_path, text, message):
+    with pytest.raises(recipes.RecipeError, match=message):
+        recipes.load(write(tmp_path, text))
+
+
+def test_steps_beside_epochs_are_meant(tmp_path):
+    text = 'name="a"\nbase="paper"\nepochs=5\n[stored]\nsteps=10\n[generated]\nsteps=20'
+    recipe = recipes.load(write(tmp_path, text))
+    assert [recipe.total_steps(kind, 351) for kind in ("stored", "generated")] == [10, 20]
+
+
+def test_unknown_recipe():
+    with pytest.raises(recipes.RecipeError, match="unknown recipe 'quik'; nearest: quick"):
+        recipes.load("quik")
