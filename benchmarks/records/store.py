@@ -219,14 +219,20 @@ def datasets(results_dir: Path) -> list[str]:
     )
 
 
-def run_files(results_dir: Path) -> list[Path]:
-    """The places of all records of runs and of studies' trials."""
-    return sorted(
-        [
-            *(results_dir / "runs").glob("*/*/*.json"),
-            *(results_dir / "studies").glob("*/*/*/*.json"),
-        ]
-    )
+def run_files(results_dir: Path, dataset: str | None = None) -> list[Path]:
+    """The places of all records of runs, or of those on one data set."""
+    return sorted((results_dir / "runs").glob(f"{_name(dataset) if dataset else '*'}/*/*.json"))
+
+
+def trial_files(results_dir: Path, dataset: str | None = None) -> list[Path]:
+    """The places of the records of all studies' trials, or of those on one data set."""
+    return sorted((results_dir / "studies").glob(f"*/{_name(dataset) if dataset else '*'}/*/*.json"))
+
+
+def throughput_files(results_dir: Path, kind: str = "speed") -> list[Path]:
+    """The places of all speed records of a kind."""
+    pattern = "*/*.json" if kind == "speed" else f"*/{kind}/*.json"
+    return sorted((results_dir / "throughput").glob(pattern))
 
 
 def load_study(results_dir: Path, study: str) -> tuple[list[dict], list[str]]:

@@ -12,7 +12,11 @@ from models import registry
 def find(results_dir: Path, checkpoint_dir: Path) -> list[Path]:
     """All records of runs and all checkpoints."""
     checkpoints = [*checkpoint_dir.glob("*/*/*.ckpt"), *checkpoint_dir.glob("studies/*/*/*/*.ckpt")]
-    return [*store.run_files(results_dir), *sorted(checkpoints)]
+    return [
+        *store.run_files(results_dir),
+        *store.trial_files(results_dir),
+        *sorted(checkpoints),
+    ]
 
 
 def named(names: list[str], results_dir: Path, checkpoint_dir: Path) -> list[Path]:

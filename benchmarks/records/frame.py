@@ -1,0 +1,420 @@
+"""From records to pandas: one door, with typed columns, to everything that is shown.
+
+runs = load_runs("results")
+ended = runs[runs.status == "ok"]
+ended.groupby(RUN_KEY).test_error.agg(["mean", "std", "count"])
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.records import store
+from benchmarks.records.fields import at, number
+from benchmarks.training.recipes import optimizer_names
+
+RUN_KEY = ["dataset", "data_sha256", "recipe", "recipe_hash", "model", "plugin_sha256"]
+"""What runs share whose errors may be pooled over seeds: data, recipe, model and its code."""
+CONDITION = ["device", "batch_size", "threads", "precision", "compile", "torch", "deterministic"]
+"""What two speeds share that may be compared."""
+SETTING = ["device", "precision", "torch"]
+"""What runs share whose errors are compared without a mark."""
+
+_TEXT = "string"
+RUN_COLUMNS = {
+    "dataset": _TEXT,
+    "data_sha256": _TEXT,
+    "recipe": _TEXT,
+    "recipe_hash": _TEXT,
+    "model": _TEXT,
+    "plugin_sha256": _TEXT,
+    "pair": _TEXT,
+    "study": _TEXT,
+    "seed": "Int64",
+    "status": _TEXT,
+    "reason": _TEXT,
+    "test_error": "Float64",
+    "val_error": "Float64",
+    "params": "Int64",
+    "macs_per_image": "Int64",
+    "generator_macs": "Int64",
+    "flops_per_image": "Int64",
+    "generator_flops": "Int64",
+    "epochs": "Float64",
+    "steps": "Int64",
+    "block": _TEXT,
+    "optimizer": _TEXT,
+    "train_images_per_s": "Float64",
+    "train_seconds": "Float64",
+    "device": _TEXT,
+    "device_type": _TEXT,
+    "precision": _TEXT,
+    "compile": _TEXT,
+    "threads": "Int64",
+    "memory_format": _TEXT,
+    "fallbacks": _TEXT,
+    "torch": _TEXT,
+    "train_images": "Int64",
+    "validation_images": "Int64",
+    "test_images": "Int64",
+    "split_seed": "Int64",
+    "commit": _TEXT,
+    "dirty": "boolean",
+    "source_sha256": _TEXT,
+    "resumed_changed": "boolean",
+    "schema_version": "Int64",
+    "path": _TEXT,
+}
+"""The columns of `load_runs` and their types: a contract."""
+
+SPEED_COLUMNS = {
+    "kind": _TEXT,
+    "model": _TEXT,
+    "pair": _TEXT,
+    "optimizer": _TEXT,
+    "device": _TEXT,
+    "batch_size": "Int64",
+    "threads": "Int64",
+    "precision": _TEXT,
+    "compile": _TEXT,
+    "torch": _TEXT,
+    "deterministic": "boolean",
+    "device_type": _TEXT,
+    "what": _TEXT,
+    "unit": _TEXT,
+    "median": "Float64",
+    "low": "Float64",
+    "high": "Float64",
+    "n": "Int64",
+    "noisy": "boolean",
+    "aa_median": "Float64",
+    "aa_low": "Float64",
+    "aa_high": "Float64",
+    "attempts": "Int64",
+    "path": _TEXT,
+}
+"""The columns of `load_speeds` and their types: a contract."""
+
+
+def load_runs(
+    results_dir: str | Path = "results", dataset: str | None = None, studies: bool = False
+) -> pd.DataFrame:
+    """One row a run, from the records under `results_dir`; of one data set, if it is named.
+
+    `studies`: the trials of recipe studies, which have no test error, in place of the runs.
+
+    Columns (`RUN_COLUMNS` has their types; all but the first six may be missing):
+
+    - `dataset`, `data_sha256` (of the files; "" if unknown), `recipe`, `recipe_hash`, `model`,
+      `plugin_sha256` ("" for built-in models): the key of a row, `RUN_KEY`; `pair` (the plain
+      model of the same backbone), `study`, `seed`
+    - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
+    - `test_error`, `val_error`: percent, of the last epoch
+    - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
+      the batch), `flops_per_image`, `generator_flops` (2 x MACs)
+    - `epochs`, `steps` of training; `block` of the recipe that was used (stored, generated,
+      scaled); `optimizer`: its optimizers without their rates
+    - `train_images_per_s`; `train_seconds`: training without evaluation
+    - `device`, `device_type`, `precision`, `compile`, `threads`, `memory_format`, `fallbacks`,
+      `torch` (version)
+    - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
+    - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
+      `resumed_changed` (continued from a checkpoint of other code or settings),
+      `schema_version`, `path` (relative to `results_dir`)
+
+    `frame.attrs["problems"]` has a line for each file that is no valid record, and
+    `frame.attrs["recipes"]` the resolved recipes by hash, as JSON has them.
+    """
+    results_dir = Path(results_dir)
+    rows, recipes, problems = [], {}, []
+    for path in _files(results_dir, dataset, studies):
+        try:
+            record = _valid(path, results_dir)
+            rows.append(_run_row(record, path.relative_to(results_dir).as_posix()))
+            recipes[record["recipe"]["hash"]] = record["recipe"]
+        except store.RecordError as error:
+            problems.append(_without_folder(error, results_dir))
+    frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+    frame.attrs = {"problems": problems, "recipes": recipes}
+    return frame
+
+
+def load_epochs(
+    results_dir: str | Path = "results", dataset: str | None = None, studies: bool = False
+) -> pd.DataFrame:
+    """One row an epoch of each run that ended well: `RUN_KEY`, `seed`, `epoch` (from 1) and what
+    the history has (`train_loss`, `train_error`, `val_loss`, `val_error`, `learning_rate`,
+    `seconds`, `step`); errors in percent."""
+    results_dir = Path(results_dir)
+    frames = []
+    for path in _files(results_dir, dataset, studies):
+        try:
+            record = _valid(path, results_dir)
+        except store.RecordError:
+            continue  # `load_runs` lists it
+        if record["status"] != "ok":
+            continue
+        key = _key(record) | {"seed": record["seed"]}
+        frames.append(pd.DataFrame(record["history"]).assign(**key))
+    columns = [*RUN_KEY, "seed", "epoch", "val_error"]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def _files(results_dir: Path, dataset: str | None, studies: bool) -> list[Path]:
+    files = store.trial_files if studies else store.run_files
+    return files(results_dir, dataset)
+
+
+def _valid(path: Path, results_dir: Path) -> dict:
+    """The record at `path`.
+
+    Raises:
+        store.RecordError: if it cannot be read, breaks its schema, or lies at another run's place.
+    """
+    record = store.load(path)
+    try:
+        store.validate(record)
+    except store.RecordError as error:
+        raise store.RecordError(f"record {path}: {error}") from None
+    assert record is not None
+    place = store.run_path(
+        results_dir,
+        record["dataset"],
+        record["model"],
+        record["recipe"]["name"],
+        record["seed"],
+        record.get("study"),
+    )
+    if place != path:
+        raise store.RecordError(f"record {path} is of another place, {place}")
+    return record
+
+
+def _without_folder(error: Exception, results_dir: Path) -> str:
+    return str(error).replace(f"{results_dir}{os.sep}", "")
+
+
+def _key(record: dict) -> dict:
+    return {
+        "dataset": record["dataset"],
+        "data_sha256": record["dataset_fingerprint"]["sha256"] or "",
+        "recipe": record["recipe"]["name"],
+        "recipe_hash": record["recipe"]["hash"],
+        "model": record["model"],
+        "plugin_sha256": record["code"].get("plugin_sha256", ""),
+    }
+
+
+_AS_IT_STANDS = (
+    "pair",
+    "study",
+    "seed",
+    "status",
+    "reason",
+    "test_error",
+    "val_error",
+    "params",
+    "macs_per_image",
+    "generator_macs",
+    "train_images_per_s",
+    "schema_version",
+)
+_OF_ENVIRONMENT = (
+    "device",
+    "device_type",
+    "precision",
+    "compile",
+    "threads",
+    "memory_format",
+    "torch",
+)
+
+
+def _run_row(record: dict, path: str) -> dict:
+    """The row of a valid record.
+
+    Raises:
+        store.RecordError: for a whole number that no column can hold.
+    """
+    recipe, environment, data = (
+        record["recipe"],
+        record["environment"],
+        record["dataset_fingerprint"],
+    )
+    block = recipe.get("block")
+    row = _key(record)
+    row |= {key: record.get(key) for key in _AS_IT_STANDS}
+    row |= {key: environment[key] for key in _OF_ENVIRONMENT}
+    row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
+    row |= {f"{part}_images": data[part] for part in ("train", "validation", "test")}
+    row |= {
+        "flops_per_image": _doubled(record["macs_per_image"]),
+        "generator_flops": _doubled(record["generator_macs"]),
+        "epochs": recipe.get("trained_epochs", recipe["epochs"]),
+        "steps": recipe.get("steps"),
+        "block": block,
+        "optimizer": optimizer_names(block, recipe[block]) if block else None,
+        "train_seconds": sum(epoch["seconds"] for epoch in record["history"]) or None,
+        "fallbacks": "; ".join(environment["fallbacks"]),
+        "split_seed": data["split_seed"],
+        "resumed_changed": any(entry["differing"] for entry in record.get("resumed", [])),
+        "path": path,
+    }
+    for key, value in row.items():
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise store.RecordError(f"record {path}: {key} {str(value)[:20]}... is too large")
+    return row
+
+
+def _doubled(macs: int | None) -> int | None:
+    return None if macs is None else 2 * macs
+
+
+def load_speeds(results_dir: str | Path = "results") -> pd.DataFrame:
+    """One row a measured speed, from the records under `results_dir`/throughput.
+
+    Columns (`SPEED_COLUMNS` has their types):
+
+    - `kind`: "speed" (of one model), "pair" (ratio to the plain pair) or "compare" (ratio to other
+      code); `model`, `pair`, `optimizer` (missing in records from before it was noted)
+    - `CONDITION`: `device`, `batch_size`, `threads`, `precision`, `compile`, `torch`,
+      `deterministic`; besides `device_type`
+    - `what` was measured (training_step, training_epoch, inference_generated, ...) and its `unit`
+      (images/s, ratio, s, bytes, J/image, share)
+    - `median` over `n` windows or pairs of windows, with `low` and `high`: quartiles of images/s,
+      the bootstrap 95 % interval of a ratio
+    - of a pair: `aa_median`, `aa_low`, `aa_high` of the A/A run that came before, after `attempts`
+      of them; `noisy` if none passed
+
+    `frame.attrs["problems"]` has a line for each file that cannot be read,
+    `frame.attrs["descriptions"]` the texts of what was compared.
+    """
+    results_dir = Path(results_dir)
+    rows, problems, descriptions = [], [], {}
+    for kind in store.SPEED_KINDS:
+        for path in store.throughput_files(results_dir, kind):
+            try:
+                record = _speed_record(path)
+            except store.RecordError as error:
+                problems.append(_without_folder(error, results_dir))
+                continue
+            head = _speed_head(kind, record)
+            head["path"] = path.relative_to(results_dir).as_posix()
+            rows += [head | row for row in _SPEED_ROWS[kind](record)]
+            for name, text in _items(record.get("descriptions")):
+                descriptions[name] = str(text)
+    frame = pd.DataFrame(rows, columns=list(SPEED_COLUMNS)).astype(SPEED_COLUMNS)
+    frame.attrs = {"problems": problems, "descriptions": descriptions}
+    return frame
+
+
+def _speed_record(path: Path) -> dict:
+    record = store.load(path)
+    if not isinstance(record, dict) or not isinstance(record.get("model"), str):
+        raise store.RecordError(f"record {path} is no record of a model's speed")
+    return record
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _whole(value: object) -> int | None:
+    found = number(value)
+    return int(found) if found is not None and abs(found) < 2**63 else None
+
+
+def _speed_head(kind: str, record: dict) -> dict:
+    pair, environment = record.get("pair"), record.get("environment")
+    return {
+        "kind": kind,
+        "model": record["model"],
+        "pair": _text(pair[-1]) if isinstance(pair, list) and pair else None,
+        "optimizer": _text(record.get("optimizer")),
+        "device": _text(record.get("device")),
+        "batch_size": _whole(record.get("batch_size")),
+        "threads": _whole(at(environment, "threads")),
+        "precision": _text(at(environment, "precision")),
+        "compile": _text(at(environment, "compile")),
+        "torch": _text(at(environment, "torch")),
+        "deterministic": at(environment, "deterministic") is True,
+        "device_type": _text(at(environment, "device_type")),
+    }
+
+
+def _row(what: str, unit: str, values: object) -> dict:
+    """A speed with its interval: quartiles of a rate, the ends of a ratio's interval."""
+    rate = unit == "images/s"
+    return {
+        "what": what,
+        "unit": unit,
+        "median": number(at(values, "median")),
+        "low": number(at(values, "q1" if rate else "low")),
+        "high": number(at(values, "q3" if rate else "high")),
+        "n": _whole(at(values, "windows" if rate else "pairs")),
+    }
+
+
+def _items(values: object) -> Iterable[tuple[str, object]]:
+    return sorted(values.items()) if isinstance(values, dict) else []
+
+
+def _rates(record: dict) -> list[dict]:
+    measured = record.get("measurements")
+    rows = [_row(what, "images/s", values) for what, values in _items(measured)]
+    rows.append(_row("epoch_to_step", "ratio", record.get("epoch_to_step")))
+    joules = at(measured, "training_step", "joules_per_image")
+    single = {
+        "materialize": ("s", record.get("materialize_s")),
+        "compilation": ("s", record.get("compile_s")),
+        "peak_memory": ("bytes", record.get("peak_memory_bytes")),
+        "energy": ("J/image", joules),
+        "share_of_peak_flops": ("share", at(record, "bounds", "share_of_peak_flops")),
+        "share_of_peak_bandwidth": ("share", at(record, "bounds", "share_of_peak_bandwidth")),
+    }
+    rows += [_row(what, unit, {"median": value}) for what, (unit, value) in single.items()]
+    return [row for row in rows if row["median"] is not None]
+
+
+def _pair_rows(record: dict) -> list[dict]:
+    """The ratios of a pair; an A/A run has the JSON key "null"."""
+    ratios = {"training_step": record}
+    for kind, ratio in _items(record.get("inference")):
+        ratios[f"inference_{kind}"] = ratio if isinstance(ratio, dict) else {}
+    rows = []
+    for what, ratio in ratios.items():
+        attempts = ratio.get("attempts")
+        row = _row(what, "ratio", ratio.get("ratio"))
+        row |= {f"aa_{key}": number(at(ratio, "null", key)) for key in ("median", "low", "high")}
+        row["attempts"] = len(attempts) if isinstance(attempts, list) else None
+        row["noisy"] = ratio.get("noisy") is not False
+        rows.append(row)
+    return rows
+
+
+def _comparisons(record: dict) -> list[dict]:
+    rows = []
+    for part in ("step", "epoch"):
+        for name, values in _items(at(record, part, "ratios")):
+            rows.append(_row(f"{part}: {name}", "ratio", values))
+    return rows
+
+
+_SPEED_ROWS = {"speed": _rates, "pair": _pair_rows, "compare": _comparisons}
+
+
+def load_published(results_dir: str | Path = "results") -> pd.DataFrame:
+    """Published results, one row each, as `published.csv` has them, in its order.
+
+    Columns: `model` (as its source calls it), `registry_name` (missing where this suite has no
+    such model), `family`, `params`, `test_error` (percent, CIFAR-10), `macs` (per image, missing
+    where unknown), `selection` (how the number was chosen), `source`.
+    """
+    types = {"params": "Int64", "macs": "Int64", "test_error": "Float64"}
+    text = ("model", "registry_name", "family", "selection", "source")
+    path = Path(results_dir) / "published.csv"
+    if not path.exists():
+        return pd.DataFrame(columns=[*text, *types]).astype(types)
+    return pd.read_csv(path, dtype=types | dict.fromkeys(text, _TEXT))
