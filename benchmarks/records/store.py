@@ -12,10 +12,12 @@ from pathlib import Path
 
 from benchmarks.system.files import write_atomically
 
-SCHEMA_VERSION = 3
-"""Of what is written; older versions are read as they are. The schemas are `schemas/run-<version>.json`."""
+SCHEMA_VERSION = 4
+"""Of new records; older versions are read as they are. `schemas/run-<version>.json` has each."""
 DONE = ("ok", "diverged")
 """Statuses that need no further run."""
+FLOPS = {"flops_per_image": "macs_per_image", "generator_flops": "generator_macs"}
+"""The FLOPs of a record (schema version 4) and the MACs that they are twice of."""
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,9 +56,10 @@ def throughput_path(
     batch_size: int = 128,
     optimizer: str | None = None,
 ) -> Path:
-    """The place of a speed record on a device: a model's speed, the ratio of its pair, or its comparison with other code.
+    """The place of a speed record on a device.
 
-    `optimizer`: of a model's speed, if it is not the one that recipes have by default.
+    `kind`: "speed" (of one model), "pair" (its ratio to the plain pair) or "compare" (with other
+    code). `optimizer`: of a model's speed, if it is not the one that recipes have by default.
     """
     folder = results_dir / "throughput" / (_slug(device) or "unknown")
     batch = "" if batch_size == 128 else f"-batch{batch_size}"
@@ -111,6 +114,7 @@ def validate(record: object) -> None:
     version = record.get("schema_version") if isinstance(record, dict) else None
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise RecordError(f"schema_version {version!r} is not allowed; it is 1 to {SCHEMA_VERSION}")
+    assert isinstance(record, dict)
     if infinite := _not_finite(record):
         raise RecordError(f"{infinite} is no finite number")
     if record.get("study") is not None and "test_error" in record:
@@ -121,38 +125,54 @@ def validate(record: object) -> None:
         _validator(version)(record)
     except fastjsonschema.JsonSchemaValueException as error:
         value = repr(error.value)
-        raise RecordError(
-            f"{error.message.replace('data.', '')}, not {value if len(value) < 80 else value[:77] + '...'}"
-        ) from None
-    parts = record["params_by_component"]
+        shown = value if len(value) < 80 else f"{value[:77]}..."
+        raise RecordError(f"{error.message.replace('data.', '')}, not {shown}") from None
+    _refuse_contradictions(record)
+
+
+def _refuse_contradictions(record: dict) -> None:
+    """What a schema cannot say: counts that add up, FLOPs of the MACs, epochs in order."""
+    parts, history = record["params_by_component"], record["history"]
     if parts is not None and sum(parts.values()) != record["params"]:
         raise RecordError("params_by_component does not sum to params")
-    if record["status"] == "ok" and (
-        not record["history"] or record["history"][-1]["val_error"] != record["val_error"]
-    ):
+    if record["schema_version"] >= 4:
+        for flops, macs in FLOPS.items():
+            if record[flops] != doubled(record[macs]):
+                raise RecordError(f"{flops} {record[flops]} is not 2 x {macs} {record[macs]}")
+    last = history[-1]["val_error"] if history else None
+    if record["status"] == "ok" and (last is None or last != record["val_error"]):
         raise RecordError("val_error is not that of the history's last epoch")
-    if [entry["epoch"] for entry in record["history"]] != list(
-        range(1, len(record["history"]) + 1)
-    ):
+    epochs = [entry["epoch"] for entry in history]
+    if epochs != list(range(1, len(epochs) + 1)):
         raise RecordError("history's epochs are not 1, 2, 3 and so on")
+
+
+def doubled(macs: int | None) -> int | None:
+    """FLOPs of a number of MACs: one multiplication and one addition each."""
+    return None if macs is None else 2 * macs
 
 
 def _not_finite(value: object, place: str = "record") -> str | None:
     """The place of a number that JSON does not have, if there is one."""
+    inner: list[tuple[str, object]] = []
     if isinstance(value, dict):
-        return next(filter(None, (_not_finite(v, f"{place}.{k}") for k, v in value.items())), None)
-    if isinstance(value, list):
-        return next(
-            filter(None, (_not_finite(v, f"{place}[{i}]") for i, v in enumerate(value))), None
-        )
-    return place if isinstance(value, float) and not math.isfinite(value) else None
+        inner = [(f"{place}.{key}", item) for key, item in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
+    elif isinstance(value, float) and not math.isfinite(value):
+        return place
+    for name, item in inner:
+        if problem := _not_finite(item, name):
+            return problem
+    return None
 
 
 def save(results_dir: Path, record: dict) -> Path:
     """Write a run's record at its place.
 
     Raises:
-        RecordError: if the record is not valid, or one with another recipe hash lies there that this run did not go on from.
+        RecordError: if the record is not valid, or if a record with another recipe hash lies there
+            and this run did not resume from that recipe's checkpoint.
     """
     validate(record)
     recipe = record["recipe"]
@@ -164,10 +184,10 @@ def save(results_dir: Path, record: dict) -> Path:
         record["seed"],
         record.get("study"),
     )
-    gone_on_from = [
+    resumed_from = [
         entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])
     ]
-    refuse_other_hash(path, recipe["hash"], *gone_on_from)
+    refuse_other_hash(path, recipe["hash"], *resumed_from)
     write_atomically(path, to_json(record))
     return path
 
@@ -187,9 +207,15 @@ def load(path: Path) -> dict | None:
 
 
 def refuse_other_hash(path: Path, recipe_hash: str, *allowed: str | None) -> None:
-    """Raise if the record at `path` was made with another recipe of the same name; `allowed`: further hashes it may have."""
-    there = load_or_set_aside(path)
-    found = there["recipe"].get("hash") if there else recipe_hash
+    """Refuse a record at `path` that was made with another recipe of the same name.
+
+    `allowed`: further hashes that it may have.
+
+    Raises:
+        RecordError: naming both hashes.
+    """
+    existing = load_or_set_aside(path)
+    found = existing["recipe"].get("hash") if existing else recipe_hash
     if found not in (recipe_hash, *allowed):
         raise RecordError(
             f"record {path} has recipe hash {found}, this recipe has {recipe_hash}: "
@@ -198,7 +224,10 @@ def refuse_other_hash(path: Path, recipe_hash: str, *allowed: str | None) -> Non
 
 
 def load_or_set_aside(path: Path) -> dict | None:
-    """The record at a place; one that is torn is renamed to `.damaged`, said so on stderr, and counts as none."""
+    """The record at a place, or None.
+
+    A file that is no record is renamed to `.damaged`, with a note on stderr, and counts as none.
+    """
     try:
         record = load(path)
         if record is None or (isinstance(record, dict) and isinstance(record.get("recipe"), dict)):
@@ -221,12 +250,14 @@ def datasets(results_dir: Path) -> list[str]:
 
 def run_files(results_dir: Path, dataset: str | None = None) -> list[Path]:
     """The places of all records of runs, or of those on one data set."""
-    return sorted((results_dir / "runs").glob(f"{_name(dataset) if dataset else '*'}/*/*.json"))
+    folder = _name(dataset) if dataset else "*"
+    return sorted((results_dir / "runs").glob(f"{folder}/*/*.json"))
 
 
 def trial_files(results_dir: Path, dataset: str | None = None) -> list[Path]:
     """The places of the records of all studies' trials, or of those on one data set."""
-    return sorted((results_dir / "studies").glob(f"*/{_name(dataset) if dataset else '*'}/*/*.json"))
+    folder = _name(dataset) if dataset else "*"
+    return sorted((results_dir / "studies").glob(f"*/{folder}/*/*.json"))
 
 
 def throughput_files(results_dir: Path, kind: str = "speed") -> list[Path]:

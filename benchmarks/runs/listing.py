@@ -22,5 +22,7 @@ def cost_row(
         "params_by_component": parts,
         "macs_per_image": macs[0],
         "generator_macs": macs[1],
+        "flops_per_image": 2 * macs[0],
+        "generator_flops": 2 * macs[1],
         "published": store.load_published().get(spec.name),
     }

@@ -323,6 +323,8 @@ class Run:
             "params_by_component": parts,
             "macs_per_image": macs.per_image,
             "generator_macs": macs.generator,
+            "flops_per_image": store.doubled(macs.per_image),
+            "generator_flops": store.doubled(macs.generator),
         }
 
     def _record(
@@ -334,7 +336,8 @@ class Run:
         if trainer is not None:
             resolved |= {"trained_epochs": trainer.epochs, "steps": trainer.total}
             resolved["block"] = trainer.kind
-        counts = ("params", "params_by_component", "macs_per_image", "generator_macs")
+        macs = ("macs_per_image", "generator_macs")
+        counts = ("params", "params_by_component", *macs, *store.FLOPS)
         return {
             "schema_version": store.SCHEMA_VERSION,
             "model": self.model,

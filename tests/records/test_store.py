@@ -20,7 +20,7 @@ ENTRY = {
     "seconds": 1.0,
 }
 RECORD = {
-    "schema_version": 3,
+    "schema_version": 4,
     "model": "m",
     "pair": None,
     "dataset": "d",
@@ -55,6 +55,8 @@ RECORD = {
     "params_by_component": {"stem": 1, "kernels": 2},
     "macs_per_image": 10,
     "generator_macs": 0,
+    "flops_per_image": 20,
+    "generator_flops": 0,
     "train_images_per_s": 1.0,
     "history": [ENTRY],
     "resumed": [],
@@ -85,8 +87,8 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 3"),
-        ({"schema_version": 4}, "schema_version 4"),
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 4"),
+        ({"schema_version": 5}, "schema_version 5"),
         ({"status": "fine"}, "status must be one of .*, not 'fine'"),
         ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
         ({"test_error": float("nan")}, "test_error is no finite number"),
@@ -95,6 +97,9 @@ def test_save_and_load(tmp_path):
         ({"status": "diverged", "test_error": None}, "reason must be string"),
         ({"status": "diverged", "reason": "nan"}, "test_error must be null"),
         ({"params": 4}, "does not sum"),
+        ({"flops_per_image": 10}, "flops_per_image 10 is not 2 x macs_per_image 10"),
+        ({"generator_flops": None}, "generator_flops None is not 2 x generator_macs 0"),
+        ({"flops_per_image": 20.5}, "flops_per_image must be integer or null"),
         ({"val_error": 3.0}, "not that of the history's last epoch"),
         ({"history": [ENTRY, ENTRY]}, "not 1, 2, 3"),
         ({"model": "../x"}, "model must"),
@@ -107,7 +112,7 @@ def test_bad_records(tmp_path, change, message):
     assert not list(tmp_path.rglob("*.json"))
 
 
-@pytest.mark.parametrize("key", [*store.schema(3)["required"], "test_error"])
+@pytest.mark.parametrize("key", [*store.schema(4)["required"], "test_error"])
 def test_missing_keys(key):
     record = copy.deepcopy(RECORD)
     del record[key]
@@ -137,18 +142,35 @@ def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
         store.save(tmp_path, TRIAL | {"study": "../x"})
 
 
-def test_version_1_is_read_as_it_is():
-    old = {key: value for key, value in RECORD.items() if key != "resumed"} | {"schema_version": 1}
-    old["environment"] = {
-        k: v
-        for k, v in RECORD["environment"].items()
-        if k not in ("deterministic", "parallel_seeds")
-    }
-    before = copy.deepcopy(old)
-    store.validate(old)
-    assert old == before
+def older(version):
+    """The record as versions before 4 have it, without FLOPs; the first was without `resumed`."""
+    record = copy.deepcopy(RECORD) | {"schema_version": version}
+    del record["flops_per_image"], record["generator_flops"]
+    if version == 1:
+        del record["resumed"]
+        del record["environment"]["deterministic"], record["environment"]["parallel_seeds"]
+    return record
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_older_versions_are_read_as_they_are(version):
+    record = older(version)
+    before = copy.deepcopy(record)
+    store.validate(record)
+    assert record == before
+
+
+def test_what_a_version_added_is_required_from_then_on():
     with pytest.raises(store.RecordError, match="resumed"):
-        store.validate(old | {"schema_version": 2})
+        store.validate(older(1) | {"schema_version": 2})
+    with pytest.raises(store.RecordError, match="flops_per_image"):
+        store.validate(older(3) | {"schema_version": 4})
+
+
+def test_a_run_that_was_never_counted_has_no_flops():
+    unknown = dict.fromkeys(("params", "params_by_component", *store.FLOPS, *store.FLOPS.values()))
+    failed = {"status": "failed", "reason": "no layer", "test_error": None, "val_error": None}
+    store.validate(RECORD | failed | unknown | {"history": []})
 
 
 @pytest.mark.parametrize("content", ['{"torn', "[]", "<<<<<<< ours", '{"recipe": 1}'])
