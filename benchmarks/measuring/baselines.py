@@ -1,4 +1,7 @@
-"""The code that the suite's speed is compared with: written the way such code is written elsewhere, and not slower than need be."""
+"""The code that the suite's speed is compared with.
+
+It is written the way such code is usually written, and no slower than necessary.
+"""
 
 import warnings
 from collections.abc import Callable
@@ -11,10 +14,10 @@ from models.kernels.hyper import HyperKernels
 
 
 class TileLoopKernels(HyperKernels):
-    """The same hypernetwork, its tiles generated one by one in a Python loop and joined with `cat`, layer by layer.
+    """The same hypernetwork, with its tiles generated one by one in a Python loop.
 
-    So do the public re-implementations of Ha et al. 2017 (one call of the generator a tile). Kernels and gradients equal those
-    of `HyperKernels`.
+    The public re-implementations of Ha et al. 2017 call the generator once a tile and join the
+    tiles with `cat`, layer by layer. Kernels and gradients equal those of `HyperKernels`.
     """
 
     def forward(self) -> list[Tensor]:
@@ -56,30 +59,24 @@ class _Block(nn.Module):
 
 
 class ConvolutionalWRN(nn.Module):
-    """The plain Wide ResNet of `nn.Conv2d` modules, as one would write it by hand; the projection-free variant."""
+    """The plain Wide ResNet without projections, written by hand with `nn.Conv2d` modules."""
 
     def __init__(self, depth: int, width: int, num_classes: int = 10):
         super().__init__()
-        channels, n = (16, 16 * width, 32 * width, 64 * width), (depth - 4) // 6
         self.stem, self.stem_norm = nn.Conv2d(3, 16, 3, padding=1), nn.BatchNorm2d(16)
-        self.blocks = nn.Sequential(
-            *(
-                _Block(
-                    channels[stage] if i == 0 else channels[stage + 1],
-                    channels[stage + 1],
-                    2 if stage and i == 0 else 1,
-                )
-                for stage in range(3)
-                for i in range(n)
-            )
-        )
-        self.final_norm, self.classifier = (
-            nn.BatchNorm2d(channels[-1]),
-            nn.Linear(channels[-1], num_classes),
-        )
+        self.blocks = nn.Sequential()
+        in_channels = 16
+        for stage, out_channels in enumerate((16 * width, 32 * width, 64 * width)):
+            for block in range((depth - 4) // 6):
+                stride = 2 if stage > 0 and block == 0 else 1
+                self.blocks.append(_Block(in_channels, out_channels, stride))
+                in_channels = out_channels
+        self.final_norm = nn.BatchNorm2d(in_channels)
+        self.classifier = nn.Linear(in_channels, num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                assert module.bias is not None
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -104,16 +101,19 @@ class ImageList(torch.utils.data.Dataset):
 
 
 class OrdinaryLoop:
-    """The usual training loop: a DataLoader with 4 persistent workers, torchvision transforms on PIL images, fp32, eager,
-    channels_last, SGD with weight decay, `.item()` at every step."""
+    """The usual training loop.
+
+    A DataLoader with 4 persistent workers, torchvision transforms on PIL images, fp32, eager,
+    channels_last, SGD with weight decay, `.item()` at every step.
+    """
 
     def __init__(
         self,
         model: nn.Module,
         images: Tensor,
         labels: Tensor,
-        mean,
-        std,
+        mean: tuple[float, float, float],
+        std: tuple[float, float, float],
         batch_size: int,
         device: torch.device,
     ):
@@ -138,10 +138,8 @@ class OrdinaryLoop:
             persistent_workers=True,
             pin_memory=device.type == "cuda",
         )
-        self.model, self.device = (
-            model.to(device, memory_format=torch.channels_last).train(),
-            device,
-        )
+        self.device = device
+        self.model = model.to(device).to(memory_format=torch.channels_last).train()
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=5e-4
         )

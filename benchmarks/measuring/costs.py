@@ -1,13 +1,14 @@
 """What a model costs: parameters by component and MACs per image, counted on the real module.
 
-Convention: one multiply-add is one MAC; convolutions and matrix products count, and nothing else. `ZERO_COST` names every
-operator that is left out on purpose; any operator that is in neither list fails the count.
+Convention: one multiply-add is one MAC (FLOPs = 2 x MACs); convolutions and matrix products count,
+and nothing else. `ZERO_COST` names every operator that is left out on purpose; any operator that is
+in neither list fails the count.
 """
 
 import copy
 import logging
 import warnings
-from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,14 +34,15 @@ NOT_COUNTED = (
 )
 """Operators that fvcore would count although they are no products."""
 _ZERO_COST_NAMES = """
-    _weight_norm abs adaptive_max_pool2d add add_ avg_pool2d cat chunk clamp clone constant_pad_nd contiguous copy_ detach div
-    div_ dropout exp expand expand_as fill_ flatten gather gelu hardtanh_ index index_select leaky_relu linalg_vector_norm
-    log_softmax max_pool2d mean mul mul_ neg new_zeros norm ones ones_like pad permute pow relu relu_ repeat repeat_interleave
-    reshape rsqrt rsub select sigmoid silu slice softmax split split_with_sizes sqrt squeeze stack sub sum t tanh tile to
-    transpose unbind unflatten unsqueeze var view view_as zeros zeros_like
+    _weight_norm abs adaptive_max_pool2d add add_ avg_pool2d cat chunk clamp clone constant_pad_nd
+    contiguous copy_ detach div div_ dropout exp expand expand_as fill_ flatten gather gelu
+    hardtanh_ index index_select leaky_relu linalg_vector_norm log_softmax max_pool2d mean mul mul_
+    neg new_zeros norm ones ones_like pad permute pow relu relu_ repeat repeat_interleave reshape
+    rsqrt rsub select sigmoid silu slice softmax split split_with_sizes sqrt squeeze stack sub sum t
+    tanh tile to transpose unbind unflatten unsqueeze var view view_as zeros zeros_like
 """
 ZERO_COST = frozenset(f"aten::{name}" for name in _ZERO_COST_NAMES.split())
-"""Additions, scalings, normalisations, activations, pooling, padding and layout: zero MACs by convention."""
+"""Additions, scalings, normalisations, activations, pooling, padding and layout: no MACs."""
 
 
 class CountError(ValueError):
@@ -62,17 +64,18 @@ class Macs:
 def count_parameters(model: nn.Module) -> dict[str, int]:
     """Trainable parameters by component, all components named; the sum equals `numel()`.
 
-    A module without `component_of` has no components to tell: everything is `kernels` (two or more dimensions) or
-    `biases`.
+    A module without a method `component_of` does not name components: parameters of two or more
+    dimensions are `kernels`, all others `biases`.
     """
     parts = dict.fromkeys(COMPONENTS, 0)
+    component_of: Callable[[str], str] | None = getattr(model, "component_of", None)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        own = hasattr(model, "component_of")
-        component = (
-            model.component_of(name) if own else ("kernels" if parameter.ndim > 1 else "biases")
-        )
+        if component_of is not None:
+            component = component_of(name)
+        else:
+            component = "kernels" if parameter.ndim > 1 else "biases"
         parts[component] += parameter.numel()
     return parts
 
@@ -83,7 +86,9 @@ def count_frozen(model: nn.Module) -> int:
 
 
 def count_macs(model: nn.Module) -> Macs:
-    """MACs of one forward pass in evaluation mode, on a copy: per_image = F(2) - F(1), generator = 2 F(1) - F(2).
+    """MACs of a forward pass F(batch) in evaluation mode, on a copy of the module.
+
+    The generator runs once whatever the batch: per_image = F(2) - F(1), generator = 2 F(1) - F(2).
 
     Raises:
         CountError: naming the operators that the counter does not know.
@@ -96,18 +101,17 @@ def count_macs(model: nn.Module) -> Macs:
 @torch.no_grad()
 def _forward_macs(model: nn.Module, batch: int) -> int:
     analysis = FlopCountAnalysis(model, torch.zeros(batch, *IMAGE_SHAPE))
-    analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings(
-        "none"
-    )
+    analysis.unsupported_ops_warnings(False)
+    analysis.uncalled_modules_warnings(False)
+    analysis.tracer_warnings("none")
     handlers = {f"aten::{name}": _nothing for name in NOT_COUNTED}
     analysis.set_op_handle(**handlers)
     logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
     total = analysis.total()
-    unknown = Counter(
-        {op: n for op, n in analysis.unsupported_ops().items() if op not in ZERO_COST}
-    )
+    skipped = analysis.unsupported_ops()
+    unknown = {name: times for name, times in skipped.items() if name not in ZERO_COST}
     if unknown:
-        listed = ", ".join(f"{op} ({n} times)" for op, n in sorted(unknown.items()))
+        listed = ", ".join(f"{name} ({times} times)" for name, times in sorted(unknown.items()))
         raise CountError(f"MACs cannot be counted: operators without a rule: {listed}")
     return int(total)
 

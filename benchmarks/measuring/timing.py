@@ -1,6 +1,7 @@
-"""The timing protocol: images per second of callables, in windows, after a warm-up; medians, quartiles and paired ratios.
+"""The timing protocol: images per second of callables, in windows, after a warm-up.
 
-It knows nothing of models or records: it is handed calls and the number of images that each handles.
+It gives medians, quartiles and paired ratios. It knows nothing of models or records: it takes
+calls and the number of images that each handles.
 """
 
 import math
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import stats
 
 
 @dataclass(frozen=True)
@@ -23,10 +25,11 @@ class Call:
 
 @dataclass(frozen=True)
 class Protocol:
-    """`windows` of at least `window_s` seconds each, after windows that agree within `tolerance` (`max_warmup` at most).
+    """How long is timed: `windows` of at least `window_s` seconds each.
 
-    `pairs` of neighbouring windows make a ratio; its null may be tried `attempts` times. An epoch has `epoch_images`, and
-    `epochs` of them are timed.
+    The warm-up lasts until two windows agree within `tolerance`, `max_warmup` windows at most.
+    `pairs` of neighbouring windows make a ratio; its A/A run may be tried `attempts` times.
+    `epochs` of `epoch_images` each are timed.
     """
 
     windows: int = 15
@@ -62,14 +65,16 @@ def protocol_of(device: torch.device) -> Protocol:
 class Timer:
     """Seconds of some calls, synchronised only at the window's edges.
 
-    On CUDA the seconds are those between two events; `event_to_clock` keeps their ratio to a synchronised wall clock, which
-    is 1 but for the launch of the first kernel.
+    On CUDA the seconds are those between two events. `event_to_clock` keeps their ratio to a
+    synchronised wall clock, which is 1 except for the launch of the first kernel.
     """
 
     def __init__(self, device: torch.device):
-        self.device, self.event_to_clock = device, []
+        self.device = device
+        self.event_to_clock: list[float] = []
 
     def synchronize(self) -> None:
+        """Wait until the device has done what was launched."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
@@ -84,9 +89,10 @@ class Timer:
         _repeat(run, times)
         edges[1].record()
         self.synchronize()
-        clock, events = time.perf_counter() - begin, edges[0].elapsed_time(edges[1]) / 1000
-        self.event_to_clock.append(events / clock)
-        return events
+        clock = time.perf_counter() - begin
+        seconds = edges[0].elapsed_time(edges[1]) / 1000
+        self.event_to_clock.append(seconds / clock)
+        return seconds
 
 
 def _repeat(run: Callable[[], object], times: int) -> None:
@@ -109,7 +115,10 @@ class Warm:
 
 
 def warm_up(call: Call, timer: Timer, protocol: Protocol) -> Warm:
-    """Run until two successive windows agree. `first_call_s` includes compilation; `settled` says whether they agreed."""
+    """Run until two successive windows agree.
+
+    `first_call_s` includes compilation; `settled` says whether the windows agreed.
+    """
     first = timer(call.run, 1)
     once = timer(call.run, 2) / 2
     steps = max(1, math.ceil(protocol.window_s / once))
@@ -127,18 +136,21 @@ def warm_up(call: Call, timer: Timer, protocol: Protocol) -> Warm:
 def measure(
     call: Call, timer: Timer, protocol: Protocol, energy: Callable[[], float | None] = lambda: None
 ) -> dict:
-    """Images per second of a call: median and quartiles over windows, and joules an image where `energy` can tell."""
+    """Images per second of a call: median and quartiles over windows.
+
+    `energy` gives the joules used so far, or None; joules per image are noted where it can tell.
+    """
     warm = warm_up(call, timer, protocol)
     before = energy()
     rates = [warm.rate(timer) for _ in range(protocol.windows)]
     after = energy()
     images = protocol.windows * warm.steps * call.images
-    return {
-        **spread(rates),
+    joules = None if before is None or after is None else (after - before) / images
+    return spread(rates) | {
         "steps_per_window": warm.steps,
         "settled": warm.settled,
         "first_call_s": warm.first_call_s,
-        "joules_per_image": None if before is None or after is None else (after - before) / images,
+        "joules_per_image": joules,
     }
 
 
@@ -151,47 +163,69 @@ def spread(rates: list[float]) -> dict:
 
 
 def interleaved(calls: dict[str, Warm], rounds: int, timer: Timer) -> dict[str, list[float]]:
-    """Images per second by round: every call once a round, in turn forwards and backwards (A B B A), so that drift cancels."""
+    """Images per second by round: every call once a round, so that drift cancels.
+
+    The order is reversed after each round (A B B A).
+    """
     rates: dict[str, list[float]] = {name: [] for name in calls}
-    for number in range(rounds):
-        for name in list(calls)[:: 1 if number % 2 == 0 else -1]:
+    order = list(calls)
+    for _ in range(rounds):
+        for name in order:
             rates[name].append(calls[name].rate(timer))
+        order.reverse()
     return rates
 
 
 def interval(above: list[float], below: list[float], resamples: int = 4000) -> dict[str, float]:
-    """The ratio of two lists of rates, paired by round: exp of the median log ratio, with its bootstrap 95 % interval."""
+    """The ratio of two lists of rates that are paired by round.
+
+    `median` is exp of the median log ratio, `low` and `high` the ends of its 95 % interval: the
+    percentile bootstrap of the median, with a fixed seed. One pair alone has an interval of one
+    point, which says nothing of its spread.
+    """
     logs = np.log(np.asarray(above) / np.asarray(below))
-    draws = np.random.default_rng(0).integers(len(logs), size=(resamples, len(logs)))
-    low, high = np.quantile(np.median(logs[draws], axis=1), (0.025, 0.975))
-    median, low, high = np.exp((np.median(logs), low, high)).tolist()
-    return {"median": median, "low": low, "high": high, "pairs": len(logs)}
+    low = high = median = np.median(logs)
+    if len(logs) > 1:
+        drawn = stats.bootstrap(
+            (logs,),
+            np.median,
+            n_resamples=resamples,
+            method="percentile",
+            rng=np.random.default_rng(0),
+        )
+        low, high = drawn.confidence_interval
+    ratio = {"median": median, "low": low, "high": high}
+    found = {name: float(np.exp(value)) for name, value in ratio.items()}
+    return found | {"pairs": len(logs)}
 
 
-NULL_HALF_WIDTH = 0.02
+AA_HALF_WIDTH = 0.02
 
 
-def null_passes(null: dict[str, float]) -> bool:
-    """Whether a ratio of a call to itself includes 1 in an interval of at most +-2 %."""
-    return null["low"] <= 1 <= null["high"] and (null["high"] - null["low"]) / 2 <= NULL_HALF_WIDTH
+def aa_passes(ratio: dict[str, float]) -> bool:
+    """Whether a call's ratio to itself includes 1, in an interval of at most +-2 %."""
+    low, high = ratio["low"], ratio["high"]
+    return low <= 1 <= high and (high - low) / 2 <= AA_HALF_WIDTH
 
 
 def paired(over: Warm, under: Warm, timer: Timer, protocol: Protocol) -> dict:
-    """The ratio of two speeds, after a null run: `under` against itself.
+    """The ratio of two speeds, after an A/A run: `under` against itself (key "null").
 
-    A null that fails is tried again, `attempts` times at most, and all attempts are kept; if none passes the result is
-    `noisy`, and no verdict should be drawn from it.
+    An A/A run that fails is repeated, `attempts` times at most, and all attempts are kept. If
+    none passes, the result is `noisy`, and no verdict should be drawn from it.
     """
     attempts: list[dict] = []
-    while len(attempts) < protocol.attempts and not (attempts and attempts[-1]["passes"]):
+    passed = False
+    while len(attempts) < protocol.attempts and not passed:
         rates = interleaved({"first": under, "second": under}, protocol.pairs, timer)
-        null = interval(rates["first"], rates["second"])
-        attempts.append({"null": null, "passes": null_passes(null)})
+        ratio = interval(rates["first"], rates["second"])
+        passed = aa_passes(ratio)
+        attempts.append({"null": ratio, "passes": passed})
     rates = interleaved({"over": over, "under": under}, protocol.pairs, timer)
     return {
         "null": attempts[-1]["null"],
         "ratio": interval(rates["over"], rates["under"]),
-        "noisy": not attempts[-1]["passes"],
+        "noisy": not passed,
         "attempts": attempts,
         "rates": {name: spread(values) for name, values in rates.items()},
         "steps_per_window": {"over": over.steps, "under": under.steps},

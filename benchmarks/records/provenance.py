@@ -10,7 +10,7 @@ SOURCES = ("models", "benchmarks", "run_bench.py")
 
 
 def source_sha256(root: Path = ROOT) -> str:
-    """Hash of the code that makes a number: relative paths and bytes of `models/`, `benchmarks/` and `run_bench.py`."""
+    """Hash of the code that makes a number: the relative paths and bytes of SOURCES."""
     digest = hashlib.sha256()
     for name in SOURCES:
         place = root / name
@@ -21,7 +21,10 @@ def source_sha256(root: Path = ROOT) -> str:
 
 
 def code() -> dict:
-    """Commit, dirty flag (results/, reports/ and pages do not count) and source hash; null where there is no git."""
+    """Commit, dirty flag and source hash; the first two are null where there is no git.
+
+    Changes in results/, reports/ and Markdown pages do not make a tree dirty.
+    """
     commit = _git("rev-parse", "HEAD")
     status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports", ":!*.md")
     return {

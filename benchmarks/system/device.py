@@ -1,9 +1,10 @@
-"""What a device tells about itself, peak memory, energy, the bounds of its data sheet, and how a process keeps a CPU's memory."""
+"""What a device tells: peak memory, energy, its data sheet; and how freed memory is kept."""
 
 import ctypes
 import os
 from pathlib import Path
 
+import pynvml
 import torch
 
 PEAKS = {
@@ -11,7 +12,7 @@ PEAKS = {
     "NVIDIA H100 80GB HBM3": {"flops": 989e12, "bytes_per_s": 3.35e12},
     "NVIDIA A100-SXM4-80GB": {"flops": 312e12, "bytes_per_s": 2.039e12},
 }
-"""bf16 dense tensor-core FLOP/s and memory bytes/s of NVIDIA's data sheets (H200, H100 SXM, A100 80GB SXM)."""
+"""Peak bf16 FLOP/s (dense, tensor cores) and memory bytes/s, of NVIDIA's data sheets (SXM)."""
 
 TRAFFIC_MODEL = "15 passes over every convolution's output (training_bytes in models/ledger.py)"
 
@@ -19,23 +20,30 @@ _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 
 
 def keep_freed_memory() -> bool:
-    """Let this process keep what it frees on a CPU; whether the C library can be told so (glibc can).
+    """Let this process keep the memory that it frees on a CPU.
 
-    By itself glibc gives it back to the system, so that each step pays again for the first touch of every page of its activations
-    (docs/performance.md). Tensors beyond 32 MiB, glibc's bound, are mapped and given back still.
+    By default glibc returns it to the system, and each step pays again for the first touch of
+    every page of its activations (docs/performance.md). Tensors of more than 32 MiB, glibc's
+    bound, are still returned.
+
+    Returns:
+        Whether the C library has such a setting (glibc has).
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    return mallopt is not None and all(
-        [mallopt(_M_MMAP_THRESHOLD, 2**25), mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)]
-    )
+    if mallopt is None:
+        return False
+    mapped = mallopt(_M_MMAP_THRESHOLD, 2**25)
+    trimmed = mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+    return bool(mapped and trimmed)
 
 
 def reset_peak_memory(device: torch.device) -> None:
     """Begin a new peak. On a CPU it is the process's resident memory, which Linux lets it reset."""
+    clear_refs = Path("/proc/self/clear_refs")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-    elif (place := Path("/proc/self/clear_refs")).exists():
-        place.write_text("5")
+    elif clear_refs.exists():
+        clear_refs.write_text("5")
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -51,37 +59,37 @@ def peak_memory(device: torch.device) -> int | None:
 
 
 class EnergyMeter:
-    """Joules that a CUDA device has used since its driver was loaded, by NVML; None where there is no NVML or no counter."""
+    """Joules that a CUDA device has used since its driver was loaded, by NVML.
+
+    None on a CPU, and where there is no NVML or the device has no such counter.
+    """
 
     def __init__(self, device: torch.device):
-        self.nvml, self.handle = None, ctypes.c_void_p()
+        self.handle = None
         if device.type != "cuda":
             return
+        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}"
         try:
-            nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        except OSError:
+            pynvml.nvmlInit()
+            self.handle = pynvml.nvmlDeviceGetHandleByUUID(uuid)
+        except pynvml.NVMLError:
             return
-        uuid = f"GPU-{torch.cuda.get_device_properties(device).uuid}".encode()
-        if (
-            nvml.nvmlInit_v2() == 0
-            and nvml.nvmlDeviceGetHandleByUUID(uuid, ctypes.byref(self.handle)) == 0
-        ):
-            self.nvml = nvml
 
     def __call__(self) -> float | None:
-        if self.nvml is None:
+        if self.handle is None:
             return None
-        millijoules = ctypes.c_ulonglong()
-        found = self.nvml.nvmlDeviceGetTotalEnergyConsumption(
-            self.handle, ctypes.byref(millijoules)
-        )
-        return millijoules.value / 1000 if found == 0 else None
+        try:
+            millijoules = pynvml.nvmlDeviceGetTotalEnergyConsumption(self.handle)
+        except pynvml.NVMLError:
+            return None
+        return millijoules / 1000
 
 
 def shares_of_peak(device_name: str, images_per_s: float, flops: float, traffic: float) -> dict:
-    """Which share of the device's arithmetic and bandwidth a training step reaches; `flops` and `traffic` are per image.
+    """The shares of the device's peak FLOP/s and bytes/s that a training step reaches.
 
-    Null where the device's peak is not known. `traffic` is modelled, not counted; the record names the model.
+    `flops` and `traffic` (bytes) are per image. The shares are None where the device's peak is
+    not known. `traffic` is modelled, not counted; the record names the model.
     """
     peak = PEAKS.get(device_name)
     return {

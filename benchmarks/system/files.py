@@ -26,7 +26,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
 
 
 def keep_previous(path: Path, place: Path) -> None:
-    """Keep the file that is at `path` at `place` too; there is no moment without it."""
+    """Keep the file at `path` at `place` too. At every moment there is a file at `path`."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         link = Path(folder) / "previous"
         try:
@@ -38,7 +38,7 @@ def keep_previous(path: Path, place: Path) -> None:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove what a killed writer of `path` left half done. Only for whoever holds the run's lock."""
+    """Remove what a killed writer of `path` left behind. Only the holder of the run's lock may."""
     for leftover in path.parent.glob(f".{glob.escape(path.name)}.*"):
         shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 

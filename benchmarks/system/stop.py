@@ -1,33 +1,42 @@
 """When runs should stop: on a signal or at a deadline, and always between two steps."""
 
 import signal
+import threading
 import time
+from types import FrameType
 
 
 class Stop:
-    """Why runs should stop, if they should: SIGTERM, SIGINT or the deadline (seconds of `time.monotonic`).
+    """Tells whether runs should stop, and why: SIGTERM, SIGINT or a deadline.
 
-    In its `with` block the first signal lets a run write a checkpoint of the step it is at; a second one ends the process at once.
+    `deadline` is in seconds of `time.monotonic`. Within its `with` block the first signal lets a
+    run write a checkpoint of its step; a second one ends the process at once. Signals are only
+    caught in the main thread, where Python allows it.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
     def __init__(self, deadline: float | None = None):
-        self.deadline, self.signal = deadline, None
+        self.deadline = deadline
+        self.signal: str | None = None
+        self.handlers: dict[signal.Signals, signal._HANDLER] = {}
 
     def __enter__(self) -> "Stop":
-        self.handlers = {number: signal.signal(number, self._on_signal) for number in self.SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            for number in self.SIGNALS:
+                self.handlers[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(self, *exception) -> None:
+    def __exit__(self, *exception: object) -> None:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
 
-    def _on_signal(self, number: int, frame) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signal = f"stopped by {signal.Signals(number).name}"
         for other in self.SIGNALS:
             signal.signal(other, signal.SIG_DFL)
 
     def __call__(self) -> str | None:
+        """The reason to stop, or None."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
         return self.signal or ("stopped by the time limit" if late else None)

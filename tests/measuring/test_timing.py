@@ -10,10 +10,10 @@ from benchmarks.measuring.timing import (
     Protocol,
     Timer,
     Warm,
+    aa_passes,
     interleaved,
     interval,
     measure,
-    null_passes,
     paired,
     ratios,
     spread,
@@ -95,7 +95,7 @@ def test_interval_of_ratios():
 
 
 def test_the_interval_covers_the_truth_as_often_as_it_says():
-    """Median of 15 log-normal ratios, 200 times: nominal 95 %; percentile bootstraps of medians come near it."""
+    """Median of 15 log-normal ratios, 200 times: a percentile bootstrap comes near its 95 %."""
     generator = torch.Generator().manual_seed(0)
     hits = 0
     for _ in range(200):
@@ -109,11 +109,11 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
     "low, high, passes",
     [(0.99, 1.01, True), (1.001, 1.01, False), (0.95, 1.05, False), (0.981, 1.02, True)],
 )
-def test_null(low, high, passes):
-    assert null_passes({"low": low, "high": high}) == passes
+def test_an_aa_run(low, high, passes):
+    assert aa_passes({"low": low, "high": high}) == passes
 
 
-def test_a_null_that_fails_is_tried_again_and_kept():
+def test_an_aa_run_that_fails_is_repeated_and_kept():
     warm = Warm(Call(None, 1), 1, True, 0.0)
     wild, calm = [1.0, 2.0, 3.0, 1.0], [1.0] * 4
     result = paired(warm, warm, Scripted(*wild, *calm, *calm), Protocol(pairs=2))
