@@ -1,21 +1,41 @@
 """Recipe studies: trials on the validation split that settle a recipe, from a TOML file.
 
-`results/studies/<study>/study.toml` says what is tried, the records beside it what came out; the test set is never read.
+`results/studies/<study>/study.toml` says what is tried, the records beside it say what came out.
+A trial never reads the test set.
 """
 
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from benchmarks.training import recipes
+from benchmarks.training.messages import unknown_key
 from benchmarks.training.recipes import Recipe
 
-HOW = ("precision", "compile")
+SHARED = ("precision", "compile")
 """What all trials of a study share, because they are trained by one process with one setting."""
 
 
 class StudyError(ValueError):
     """A study that cannot be run; the message is one line for the user."""
+
+
+class StudyFile(BaseModel):
+    """The content of a study's file; recipes are checked when they are made of it.
+
+    The description of a field is what an error message calls its type.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    about: Annotated[str, Field(description="text")]
+    base: Annotated[str, Field(description="text")]
+    seeds: Annotated[list[int], Field(description="list of whole numbers")]
+    fixed: Annotated[dict[str, Any], Field(description="table")]
+    trials: Annotated[dict[str, dict[str, dict[str, Any]]], Field(description="table")]
 
 
 @dataclass(frozen=True)
@@ -30,45 +50,47 @@ class Study:
 
 
 def load(path: Path) -> Study:
-    """The study of a TOML file: `about`, `base`, `seeds`, and by model a table of trials, each a name with what it changes.
+    """The study of a TOML file; its name is that of its folder.
 
-    `fixed` is what all trials have, whatever the base of that name says by now. The study's name is its folder's.
+    The file has `about`, `base`, `seeds`, `fixed` (what all trials have, whatever the recipe
+    `base` says by now) and `trials`: by model a table of names, each with what it changes.
 
     Raises:
         StudyError: for a file that cannot be read or a key that is not allowed.
         RecipeError: for a change that is not allowed.
     """
     try:
-        values = tomllib.loads(path.read_text())
+        content = StudyFile.model_validate(tomllib.loads(path.read_text()))
     except OSError as error:
         raise StudyError(f"study {path}: {error.strerror}") from None
+    except ValidationError as error:
+        raise StudyError(f"study {path}: {_one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         raise StudyError(f"study {path}: {error}") from None
-    wanted = {"about": str, "base": str, "seeds": list, "fixed": dict, "trials": dict}
-    for key, kind in wanted.items():
-        if not isinstance(values.get(key), kind):
-            raise StudyError(f"study {path}: {key} is missing or no {kind.__name__}")
-    if unknown := sorted(set(values) - set(wanted)):
-        raise StudyError(
-            f"study {path}: unknown key {unknown[0]!r}; allowed are {', '.join(wanted)}"
-        )
-    base, trials = recipes.varied(recipes.load(values["base"]), values["base"], values["fixed"]), []
-    for model, changes in values["trials"].items():
-        if not isinstance(changes, dict) or not all(
-            isinstance(change, dict) for change in changes.values()
-        ):
-            raise StudyError(f"study {path}: the trials of {model} are no table of tables")
-        if how := next((key for change in changes.values() for key in HOW if key in change), None):
-            raise StudyError(
-                f"study {path}: {how} is not allowed in a trial of {model}, only in fixed: all trials have the same"
-            )
-        trials += [
-            (model, recipes.varied(base, f"{base.name}.{name}", change))
-            for name, change in changes.items()
-        ]
-    return Study(
-        path.resolve().parent.name, values["about"], base, tuple(values["seeds"]), tuple(trials)
-    )
+    base = recipes.varied(recipes.load(content.base), content.base, content.fixed)
+    trials = []
+    for model, changes_by_name in content.trials.items():
+        for name, changes in changes_by_name.items():
+            for key in SHARED:
+                if key in changes:
+                    raise StudyError(
+                        f"study {path}: {key} is not allowed in a trial of {model}, only in fixed: "
+                        "all trials have the same"
+                    )
+            trials.append((model, recipes.varied(base, f"{base.name}.{name}", changes)))
+    name = path.resolve().parent.name
+    return Study(name, content.about, base, tuple(content.seeds), tuple(trials))
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first thing that is wrong with a study's file."""
+    first = error.errors(include_url=False)[0]
+    key, *inside = first["loc"]
+    if first["type"] == "extra_forbidden":
+        return unknown_key(str(key), StudyFile.model_fields)
+    if key == "trials" and inside:
+        return f"the trials of {inside[0]} are no table of tables"
+    return f"{key} is missing or no {StudyFile.model_fields[str(key)].description}"
 
 
 def find(results_dir: Path) -> list[Path]:
@@ -82,7 +104,8 @@ def refuse_elsewhere(path: Path, results_dir: Path) -> None:
     Raises:
         StudyError: naming where it may lie.
     """
-    if path.resolve() not in [there.resolve() for there in find(results_dir)]:
+    allowed = [study.resolve() for study in find(results_dir)]
+    if path.resolve() not in allowed:
         raise StudyError(
             f"study {path} is not allowed there; it is {results_dir}/studies/<name>/study.toml"
         )

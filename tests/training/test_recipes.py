@@ -1,10 +1,21 @@
 """Recipes: schedules, hashes, TOML."""
 
 import dataclasses
+import hashlib
+import json
+from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from benchmarks.training import recipes
+from tests.conftest import ROOT
+
+HASHES = json.loads(Path(__file__).with_name("recipe_hashes.json").read_text())
+"""The hashes of committed records by the recipe's name: they may gain some, none may change."""
+RECORDS = [
+    path for room in ("runs", "studies") for path in (ROOT / "results" / room).rglob("*.json")
+]
 
 
 def test_paper_schedules():
@@ -53,9 +64,80 @@ def test_every_field_changes_the_hash():
         "generated": dataclasses.replace(base.generated, l2=0.1),
         "scaled": dataclasses.replace(base.stored, l2=0.2),
     }
-    assert set(changes) | {"hash"} == {f.name for f in dataclasses.fields(base)}
+    assert set(changes) == {f.name for f in dataclasses.fields(base)}
+    assert set(changes) | {"hash"} == set(base.as_dict())
     hashes = {dataclasses.replace(base, **{key: value}).hash for key, value in changes.items()}
     assert len(hashes | {base.hash}) == len(changes) + 1
+
+
+def test_hashes_of_committed_records_stay():
+    assert len(RECORDS) > 90
+    seen = set()
+    for path in RECORDS:
+        recipe = json.loads(path.read_text())["recipe"]
+        assert recipes.from_record(recipe).hash == recipe["hash"], path
+        seen.add((recipe["name"], recipe["hash"]))
+    listed = set()
+    for name, hashes in HASHES.items():
+        listed.update((name, value) for value in hashes)
+    assert len(listed) == 36 and listed <= seen
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("paper", "7da1f0027c9e7755"),
+        ("fast", "d07382374226daf1"),
+        ("quick", "6459a89106d3abfc"),
+        ("quick8", "da97c8ed5ddffe40"),
+        ("quick15", "ce6a015a24536c8a"),
+        ("epochs30", "6556fd9725e33f34"),
+        ("study5", "03d895a85ca476b2"),
+        ("study5crossed", "3fa8c02bd64fc862"),
+    ],
+)
+def test_hashes_of_built_in_recipes_stay(name, expected):
+    assert recipes.load(name).hash == expected
+
+
+def test_a_hash_is_of_plain_text():
+    """The text that is hashed, written out once: no rules of parts, no third block, sorted keys."""
+    block = (
+        '{"betas": [0.9, 0.999], "l2": 0.0, "learning_rate": 1.0, "milestones": [[5, 0.1]], '
+        '"momentum": 0.9, "optimizer": "sgd", "schedule": "steps", "steps": null, "warmup": 0.05}'
+    )
+    text = (
+        '{"batch_size": 128, "compile": "auto", "crop_padding": 4, "epochs": 2, '
+        f'"generated": {block}, "name": "a", "precision": "auto", "stored": {block}}}'
+    )
+    made = recipes.Block("sgd", 1, 0, schedule="steps", milestones=[[5, 0.1]])
+    expected = hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert recipes.Recipe("a", 2, stored=made, generated=made).hash == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 0},
+        {"batch_size": 1},
+        {"crop_padding": 17},
+        {"precision": "fp23"},
+        {"compile": "on"},
+        {"name": "a/b"},
+        {"scaled": recipes.Block("adam", 0.1, 0.0)},
+    ],
+)
+def test_recipes_made_in_python_are_checked_too(change):
+    with pytest.raises(ValidationError):
+        dataclasses.replace(recipes.RECIPES["quick"], **change)
+
+
+def test_rules_by_part():
+    block = recipes.RECIPES["quick"].as_dict()["scaled"]
+    assert recipes.rules(block) == {"block": block, "backbone": block["backbone"]}
+    assert recipes.optimizer_names("scaled", block) == "scaled sgd, backbone sgd"
+    assert recipes.rules({"optimizer": "adam"}) == {"block": {"optimizer": "adam"}}
+    assert recipes.optimizer_names("generated", {"optimizer": "adam"}) == "adam"
 
 
 def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
@@ -136,7 +218,8 @@ def write(tmp_path, text):
 
 
 def test_toml(tmp_path):
-    text = 'name="mine"\nbase="quick"\nepochs=3\n[generated]\nlearning_rate=1\nmilestones=[[5, 0.1]]\nschedule="steps"\n'
+    block = '[generated]\nlearning_rate=1\nmilestones=[[5, 0.1]]\nschedule="steps"\n'
+    text = f'name="mine"\nbase="quick"\nepochs=3\n{block}'
     recipe = recipes.load(write(tmp_path, text))
     assert (recipe.name, recipe.epochs, recipe.generated.learning_rate) == ("mine", 3, 1.0)
     assert recipe.generated.milestones == ((5, 0.1),)
@@ -154,6 +237,22 @@ def test_toml(tmp_path):
         ('name="a"\nbase="quick"\nepochs="3"', "epochs '3' is not of type int"),
         ('name="a"\nbase="quick"\nepochs=true', "epochs True"),
         ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
+        (
+            'name="a"\nbase="quick"\ncrop_padding=17',
+            "crop_padding 17 is not allowed; it is 0 to 16",
+        ),
+        (
+            'name="a"\nbase="quick"\n[stored]\nwarmup=1',
+            r"warmup 1 is not allowed; it is in \[0, 1\)",
+        ),
+        (
+            'name="a"\nbase="quick"\n[stored]\nmilestones=[[5, 0.1], [3, 0.1]]',
+            r"milestones \[\[5, 0.1\], \[3, 0.1\]\] is not allowed; it is .*steps rising",
+        ),
+        (
+            'name="a"\nbase="quick"\n[stored]\nbetas=[0.9]',
+            r"betas \[0.9\] is not allowed; it is two",
+        ),
         ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
         ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
         (
@@ -171,8 +270,11 @@ def test_toml(tmp_path):
             'name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1',
             "unknown key 'l2'; allowed are optimizer, learning_rate",
         ),
-        ('name="a"\nbase="quick"\n[generated.embeddings]\nlearning_rate=0', "learning_rate 0.0"),
-        ('name="../a"\nbase="quick"', "recipe name '../a'"),
+        (
+            'name="a"\nbase="quick"\n[generated.embeddings]\nlearning_rate=0',
+            "learning_rate 0 is .* more than 0",
+        ),
+        ('name="../a"\nbase="quick"', "name '../a' is not allowed; it is made of letters"),
         ("name=", "Invalid value"),
         ('name="a"\nbase="paper"\nepochs=5', "epochs 5 has no effect: stored.steps is 140000"),
     ],

@@ -56,7 +56,11 @@ def test_what_is_tried(tmp_path):
         (TEXT.replace('"smoke"', '"smoek"'), "nearest: smoke"),
         (TEXT.replace("learning_rate = 0.02", "learning_rat = 0.02"), "unknown key 'learning_rat'"),
         (TEXT.replace('"Two rates."', '"x"\nmore = 1'), "unknown key 'more'"),
-        (TEXT + "x = 3", "no table of tables"),
+        (TEXT.replace("about", "abuot"), "about is missing or no text"),
+        (TEXT.replace("[fixed]", "trails = 3\n[fixed]"), "unknown key 'trails'.*nearest: trials"),
+        (TEXT.replace("[0, 1]", '["0"]'), "seeds is missing or no list of whole numbers"),
+        (TEXT.replace("[0, 1]", "[true]"), "seeds is missing or no list of whole numbers"),
+        (TEXT + "x = 3", "trials of hyper_resnet10_1 are no table of tables"),
         (
             TEXT + '"half" = { precision = "bf16" }',
             "precision is not allowed in a trial of hyper_resnet10_1",

@@ -1,0 +1,176 @@
+"""What a recipe is made of: rules, blocks and recipes. pydantic checks their values."""
+
+import dataclasses
+import hashlib
+import json
+import math
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import AfterValidator, ConfigDict, Field, Strict, model_validator
+from pydantic.dataclasses import dataclass
+
+Optimizer = Literal["sgd", "adam"]
+Schedule = Literal["cosine", "steps"]
+Precision = Literal["auto", "fp32", "bf16"]
+CompileMode = Literal["auto", "off", "default", "reduce-overhead", "max-autotune", "graph"]
+
+PRECISIONS: tuple[str, ...] = get_args(Precision)
+COMPILE_MODES: tuple[str, ...] = get_args(CompileMode)
+KINDS = ("stored", "generated", "scaled")
+"""Of kernel sources, by how they are trained: the blocks of a recipe."""
+PARTS = ("embeddings", "backbone")
+"""The parts of a model that may have a rule of their own beside their block's."""
+
+CONFIG = ConfigDict(extra="forbid")
+
+# The description of a field is what an error message says after "it is".
+Rate = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description="more than 0")]
+Share = Annotated[float, Strict(), Field(ge=0, lt=1, allow_inf_nan=False, description="in [0, 1)")]
+Betas = Annotated[tuple[Share, Share], Field(description="two, in [0, 1)")]
+Step = Annotated[int, Strict(), Field(gt=0)]
+
+
+def _rising(milestones: tuple[tuple[int, float], ...]) -> tuple[tuple[int, float], ...]:
+    starts = [start for start, _ in milestones]
+    if starts != sorted(set(starts)):
+        raise ValueError("the steps do not rise")
+    return milestones
+
+
+Milestones = Annotated[
+    tuple[tuple[Step, Rate], ...],
+    AfterValidator(_rising),
+    Field(description="[step, learning rate] pairs, steps and rates positive, steps rising"),
+]
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Rule:
+    """How parameters follow their gradients: SGD with Nesterov momentum, or Adam."""
+
+    optimizer: Optimizer
+    learning_rate: Rate
+    momentum: Share = 0.9
+    betas: Betas = (0.9, 0.999)
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Block:
+    """How a model with one kind of kernel source is optimized.
+
+    `l2` multiplies half the sum of squares of the kernels as used, and of stem, shortcuts and
+    classifier. `schedule` is "cosine" (linear warm-up over the share `warmup` of all steps, then
+    down to zero) or "steps" (`milestones`: pairs of a step and the learning rate from there on).
+    `steps` overrides the recipe's epochs. `embeddings` (of the source: a hypernetwork's, a bank's
+    coefficients) and `backbone` (stem, biases, batch norms, shortcuts, classifier) may have rules
+    of their own; their learning rates follow the same schedule.
+    """
+
+    optimizer: Optimizer
+    learning_rate: Rate
+    l2: Annotated[float, Strict(), Field(ge=0, allow_inf_nan=False, description="at least 0")]
+    schedule: Schedule = "cosine"
+    warmup: Share = 0.05
+    milestones: Milestones = ()
+    momentum: Share = 0.9
+    betas: Betas = (0.9, 0.999)
+    steps: Annotated[int | None, Strict(), Field(ge=1, description="at least 1")] = None
+    embeddings: Rule | None = None
+    backbone: Rule | None = None
+
+    def learning_rate_at(self, step: int, total: int) -> float:
+        """The learning rate of step `step` (from 0) of `total`."""
+        if self.schedule == "steps":
+            rate = self.learning_rate
+            for start, later_rate in self.milestones:
+                if step >= start:
+                    rate = later_rate
+            return rate
+        warm = round(self.warmup * total)
+        if step < warm:
+            return self.learning_rate * (step + 1) / warm
+        angle = math.pi * (step - warm) / max(1, total - warm)
+        return self.learning_rate * 0.5 * (1 + math.cos(angle))
+
+
+@dataclass(frozen=True, config=CONFIG)
+class Recipe:
+    """A named recipe: a block for stored kernels, one for generated ones, and perhaps one for
+    sources that scale their gradients (SGD; without it they take the block of generated ones).
+
+    `precision` and `compile` "auto" are resolved per device and recorded as used.
+
+    Raises:
+        pydantic.ValidationError: for a value that is not allowed; it is a ValueError.
+    """
+
+    name: Annotated[
+        str,
+        Field(pattern=r"^[A-Za-z0-9._]+$", description="made of letters, digits, '.' and '_'"),
+    ]
+    epochs: Annotated[int, Strict(), Field(ge=1, description="at least 1")]
+    stored: Block
+    generated: Block
+    batch_size: Annotated[int, Strict(), Field(ge=2, description="at least 2")] = 128
+    crop_padding: Annotated[int, Strict(), Field(ge=0, le=16, description="0 to 16")] = 4
+    precision: Precision = "auto"
+    compile: CompileMode = "auto"
+    scaled: Block | None = None
+
+    @model_validator(mode="after")
+    def _blocks_fit_their_kinds(self) -> Self:
+        if self.stored.embeddings is not None:
+            raise ValueError("stored kernels have no embeddings that a rule could be of")
+        if self.scaled is None:
+            return self
+        for rule in (self.scaled, self.scaled.embeddings):
+            if rule is not None and rule.optimizer != "sgd":
+                raise ValueError(
+                    f"optimizer of scaled gradients {rule.optimizer!r} is not allowed; "
+                    "choose from sgd"
+                )
+        return self
+
+    @property
+    def hash(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of all fields, as JSON."""
+        content = dataclasses.asdict(self)
+        for kind in KINDS:
+            block = content.pop(kind)
+            # The third block and the rules of parts came later. Where there is none, the text
+            # is what it was before, and so is the hash.
+            if block is not None:
+                content[kind] = {
+                    key: value
+                    for key, value in block.items()
+                    if key not in PARTS or value is not None
+                }
+        text = json.dumps(content, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def kind(self, generated: bool, scales_gradients: bool) -> str:
+        """Which block a kernel source takes."""
+        if not generated:
+            return "stored"
+        if scales_gradients and self.scaled is not None:
+            return "scaled"
+        return "generated"
+
+    def block(self, kind: str) -> Block:
+        """The block of a kind of kernel sources.
+
+        Raises:
+            ValueError: if the recipe has none.
+        """
+        block = getattr(self, kind)
+        if block is None:
+            raise ValueError(f"recipe {self.name} has no block for {kind} kernels")
+        return block
+
+    def total_steps(self, kind: str, steps_per_epoch: int) -> int:
+        """How many steps of the optimizer a run has."""
+        return self.block(kind).steps or self.epochs * steps_per_epoch
+
+    def as_dict(self) -> dict:
+        """Every field and the hash, as JSON has them."""
+        return json.loads(json.dumps(dataclasses.asdict(self) | {"hash": self.hash}))
