@@ -1,4 +1,4 @@
-"""Checkpoint files: one file with its hash in front, written atomically, the one before kept beside it."""
+"""Checkpoints: a file with its hash in front, written atomically; the last but one is kept too."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ class CheckpointError(ValueError):
 
 
 def write_checkpoint(path: Path, state: dict) -> None:
-    """Write a checkpoint; the one that was there stays as `previous`."""
+    """Write a checkpoint; the one that was there is kept as `previous`."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
@@ -27,7 +27,7 @@ def write_checkpoint(path: Path, state: dict) -> None:
 
 
 def previous(path: Path) -> Path:
-    """Where the checkpoint before the last lies."""
+    """The path of the last checkpoint but one."""
     return path.with_name(f"{path.name}.previous")
 
 
@@ -55,16 +55,20 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict:
         raise CheckpointError(
             f"checkpoint {path} has version {version}; this code reads {CHECKPOINT_VERSION}"
         )
-    parts = {"version": int, "identity": dict, "model": dict, "optimizers": list, "history": dict}
-    if not isinstance(state, dict) or any(
-        not isinstance(state.get(key), kind) for key, kind in parts.items()
-    ):
+    if not isinstance(state, dict) or not _is_complete(state):
         raise CheckpointError(f"checkpoint {path} is no checkpoint of this suite")
     return state
 
 
+def _is_complete(state: dict) -> bool:
+    parts = {"version": int, "identity": dict, "model": dict, "optimizers": list, "history": dict}
+    return all(isinstance(state.get(key), kind) for key, kind in parts.items())
+
+
 def load_newest(path: Path) -> tuple[dict | None, str | None]:
-    """The state of a run's checkpoint, or of the one before where the last is damaged, and then why; None where there is none.
+    """The state of a run's last checkpoint, or of the one before it and why the last is no use.
+
+    The state is None where there is no checkpoint.
 
     Raises:
         CheckpointError: if there is a checkpoint and none can be read.
@@ -82,9 +86,8 @@ def load_newest(path: Path) -> tuple[dict | None, str | None]:
 
 
 def differences(state: dict, identity: dict) -> dict:
-    """What a checkpoint's identity says otherwise than a run's: key to [there, here]."""
+    """What a checkpoint's identity says otherwise than a run's: by key, [checkpoint's, run's]."""
+    saved = state["identity"]
     return {
-        key: [state["identity"].get(key), value]
-        for key, value in identity.items()
-        if state["identity"].get(key) != value
+        key: [saved.get(key), value] for key, value in identity.items() if saved.get(key) != value
     }

@@ -1,93 +1,74 @@
-"""Training: the objective, the loop over epochs, save and restore, and the one reading of the test set.
+"""The loop of training: epochs, checkpoints, and the one reading of the test set.
 
-It takes a module, data and a recipe and returns plain values; who builds and who records is the runner's business.
+It takes a module, data and a recipe and returns plain values. The runner builds models and writes
+records.
 """
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from benchmarks.data.batches import Batches
+from benchmarks.data.splits import DataSet
 from benchmarks.training.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
+from benchmarks.training.objective import Evaluation, Normalize, Objective, evaluate
 from benchmarks.training.optimizers import kind_of, make_optimizer, restore_optimizer, ruled
 from benchmarks.training.recipes import Recipe
-from models.kernels.protocol import KernelNetwork, dense
+from benchmarks.training.settings import Settings
+from models.kernels.protocol import KernelNetwork, KernelSource
+
+Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+"""A training step on images and labels; gives the loss and the number of wrong answers."""
 
 
 class Interrupted(Exception):
-    """Stopped, by a signal or the time limit, with a checkpoint of the step; running again goes on from there."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How the arithmetic is done.
-
-    `precision`: "fp32" or "bf16". `compile`: "off", a mode of torch.compile, or "graph": compiled, and on CUDA the whole step
-    (forward, backward, optimizer) replayed as one graph. `parallel_seeds`: how many runs take turns on the device.
-    """
-
-    device: torch.device
-    precision: str = "fp32"
-    compile: str = "off"
-    fallbacks: tuple[str, ...] = ()
-    deterministic: bool = False
-    parallel_seeds: int = 1
-
-    def autocast(self):
-        if self.precision == "fp32":
-            return nullcontext()
-        return torch.autocast(self.device.type, torch.bfloat16)
-
-    @property
-    def captures(self) -> bool:
-        """Whether training steps are captured as CUDA graphs."""
-        return self.compile == "graph" and self.device.type == "cuda"
-
-    def new_stream(self) -> "torch.cuda.Stream | None":
-        """A stream of its own for a run whose steps are captured; None where there is none to take."""
-        return torch.cuda.Stream(self.device) if self.captures else None
-
-    def compiled(self, module: nn.Module, whole: bool) -> nn.Module:
-        """The module, compiled if so set; `whole`: into one graph or with an error, since a break is slow and silent."""
-        if self.compile == "off":
-            return module
-        mode = "default" if self.compile == "graph" else self.compile
-        return torch.compile(module, mode=mode, dynamic=False, fullgraph=whole)
+    """A run that was stopped after a step, by a signal or the time limit, and can be resumed."""
 
 
 @dataclass
 class History:
-    """One entry an epoch, all plain numbers: errors in percent, seconds of training without evaluation."""
+    """What happened so far, one entry an epoch, in plain numbers.
+
+    Errors are in percent; `seconds` and `images` are of training, without evaluation. `begun` is of
+    an epoch that is not over: `losses` and `wrong` of its steps, and its `seconds` so far.
+    `resumed`: the steps after which the run went on from a checkpoint that was not the last, or not
+    of this code or recipe, each with what differs.
+    """
 
     epochs: list[dict] = field(default_factory=list)
     images: int = 0
     seconds: float = 0.0
     begun: dict | None = None
-    """Of an epoch that was stopped: `losses` and `wrong` of its steps, and its `seconds` so far."""
     resumed: list[dict] = field(default_factory=list)
-    """Where the run went on from a checkpoint that was not of this code or recipe, or not the last: step and what differs."""
 
     @property
     def steps_done(self) -> int:
-        return (self.epochs[-1]["step"] if self.epochs else 0) + (
-            len(self.begun["losses"]) if self.begun else 0
-        )
+        """How many steps the run has taken."""
+        of_epochs = self.epochs[-1]["step"] if self.epochs else 0
+        of_begun = len(self.begun["losses"]) if self.begun else 0
+        return of_epochs + of_begun
 
     @property
     def images_per_s(self) -> float | None:
+        """Training images a second; None as long as nothing was timed."""
         return self.images / self.seconds if self.seconds else None
 
 
 @dataclass(frozen=True)
 class Result:
-    """`status` is "ok" or "diverged"; `test_error` in percent, read once, after the last epoch, or not at all."""
+    """What a run ended with.
+
+    `status` is "ok" or "diverged", `test_error` in percent: read once, after the last epoch, or not
+    at all.
+    """
 
     status: str
     reason: str | None
@@ -95,161 +76,89 @@ class Result:
     test_error: float | None
 
 
-class Normalize(nn.Module):
-    """uint8 images (B, 3, 32, 32) to floats with the data set's mean and standard deviation (of the 0..1 scale)."""
-
-    def __init__(self, mean: Iterable[float], std: Iterable[float]):
-        super().__init__()
-        self.register_buffer(
-            "mean", torch.tensor(tuple(mean)).view(1, 3, 1, 1) * 255, persistent=False
-        )
-        self.register_buffer(
-            "std", torch.tensor(tuple(std)).view(1, 3, 1, 1) * 255, persistent=False
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        return (x.float() - self.mean) / self.std
-
-
-class Objective(nn.Module):
-    """What is minimised: cross-entropy + (l2 / 2) sum of squares of the weights as used + the source's penalty, in fp32.
-
-    The kernels are generated once a step and every one counts, stored or generated, per use; so do stem, shortcut and
-    classifier weights. Biases, batch norms, embeddings and generator parameters never do. In a foreign `nn.Module` the
-    parameters of two or more dimensions take the place of kernels. Gives (loss, number of wrong answers).
-    """
-
-    def __init__(self, model: nn.Module, normalize: Normalize, l2: float):
-        super().__init__()
-        self.model, self.normalize, self.l2 = model, normalize, l2
-
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        x = self.normalize(x)
-        if isinstance(self.model, KernelNetwork):
-            kernels = self.model.generate()
-            logits = self.model.classify(x, kernels)
-            penalty = self.model.kernels.penalty(kernels)
-            weights = [*map(dense, kernels), *self.model.stored_weights()]
-        else:
-            logits, penalty = self.model(x), 0.0
-            weights = [p for p in self.model.parameters() if p.ndim > 1]
-        loss = F.cross_entropy(logits.float(), y) + penalty
-        if self.l2:
-            loss = loss + 0.5 * self.l2 * sum(w.float().square().sum() for w in weights)
-        return loss, wrong_answers(logits, y)
-
-
-class Evaluation(nn.Module):
-    """Per image: cross-entropy and whether the answer is wrong."""
-
-    def __init__(self, model: nn.Module, normalize: Normalize):
-        super().__init__()
-        self.model, self.normalize = model, normalize
-
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(self.normalize(x)).float()
-        return F.cross_entropy(logits, y, reduction="none"), logits.argmax(1) != y
-
-
-def wrong_answers(logits: Tensor, y: Tensor) -> Tensor:
-    return (logits.detach().argmax(1) != y).sum()
-
-
-def channels_last(model: nn.Module) -> nn.Module:
-    """The model with its four-dimensional parameters in channels_last memory, as the images are."""
-    for parameter in model.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    return model
-
-
-def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> tuple[float, float]:
-    """(mean cross-entropy, error in percent) over batches (x, y, count) of which the first `count` images are real."""
-    losses, wrong, images = [], [], 0
-    with torch.inference_mode(), settings.autocast():
-        for x, y, count in batches:
-            loss, mistakes = evaluation(x, y)
-            losses.append(loss[:count].double().sum())
-            wrong.append(mistakes[:count].sum())
-            images += count
-    return float(torch.stack(losses).sum()) / images, 100 * float(torch.stack(wrong).sum()) / images
-
-
 class CapturedStep:
     """A training step as one CUDA graph: forward, backward and optimizer are one launch.
 
-    The first `WARM_UP` steps run as they are, because compilation and the optimizer's state must be there before a capture.
-    Must be called on a stream that is not the default one.
+    The first `WARM_UP` steps run as they are, because a capture needs the compiled code and the
+    optimizer's state. Must be called on a stream that is not the default one.
     """
 
     WARM_UP = 3
 
-    def __init__(self, step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]):
-        self.step, self.calls, self.graph = step, 0, None
+    def __init__(self, step: Step):
+        self.step = step
+        self.calls = 0
+        self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         if self.calls < self.WARM_UP:
             self.calls += 1
             return self.step(x, y)
         if self.graph is None:
-            self._capture(x, y)
+            self.graph = self._capture(x, y)
         self.x.copy_(x)
         self.y.copy_(y)
         self.graph.replay()
-        return tuple(
-            value.clone() for value in self.out
-        )  # the next replay writes in the same place
+        loss, mistakes = self.out
+        # Copies: the next replay writes in the same place.
+        return loss.clone(), mistakes.clone()
 
-    def _capture(self, x: Tensor, y: Tensor) -> None:
+    def _capture(self, x: Tensor, y: Tensor) -> torch.cuda.CUDAGraph:
         self.x, self.y = x.clone(memory_format=torch.preserve_format), y.clone()
-        self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
             self.out = self.step(self.x, self.y)
+        return graph
 
 
 class Trainer:
-    """One run: a module, its data and recipe, from the first step or from a checkpoint to the last epoch."""
+    """One run, from its first step or from a checkpoint to the last epoch.
+
+    `identity` says whose checkpoint it is; the recipe's hash and the seed are added.
+    """
 
     def __init__(
         self,
         model: nn.Module,
-        data,
-        batches,
+        data: DataSet,
+        batches: Batches,
         recipe: Recipe,
         settings: Settings,
         seed: int,
         identity: dict,
     ):
         self.model = channels_last(model.to(settings.device))
-        self.data, self.batches, self.recipe, self.settings, self.seed = (
-            data,
-            batches,
-            recipe,
-            settings,
-            seed,
-        )
+        self.data = data
+        self.batches = batches
+        self.recipe = recipe
+        self.settings = settings
+        self.seed = seed
+        self.identity = identity | {"recipe": recipe.hash, "seed": seed}
+        self.history = History()
         self.kind = kind_of(model, recipe)
         self.block = recipe.block(self.kind)
         self.total = recipe.total_steps(self.kind, batches.steps_per_epoch)
         self.epochs = math.ceil(self.total / batches.steps_per_epoch)
-        self.identity = identity | {"recipe": recipe.hash, "seed": seed}
         normalize = Normalize(data.mean, data.std).to(settings.device)
         whole = isinstance(model, KernelNetwork)
         self.objective = settings.compiled(Objective(self.model, normalize, self.block.l2), whole)
         self.evaluation = settings.compiled(Evaluation(self.model, normalize), whole)
-        rules = ruled(self.model, self.block)
-        self.optimizers = [
-            make_optimizer(parameters, rule, settings.device) for rule, parameters in rules
-        ]
-        self._rates = [
-            (optimizer.param_groups[0]["lr"], rule.learning_rate / self.block.learning_rate)
-            for optimizer, (rule, _) in zip(self.optimizers, rules, strict=True)
-        ]
-        self._optimize = CapturedStep(self._plain_step) if settings.captures else self._plain_step
-        self.history = History()
+        self.optimizers: list[torch.optim.Optimizer] = []
+        self._rates: list[tuple[Tensor, float]] = []  # each a part of the block's learning rate
+        for rule, parameters in ruled(self.model, self.block):
+            optimizer = make_optimizer(parameters, rule, settings.device)
+            share = rule.learning_rate / self.block.learning_rate
+            self.optimizers.append(optimizer)
+            self._rates.append((optimizer.param_groups[0]["lr"], share))
+        self._scaling_source: KernelSource | None = None
+        if self.kind == "scaled" and isinstance(model, KernelNetwork):
+            self._scaling_source = model.kernels
+        self._optimize: Step = self._plain_step
+        if settings.captures:
+            self._optimize = CapturedStep(self._plain_step)
 
     def train(self, *arguments, **options) -> Result:
-        """`training`, driven to its end on a stream of its own."""
+        """Run `training` to its end, on a stream of its own."""
         return drive(self.training(*arguments, **options), self.settings.new_stream())
 
     def training(
@@ -261,110 +170,106 @@ class Trainer:
         on_step: Callable[[int, int], None] = lambda step, steps: None,
         test: bool = True,
     ) -> Generator[None, None, Result]:
-        """Train to the end, pausing after each step so that several runs may take turns; the test set is read here, once, or
-        if not `test`, never.
+        """Train to the end, with a pause after each step, so that several runs may take turns.
+
+        The test set is read here, once, after the last epoch; or never, if not `test`.
 
         Raises:
-            Interrupted: with the reason that `should_stop` gave after a step; the checkpoint holds that step.
+            Interrupted: with the reason that `should_stop` gave after a step; the checkpoint holds
+                that step.
         """
+
+        def after_step(step: int, steps: int) -> None:
+            on_step(step, steps)
+            reason = should_stop()
+            if reason:
+                if checkpoint is not None:
+                    self.save(checkpoint)
+                epoch = len(self.history.epochs) + 1
+                raise Interrupted(f"{reason} in epoch {epoch} of {self.epochs}")
+
         while len(self.history.epochs) < self.epochs:
-            entry = yield from self._epoch(
-                len(self.history.epochs), evaluation_batches, checkpoint, should_stop, on_step
-            )
+            entry = yield from self.train_epoch(len(self.history.epochs), after_step)
+            images = evaluation_batches(self.data.validation, self.recipe.batch_size)
+            entry["val_loss"], entry["val_error"] = self._evaluate(images)
             if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
-                return Result(
-                    "diverged", f"loss is not finite in epoch {entry['epoch']}", self.history, None
-                )
+                reason = f"loss is not finite in epoch {entry['epoch']}"
+                return Result("diverged", reason, self.history, None)
             self.history.epochs.append(entry)
             if checkpoint is not None:
                 self.save(checkpoint)
             on_epoch(entry, self.epochs)
         if not test:
             return Result("ok", None, self.history, None)
-        _, error = self._evaluate(evaluation_batches(self.data.read_test(), self.recipe.batch_size))
+        images = evaluation_batches(self.data.read_test(), self.recipe.batch_size)
+        _, error = self._evaluate(images)
         return Result("ok", None, self.history, error)
 
-    def _epoch(
-        self, epoch, evaluation_batches, checkpoint, should_stop, on_step
-    ) -> Generator[None, None, dict]:
-        for entry in self.train_epoch(epoch, on_step):
-            if entry is not None:
-                break
-            if reason := should_stop():
-                if checkpoint is not None:
-                    self.save(checkpoint)
-                raise Interrupted(f"{reason} in epoch {epoch + 1} of {self.epochs}")
-            yield
-        val_loss, val_error = self._evaluate(
-            evaluation_batches(self.data.validation, self.recipe.batch_size)
-        )
-        return entry | {"val_loss": val_loss, "val_error": val_error}
-
     def train_epoch(
-        self, epoch: int, on_step: Callable = lambda step, steps: None
-    ) -> Iterator[dict | None]:
-        """The steps of an epoch and their bookkeeping, without evaluation: None after each step, last the history's entry.
+        self, epoch: int, after_step: Callable[[int, int], None] = lambda step, steps: None
+    ) -> Generator[None, None, dict]:
+        """Take the steps of an epoch, with a pause after each; gives the history's entry.
 
-        Until that, `history.begun` holds what the entry will be made of, so that an epoch can be gone on with.
+        Until the end `history.begun` holds what the entry is made of, so that the epoch can be
+        resumed. The first step compiles: its time counts in the epoch, not in the rate.
         """
         self.model.train()
         first = epoch * self.batches.steps_per_epoch
         steps = min(self.batches.steps_per_epoch, self.total - first)
-        begun = self.history.begun = self.history.begun or {
-            "losses": [],
-            "wrong": [],
-            "seconds": 0.0,
-        }
-        done, begin = len(begun["losses"]), time.perf_counter() - begun["seconds"]
-        timed_from, timed = None, 0
-        for i, (x, y) in zip(range(steps), self.batches.epoch(self.seed, epoch), strict=False):
-            if i < done:
-                continue
-            loss, mistakes = self.step(x, y, first + i)
+        if self.history.begun is None:
+            self.history.begun = {"losses": [], "wrong": [], "seconds": 0.0}
+        begun = self.history.begun
+        done = len(begun["losses"])
+        begin = time.perf_counter() - begun["seconds"]
+        timed_from, timed_steps = None, 0
+        batches = enumerate(self.batches.epoch(self.seed, epoch))
+        for number, (x, y) in islice(batches, done, steps):
+            loss, mistakes = self.step(x, y, first + number)
             begun["losses"].append(loss)
             begun["wrong"].append(mistakes)
-            on_step(i + 1, steps)
-            if (
-                timed_from is None
-            ):  # The first step compiles: it counts in the epoch, not in the rate.
+            if timed_from is None:
                 self.synchronize()
                 timed_from = time.perf_counter()
             else:
-                timed += 1
+                timed_steps += 1
             begun["seconds"] = time.perf_counter() - begin
-            yield None
+            after_step(number + 1, steps)
+            yield
+        images, wrong = steps * self.recipe.batch_size, torch.stack(begun["wrong"]).sum()
         entry = {
             "epoch": epoch + 1,
             "step": first + steps,
             "train_loss": float(torch.stack(begun["losses"]).double().mean()),
-            "train_error": 100
-            * float(torch.stack(begun["wrong"]).sum())
-            / (steps * self.recipe.batch_size),
+            "train_error": 100 * float(wrong) / images,
             "learning_rate": self.block.learning_rate_at(first + steps - 1, self.total),
         }
         end = time.perf_counter()
-        self.history.images += timed * self.recipe.batch_size
-        self.history.seconds += end - timed_from if timed_from is not None else 0.0
         self.history.begun = None
-        yield entry | {"seconds": round(end - begin, 3)}
+        if timed_from is not None:
+            self.history.images += timed_steps * self.recipe.batch_size
+            self.history.seconds += end - timed_from
+        return entry | {"seconds": round(end - begin, 3)}
 
     def step(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """One step of the optimizer; gives the loss and the number of wrong answers, still on the device."""
+        """Take step `step` of the optimizers.
+
+        Gives the loss and the number of wrong answers, both still on the device.
+        """
         learning_rate = self.block.learning_rate_at(step, self.total)
-        for rate, factor in self._rates:
-            rate.fill_(learning_rate * factor)
+        for rate, share in self._rates:
+            rate.fill_(learning_rate * share)
         return self._optimize(x, y)
 
     def _plain_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         with self.settings.autocast():
             loss, mistakes = self.objective(x, y)
         loss.backward()
-        if self.kind == "scaled":
-            self.model.kernels.scale_gradients()
+        if self._scaling_source is not None:
+            self._scaling_source.scale_gradients()
         for optimizer in self.optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        # A copy: CUDA graphs reuse the memory of what they return.
+        # Copies: CUDA graphs reuse the memory of what they return.
         return loss.detach().clone(), mistakes.clone()
 
     def _evaluate(self, batches: Iterable) -> tuple[float, float]:
@@ -372,16 +277,19 @@ class Trainer:
         return evaluate(self.evaluation, batches, self.settings)
 
     def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
         if self.settings.device.type == "cuda":
             torch.cuda.synchronize(self.settings.device)
 
     def save(self, path: Path) -> None:
-        """Write model, optimizer and history, a SHA-256 in front, atomically; the one before stays beside it."""
-        begun = self.history.begun
+        """Write a checkpoint of the model, the optimizers and the history."""
         history = asdict(replace(self.history, begun=None))
+        begun = self.history.begun
         if begun:
-            history["begun"] = begun | {
-                key: torch.stack(begun[key]).cpu() for key in ("losses", "wrong")
+            history["begun"] = {
+                "losses": torch.stack(begun["losses"]).cpu(),
+                "wrong": torch.stack(begun["wrong"]).cpu(),
+                "seconds": begun["seconds"],
             }
         state = {
             "version": CHECKPOINT_VERSION,
@@ -393,22 +301,23 @@ class Trainer:
         write_checkpoint(path, state)
 
     def restore(self, state: dict) -> None:
-        """Go on from a checkpoint's state.
+        """Go on from the state that a checkpoint holds.
 
         Raises:
-            CheckpointError: if its weights or its optimizer's state do not fit.
+            CheckpointError: if its weights or its optimizers' states do not fit.
         """
         try:
             self.model.load_state_dict(state["model"])
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 restore_optimizer(optimizer, saved)
             history = dict(state["history"])
-            if begun := history["begun"]:
-                kept = {
-                    key: list(begun[key].to(self.settings.device).unbind())
-                    for key in ("losses", "wrong")
+            begun = history["begun"]
+            if begun:
+                history["begun"] = {
+                    "losses": list(begun["losses"].to(self.settings.device).unbind()),
+                    "wrong": list(begun["wrong"].to(self.settings.device).unbind()),
+                    "seconds": float(begun["seconds"]),
                 }
-                history["begun"] = kept | {"seconds": float(begun["seconds"])}
             self.history = History(**history)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(
@@ -416,8 +325,16 @@ class Trainer:
             ) from None
 
 
-def drive(steps: Generator[None, None, Any], stream: "torch.cuda.Stream | None" = None) -> Any:
-    """Run a generator to its end on a CUDA stream, if one is given; gives what it returns."""
+def channels_last(model: nn.Module) -> nn.Module:
+    """The model with its four-dimensional parameters in channels_last memory, as the images are."""
+    for parameter in model.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model
+
+
+def drive(steps: Generator[None, None, Any], stream: torch.cuda.Stream | None = None) -> Any:
+    """Run a generator to its end, on a CUDA stream if one is given; gives what it returns."""
     if stream is not None:
         stream.wait_stream(torch.cuda.current_stream(stream.device))
     while True:
@@ -427,7 +344,7 @@ def drive(steps: Generator[None, None, Any], stream: "torch.cuda.Stream | None" 
             return end.value
 
 
-def advance(steps: Generator, stream: "torch.cuda.Stream | None") -> None:
-    """One step of a generator on a CUDA stream, if one is given."""
+def advance(steps: Generator, stream: torch.cuda.Stream | None) -> None:
+    """Take one step of a generator, on a CUDA stream if one is given."""
     with torch.cuda.stream(stream) if stream is not None else nullcontext():
         next(steps)

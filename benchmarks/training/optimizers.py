@@ -1,4 +1,4 @@
-"""Optimizers of a recipe: which block a module takes, which of its parameters follow which rule, and their restored state."""
+"""Optimizers of a recipe: which block a module takes, which parameters follow which rule."""
 
 import torch
 from torch import nn
@@ -8,7 +8,7 @@ from models.kernels.protocol import KernelNetwork
 
 
 def kind_of(model: nn.Module, recipe: Recipe) -> str:
-    """Which block of a recipe a module takes: by its own `generated`, or stored where it has none."""
+    """Which block of a recipe a module takes; one without a `generated` takes the stored block."""
     scales = isinstance(model, KernelNetwork) and model.kernels.scales_gradients
     return recipe.kind(bool(getattr(model, "generated", False)), scales)
 
@@ -20,26 +20,29 @@ def names(model: nn.Module, recipe: Recipe) -> str:
 
 
 def ruled(model: nn.Module, block: Block) -> list[tuple[Rule | Block, list[nn.Parameter]]]:
-    """The trained parameters by rule: the block's own, or that of the part they belong to, if it has one.
+    """The trained parameters by rule: that of their part where it has one, else the block.
 
-    A foreign `nn.Module` has no parts: all of it is under the block's.
+    A foreign `nn.Module` has no parts: the block is the rule of all of it.
     """
-    parameters: dict[str | None, list[nn.Parameter]] = {}
+    by_part: dict[str | None, list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         part = part_of(model, name) if isinstance(model, KernelNetwork) else None
-        if parameter.requires_grad:
-            parameters.setdefault(part if part and getattr(block, part) else None, []).append(
-                parameter
-            )
-    return [
-        (getattr(block, part) if part else block, parameters[part])
-        for part in (None, *PARTS)
-        if part in parameters
-    ]
+        if part is not None and getattr(block, part) is None:
+            part = None
+        by_part.setdefault(part, []).append(parameter)
+    rules: list[tuple[Rule | Block, list[nn.Parameter]]] = []
+    if None in by_part:
+        rules.append((block, by_part[None]))
+    for part in PARTS:
+        if part in by_part:
+            rules.append((getattr(block, part), by_part[part]))
+    return rules
 
 
 def part_of(model: KernelNetwork, parameter: str) -> str | None:
-    """The part, of those that may have a rule of their own, to which a parameter belongs."""
+    """The part that a parameter belongs to, of those that may have a rule of their own."""
     if not parameter.startswith("kernels."):
         return "backbone"
     return "embeddings" if model.component_of(parameter) == "embeddings" else None
@@ -48,28 +51,33 @@ def part_of(model: KernelNetwork, parameter: str) -> str | None:
 def make_optimizer(
     parameters: list[nn.Parameter], rule: Rule | Block, device: torch.device
 ) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum, or Adam. L2 is in the objective, so there is no weight decay here.
+    """SGD with Nesterov momentum, or Adam, without weight decay: L2 is in the objective.
 
-    The learning rate is a tensor: changing it neither synchronises nor recompiles, and a captured step sees it.
+    The learning rate is a tensor, so that a change of it neither synchronises nor recompiles, and
+    a captured step sees it.
     """
     rate = torch.tensor(rule.learning_rate, device=device)
     if rule.optimizer == "adam":
+        capturable = device.type == "cuda"
         return torch.optim.Adam(
-            parameters, lr=rate, betas=rule.betas, fused=True, capturable=device.type == "cuda"
+            parameters, lr=rate, betas=rule.betas, fused=True, capturable=capturable
         )
+    nesterov = rule.momentum > 0
     return torch.optim.SGD(
-        parameters, lr=rate, momentum=rule.momentum, nesterov=rule.momentum > 0, fused=True
+        parameters, lr=rate, momentum=rule.momentum, nesterov=nesterov, fused=True
     )
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
-    """Take a saved state (momenta, step counts) and keep the optimizer's own options, its learning rate on the device too.
+    """Take a saved state (momenta, step counts), but keep the optimizer's own options.
+
+    The learning rate stays on the device with them.
 
     Raises:
         ValueError: if it is the state of another kind of optimizer or of other parameters.
     """
-    (own,), (there,) = optimizer.param_groups, saved["param_groups"]
-    if ("betas" in own) != ("betas" in there):
+    (own,), (saved_group,) = optimizer.param_groups, saved["param_groups"]
+    if ("betas" in own) != ("betas" in saved_group):
         raise ValueError(f"its optimizer is not {type(optimizer).__name__}")
     options = {key: value for key, value in own.items() if key != "params"}
     optimizer.load_state_dict(saved)

@@ -1,0 +1,52 @@
+"""How the arithmetic of training is done: device, precision, compilation."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the arithmetic is done.
+
+    `precision`: "fp32" or "bf16". `compile`: "off", a mode of torch.compile, or "graph": compiled,
+    and on CUDA the whole step (forward, backward, optimizer) is replayed as one graph.
+    `fallbacks`: what was asked for and could not be had. `parallel_seeds`: how many runs take turns
+    on the device.
+    """
+
+    device: torch.device
+    precision: str = "fp32"
+    compile: str = "off"
+    fallbacks: tuple[str, ...] = ()
+    deterministic: bool = False
+    parallel_seeds: int = 1
+
+    def autocast(self) -> AbstractContextManager:
+        """The context of a forward pass in this precision."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    @property
+    def captures(self) -> bool:
+        """Whether training steps are captured as CUDA graphs."""
+        return self.compile == "graph" and self.device.type == "cuda"
+
+    def new_stream(self) -> torch.cuda.Stream | None:
+        """A CUDA stream for a run whose steps are captured; None for any other run."""
+        return torch.cuda.Stream(self.device) if self.captures else None
+
+    def compiled(self, module: nn.Module, whole: bool) -> Callable:
+        """The module, compiled if the settings say so.
+
+        `whole`: into one graph, and an error where that fails, because a graph break is slow and
+        silent.
+        """
+        if self.compile == "off":
+            return module
+        mode = "default" if self.compile == "graph" else self.compile
+        return torch.compile(module, mode=mode, dynamic=False, fullgraph=whole)
