@@ -1,25 +1,17 @@
-"""Values of a record as it stands on disk, whatever it holds: nested keys, finite numbers, conditions of a speed."""
+"""Values of a record as it stands on disk, whatever it holds."""
 
 import sys
+from typing import Any
 
 
 def number(value: object) -> float | None:
     """A finite number, or None for anything else."""
-    good = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and abs(value) <= sys.float_info.max
-    )
-    return value if good else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) <= sys.float_info.max else None
 
 
-def percentage(value: object) -> float | None:
-    """A number from 0 to 100, or None for anything else."""
-    value = number(value)
-    return value if value is not None and 0 <= value <= 100 else None
-
-
-def at(record: object, *path: str) -> object:
+def at(record: object, *path: str) -> Any:
     """A nested value, or None where the record lacks it."""
     for key in path:
         record = record.get(key) if isinstance(record, dict) else None
@@ -27,14 +19,13 @@ def at(record: object, *path: str) -> object:
 
 
 def condition(record: dict) -> tuple[str, ...]:
-    """What two speeds must share to be compared: device, batch size, threads, precision, compile mode, torch version, and
-    whether results repeat bit for bit."""
-    return (
-        str(record.get("device")),
-        str(record.get("batch_size")),
-        *(
-            str(at(record, "environment", key))
-            for key in ("threads", "precision", "compile", "torch")
-        ),
-        "deterministic" if at(record, "environment", "deterministic") else "",
-    )
+    """What two speeds must share to be compared, as text.
+
+    Device, batch size, threads, precision, compile mode, torch version, and whether results
+    repeat bit for bit.
+    """
+    environment = [
+        str(at(record, "environment", key)) for key in ("threads", "precision", "compile", "torch")
+    ]
+    repeats = "deterministic" if at(record, "environment", "deterministic") else ""
+    return str(record.get("device")), str(record.get("batch_size")), *environment, repeats

@@ -409,10 +409,11 @@ def load_published(results_dir: str | Path = "results") -> pd.DataFrame:
     """Published results, one row each, as `published.csv` has them, in its order.
 
     Columns: `model` (as its source calls it), `registry_name` (missing where this suite has no
-    such model), `family`, `params`, `test_error` (percent, CIFAR-10), `macs` (per image, missing
-    where unknown), `selection` (how the number was chosen), `source`.
+    such model), `paper_row` (its row in the paper's table, from 1), `family`, `params`,
+    `test_error` (percent, CIFAR-10), `macs` (per image, missing where unknown), `selection` (how
+    the number was chosen), `source`.
     """
-    types = {"params": "Int64", "macs": "Int64", "test_error": "Float64"}
+    types = {"paper_row": "Int64", "params": "Int64", "macs": "Int64", "test_error": "Float64"}
     text = ("model", "registry_name", "family", "selection", "source")
     path = Path(results_dir) / "published.csv"
     if not path.exists():

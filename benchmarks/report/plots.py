@@ -1,188 +1,178 @@
-"""The report's figures. The numbers that are drawn come from `points` and `curves`, as plain values."""
+"""The report's figures: test error against cost with the Pareto front, and learning curves."""
 
 import io
-import statistics
-from collections.abc import Callable
+from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.records.fields import number
-from benchmarks.report.summary import Group, Speeds
-from benchmarks.report.verdicts import AXES, cost, pareto
+import pandas as pd
+
+from benchmarks.records.frame import RUN_KEY
+from benchmarks.report.recipe_tables import slug
+from benchmarks.report.summary import GROUP, Results
+from benchmarks.report.verdicts import AXES, pareto
 from benchmarks.system.files import write_atomically
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = ("#1b6ca8", "#c8511b", "#3b8f4a", "#7d4ba0", "#a8323e", "#5c5c5c", "#b08a00", "#1d8a8a")
 _STYLES = (("-", "o"), ("--", "s"), (":", "^"))
 """Of lines and of points, one after the other as the colours are used up."""
-_FIGURE = {"figsize": (8.4, 5.6), "dpi": 120}
+_GREY = "#777777"
+PUBLISHED = {"params": "params", "flops_per_image": "macs"}
+"""Which published column belongs to an axis."""
 
 
-def looks(group: Group) -> dict[str, tuple[str, str, str]]:
-    """Colour, line style and marker of each model, by its place in the table: the same in every figure of a recipe."""
-    return {
-        row.model: (
-            _COLOURS[place % len(_COLOURS)],
-            *_STYLES[place // len(_COLOURS) % len(_STYLES)],
-        )
-        for place, row in enumerate(group.rows)
-    }
-
-
-def points(group: Group, speeds: Speeds, axis: str) -> list[dict]:
-    """One point a model: x on the axis, mean error in percent, its t-interval over seeds, and whether it is on the front."""
-    front = pareto(group, axis, speeds).members
-    return [
-        {
-            "model": row.model,
-            "pair": row.pair,
-            "x": cost(row, axis, speeds),
-            "error": row.mean,
-            "low": row.estimate.low,
-            "high": row.estimate.high,
-            "front": row.model in front,
-        }
-        for row in group.rows
-        if row.mean is not None and cost(row, axis, speeds)
-    ]
-
-
-def published_points(published: dict[str, dict], axis: str) -> list[dict]:
-    """The published numbers of the paper's kind of models: hollow markers."""
-    key = {"parameters": "params", "macs": "macs"}.get(axis)
-    chosen = [row for row in published.values() if key and row.get(key)]
-    return [{"model": row["model"], "x": row[key], "error": row["test_error"]} for row in chosen]
-
-
-def curves(group: Group) -> dict[str, list[list[tuple[int, float]]]]:
-    """Validation error in percent by epoch, a list of runs for each model."""
-    found = {}
-    for row in group.rows:
-        runs = []
-        for record in row.good:
-            history = record.get("history")
-            entries = (
-                [e for e in history if isinstance(e, dict)] if isinstance(history, list) else []
-            )
-            complete = [
-                e
-                for e in entries
-                if number(e.get("epoch")) and number(e.get("val_error")) is not None
-            ]
-            runs.append([(e["epoch"], e["val_error"]) for e in complete])
-        if any(runs):
-            found[row.model] = [run for run in runs if run]
-    return found
-
-
-def mean_curve(runs: list[list[tuple[int, float]]]) -> list[tuple[int, float]]:
-    """The mean over the runs of one model, at the epochs that every run has."""
-    by_epoch = [dict(run) for run in runs]
-    shared = sorted(set.intersection(*(set(run) for run in by_epoch)))
-    return [(epoch, statistics.fmean(run[epoch] for run in by_epoch)) for epoch in shared]
-
-
-def draw_points(
-    found: list[dict], shown: dict, published: list[dict], axis: str, title: str
-) -> "Figure":  # noqa: F821
-    """Error against one axis (log but for throughput), intervals, pairs joined, the front stepped, labels apart.
-
-    `shown`: how each model looks, from `looks`.
-    """
-    figure, axes = _figure(title)
-    joined = []
-    for point in found:
-        colour, _, marker = shown[point["model"]]
-        if point["low"] is not None:
-            joined.append(((point["x"], point["low"]), (point["x"], point["high"])))
-        bars = (
-            None
-            if point["low"] is None
-            else [[point["error"] - point["low"]], [point["high"] - point["error"]]]
-        )
-        axes.errorbar(
-            point["x"],
-            point["error"],
-            yerr=bars,
-            marker=marker,
-            color=colour,
-            capsize=3,
-            linewidth=1,
-        )
-        other = next((p for p in found if p["model"] == point["pair"]), None)
-        if other:
-            joined.append(((point["x"], point["error"]), (other["x"], other["error"])))
-            axes.plot(*zip(*joined[-1], strict=True), color="#bbbbbb", linewidth=0.8, zorder=0)
-    for point in published:
-        axes.plot(
-            point["x"],
-            point["error"],
-            marker="D",
-            markerfacecolor="none",
-            color="#777777",
-            linestyle="none",
-        )
-    xs = [p["x"] for p in [*found, *published]]
-    joined += draw_front(
-        axes, [(p["x"], p["error"]) for p in found if p["front"]], AXES[axis].more_is_better
+def looks(group: pd.DataFrame) -> pd.DataFrame:
+    """Columns `colour`, `style` and `marker` of each row: the same in every figure of a recipe."""
+    places = range(len(group))
+    styles = [_STYLES[place // len(_COLOURS) % len(_STYLES)] for place in places]
+    return group.assign(
+        colour=[_COLOURS[place % len(_COLOURS)] for place in places],
+        style=[style for style, _ in styles],
+        marker=[marker for _, marker in styles],
     )
-    if axis == "throughput":
-        axes.set_xlim(0, max(xs) * 1.4)
+
+
+def points(group: pd.DataFrame, differences: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """The rows of `looks` whose error and cost are known, with `x` and `front`."""
+    rows = group[group["mean"].notna() & (group[axis] > 0)]
+    front = pareto(group, axis, differences).reindex(rows.index)
+    return rows.assign(x=rows[axis].astype(float), front=front == "front")
+
+
+def published_points(results: Results, group: pd.DataFrame, axis: str) -> pd.DataFrame:
+    """Published errors of the models of a group, with `x`; FLOPs are 2 x MACs."""
+    rows = results.published[results.published.registry_name.isin(group.model)]
+    if axis not in PUBLISHED:
+        return rows.iloc[:0].assign(x=0.0)
+    values = rows[PUBLISHED[axis]] * (2 if axis == "flops_per_image" else 1)
+    return rows.assign(x=values.astype("Float64")).dropna(subset=["x"])
+
+
+def draw_points(rows: pd.DataFrame, published: pd.DataFrame, axis: str, title: str) -> "Figure":
+    """Error against one cost: intervals, pairs joined, the front stepped, labels apart."""
+    _, label, more_is_better = AXES[axis]
+    figure, axes = _figure(title)
+    for row in rows.itertuples():
+        known = not pd.isna(row.low)
+        bars = [[row.mean - row.low], [row.high - row.mean]] if known else None
+        style = {"marker": row.marker, "color": row.colour, "capsize": 3, "linewidth": 1}
+        axes.errorbar(row.x, row.mean, yerr=bars, **style)
+    pairs = rows.merge(rows, left_on="pair", right_on="model", suffixes=("", "_other"))
+    for pair in pairs.itertuples():
+        ends = [pair.x, pair.x_other], [pair.mean, pair.mean_other]
+        axes.plot(*ends, color="#bbbbbb", linewidth=0.8, zorder=0)
+    axes.plot(published.x, published.test_error, "D", color=_GREY, markerfacecolor="none")
+    front = rows[rows.front].sort_values("x")
+    draw_front(axes, list(zip(front.x, front["mean"], strict=True)), more_is_better)
+    xs = pd.concat([rows.x, published.x]).astype(float)
+    if more_is_better:
+        axes.set_xlim(0, xs.max() * 1.4)
         axes.xaxis.set_major_formatter("{x:,.0f}")
     else:
-        room = max(1.8, (max(xs) / min(xs)) ** 0.25)
+        room = max(1.8, (xs.max() / xs.min()) ** 0.25)
         axes.set_xscale("log")
-        axes.set_xlim(min(xs) / room, max(xs) * room)
+        axes.set_xlim(xs.min() / room, xs.max() * room)
     axes.margins(y=0.25)
     axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
-    axes.set_xlabel(AXES[axis].label)
+    axes.set_xlabel(label)
     axes.set_ylabel("test error (%)")
-    entries = [(p["model"], p["x"], p["error"], shown[p["model"]][0]) for p in found]
-    entries += [(f"{p['model']} (published)", p["x"], p["error"], "#777777") for p in published]
-    place_labels(figure, axes, entries, joined)
+    entries = list(zip(rows.model, rows.x, rows["mean"], rows.colour, strict=True))
+    names = published.model + " (published)"
+    greys = [_GREY] * len(published)
+    entries += list(zip(names, published.x, published.test_error, greys, strict=True))
+    place_labels(figure, axes, entries)
     return figure
 
 
-def draw_front(axes, members: list[tuple[float, float]], more_is_better: bool) -> list[tuple]:
-    """The Pareto front as steps: what error can be had at each cost. Gives the ends of its lines."""
-    if not members:
-        return []
-    members, corners = sorted(members), []
-    for (x, error), (next_x, next_error) in pairwise(members):
+def draw_front(axes: "Axes", front: list[tuple[float, float]], more_is_better: bool) -> None:
+    """The Pareto front as steps: which error can be had at each cost. `front`: by rising x."""
+    if not front:
+        return
+    corners = []
+    for (x, error), (next_x, next_error) in pairwise(front):
         corners += [(x, error), (x, next_error) if more_is_better else (next_x, error)]
-    corners.append(members[-1])
-    axes.plot(*zip(*corners, strict=True), color="#444444", linestyle=":", linewidth=1, zorder=0)
-    return list(pairwise(corners))
+    corners.append(front[-1])
+    xs, errors = zip(*corners, strict=True)
+    axes.plot(xs, errors, color="#444444", linestyle=":", linewidth=1, zorder=0)
 
 
-def draw_curves(
-    found: dict[str, list[list[tuple[int, float]]]], shown: dict, title: str
-) -> "Figure":  # noqa: F821
-    """Validation error by epoch: each model as `looks` has it, its mean over seeds strong, each seed light."""
+def place_labels(
+    figure: "Figure", axes: "Axes", entries: Iterable[tuple[str, float, float, str]]
+) -> None:
+    """Write (text, x, y, colour) beside their points, where they cover nothing."""
+    import numpy as np
+    import textalloc
+    from matplotlib.collections import LineCollection
+
+    figure.draw_without_rendering()  # settles the layout: boxes are where they will be
+    figure.set_layout_engine("none")
+    texts, xs, ys, colours = zip(*entries, strict=True)
+    lines = [np.asarray(line.get_xydata(), float) for line in axes.get_lines()]
+    for bars in axes.collections:
+        if isinstance(bars, LineCollection):
+            lines += [np.asarray(segment, float) for segment in bars.get_segments()]
+    lines = [line for line in lines if len(line) > 1]
+    xs, ys = [float(x) for x in xs], [float(y) for y in ys]
+    textalloc.allocate(
+        axes,
+        xs,
+        ys,
+        list(texts),
+        x_scatter=xs,
+        y_scatter=ys,
+        x_lines=[line[:, 0] for line in lines],
+        y_lines=[line[:, 1] for line in lines],
+        textsize=8,
+        textcolor=list(colours),
+        linecolor="#bbbbbb",
+        linewidth=0.5,
+        max_distance=0.3,
+        avoid_label_lines_overlap=True,
+        avoid_crossing_label_lines=True,
+        parse_math=False,
+    )
+
+
+def draw_curves(epochs: pd.DataFrame, rows: pd.DataFrame, title: str) -> "Figure":
+    """Validation error by epoch: of each model the mean over seeds strong, each seed light.
+
+    `epochs`: of `load_epochs`; `rows`: of `looks`.
+    """
+    from matplotlib.ticker import MaxNLocator
+
     figure, axes = _figure(title)
-    for model, runs in found.items():
-        colour, style, _ = shown[model]
-        for run in runs if len(runs) > 1 else []:
-            axes.plot(
-                *zip(*run, strict=True), color=colour, linestyle=style, linewidth=0.8, alpha=0.3
-            )
-        strong = {"color": colour, "linestyle": style, "linewidth": 1.6, "marker": "."}
-        axes.plot(*zip(*mean_curve(runs), strict=True), label=model or "(no name)", **strong)
+    for row in rows.itertuples():
+        key = pd.Series({name: getattr(row, name) for name in RUN_KEY})
+        own = epochs[(epochs[RUN_KEY] == key).all(axis=1)]
+        by_seed = own.pivot(index="epoch", columns="seed", values="val_error")
+        if by_seed.empty:
+            continue
+        line = {"color": row.colour, "linestyle": row.style}
+        if by_seed.shape[1] > 1:
+            axes.plot(by_seed.index, by_seed, linewidth=0.8, alpha=0.3, **line)
+        mean = by_seed.dropna().mean(axis=1)
+        axes.plot(mean.index, mean, linewidth=1.6, marker=".", label=row.model, **line)
     axes.set_xlabel("epoch")
     axes.set_ylabel("validation error (%)")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     for text in axes.legend(frameon=False, fontsize=8).get_texts():
         text.set_parse_math(False)
     return figure
 
 
-def _figure(title: str):
+def _figure(title: str) -> "tuple[Figure, Axes]":
     import matplotlib
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "parameter-efficiency"
     from matplotlib.figure import Figure
 
-    figure = Figure(**_FIGURE, layout="constrained")
+    figure = Figure(figsize=(8.4, 5.6), dpi=120, layout="constrained")
     axes = figure.subplots()
     axes.set_title(title, fontsize=10, parse_math=False)
     axes.grid(True, which="major", color="#e5e5e5", linewidth=0.6)
@@ -192,139 +182,31 @@ def _figure(title: str):
     return figure, axes
 
 
-def place_labels(
-    figure, axes, entries: list[tuple[str, float, float, str]], joined: list[tuple] = ()
-) -> list:
-    """Write each label at the first of its candidate places where it meets no other label, no marker and no joining line.
-
-    Where there is none: inside the frame before all, then off labels and markers.
-    """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # settles the layout, so that boxes are where they will be
-    figure.set_layout_engine("none")
-    renderer, frame = canvas.get_renderer(), axes.get_window_extent()
-    markers = [_around(axes.transData.transform((x, y)), 5) for _, x, y, _ in entries]
-    lines = [axes.transData.transform(ends) for ends in joined]
-    taken, labels = [], []
-    for index, (text, x, y, colour) in sorted(
-        enumerate(entries), key=lambda e: (e[1][2], e[1][1], e[1][0])
-    ):
-        place = axes.transData.transform((x, y))
-        others = [
-            m for m in markers if not m.overlaps(markers[index])
-        ]  # from a cluster every leader crosses its neighbours
-        style = {
-            "textcoords": "offset points",
-            "fontsize": 7,
-            "color": colour,
-            "parse_math": False,
-            "va": "center",
-        }
-        label = axes.annotate(text, (x, y), xytext=(0, 0), **style)
-        best = None
-        for dx, dy in _candidates():
-            label.set_position((dx, dy))
-            label.set_horizontalalignment("left" if dx >= 0 else "right")
-            box = label._get_layout(renderer) and _text_box(label, renderer)
-            edge = (box.x0 if dx >= 0 else box.x1, (box.y0 + box.y1) / 2)
-            inside = (
-                box.x0 >= frame.x0
-                and box.x1 <= frame.x1
-                and box.y0 >= frame.y0
-                and box.y1 <= frame.y1
-            )
-            hidden = any(box.overlaps(other) for other in [*taken, *markers])
-            crossed = any(_crosses(*line, [box]) for line in lines) or _crosses(
-                place, edge, [*taken, *others]
-            )
-            cost = (not inside, hidden, crossed)
-            if best is None or cost < best[0]:
-                best = cost, dx, dy, box
-            if not any(cost):
-                break
-        label.remove()
-        _, dx, dy, box = best
-        side = "left" if dx >= 0 else "right"
-        leader = {
-            "arrowstyle": "-",
-            "color": "#bbbbbb",
-            "linewidth": 0.5,
-            "relpos": (0.0 if side == "left" else 1.0, 0.5),
-        }
-        taken.append(box)
-        labels.append(
-            axes.annotate(text, (x, y), xytext=(dx, dy), ha=side, arrowprops=leader, **style)
-        )
-    return labels
-
-
-def _candidates() -> list[tuple[float, float]]:
-    """Offsets in points, near ones first, right before left."""
-    places = [
-        (side * reach, height)
-        for reach in (7, 20, 45, 80, 120)
-        for height in range(-150, 151, 10)
-        for side in (1, -1)
-    ]
-    return sorted(places, key=lambda p: (p[0] ** 2 + 2 * p[1] ** 2, -p[0]))
-
-
-def _crosses(start, end, boxes: list) -> bool:
-    """Whether a line from `start` to `end` passes through one of the boxes."""
-    from matplotlib.path import Path as Line
-
-    line = Line([start, end])
-    return any(line.intersects_bbox(box, filled=False) for box in boxes)
-
-
-def _around(place, radius: float):
-    from matplotlib.transforms import Bbox
-
-    return Bbox([[place[0] - radius, place[1] - radius], [place[0] + radius, place[1] + radius]])
-
-
-def _text_box(label, renderer):
-    """The label's own box; that of an annotation includes its leader line."""
-    from matplotlib.text import Text
-
-    label.update_positions(renderer)
-    return Text.get_window_extent(label, renderer)
-
-
-def save(figure, folder: Path, name: str) -> list[Path]:
+def save(figure: "Figure", folder: Path, name: str) -> None:
     """Write a figure as SVG and PNG, the same bytes for the same numbers."""
-    paths = []
     for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, metadata=metadata)
-        paths.append(folder / f"{name}.{kind}")
-        write_atomically(paths[-1], buffer.getvalue())
-    return paths
+        write_atomically(folder / f"{name}.{kind}", buffer.getvalue())
 
 
-def write_figures(
-    group: Group, speeds: Speeds, published: dict[str, dict], folder: Path, stem: str
-) -> dict[str, str | None]:
+def write_figures(results: Results, group: pd.DataFrame, folder: Path) -> dict[str, str | None]:
     """Draw what there is data for: figure name by kind, None where there is nothing to draw."""
+    first = group.iloc[0]
+    rows, title = looks(group), f"({first.recipe}, {first.recipe_hash[:8]})"
     written: dict[str, str | None] = {}
-    title: Callable[[str], str] = lambda text: f"{text} ({group.recipe}, {group.hash[:8]})"  # noqa: E731
-    shown = looks(group)
-    for axis in AXES:
-        found, printed = points(group, speeds, axis), published_points(published, axis)
-        name = f"{stem}-error-{axis}"
-        drawn = found and len(found) + len(printed) > 1  # one point shows nothing
-        written[axis] = name if drawn else None
+    for axis, (_, label, _) in AXES.items():
+        known = points(rows, results.differences, axis)
+        published = published_points(results, group, axis)
+        drawn = len(known) > 0 and len(known) + len(published) > 1  # one point shows nothing
+        written[axis] = f"{slug(group)}-error-{axis}" if drawn else None
         if drawn:
-            figure = draw_points(
-                found, shown, printed, axis, title(f"Test error against {AXES[axis].label}")
-            )
-            save(figure, folder, name)
-    found = curves(group)
-    written["curves"] = f"{stem}-curves" if found else None
-    if found:
-        save(
-            draw_curves(found, shown, title("Validation error by epoch")), folder, f"{stem}-curves"
-        )
+            figure = draw_points(known, published, axis, f"Test error against {label} {title}")
+            save(figure, folder, f"{slug(group)}-error-{axis}")
+    key = first[GROUP].astype("string")
+    epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
+    written["curves"] = f"{slug(group)}-curves" if len(epochs) else None
+    if len(epochs):
+        figure = draw_curves(epochs, rows, f"Validation error by epoch {title}")
+        save(figure, folder, f"{slug(group)}-curves")
     return written

@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
-from benchmarks.records import store
-from benchmarks.records.fields import at, number
+import pandas as pd
+
+from benchmarks.records.frame import load_published, load_runs
+from benchmarks.report.page import Page
 from benchmarks.report.pages import NOTES
-from benchmarks.report.summary import PAPER_ORDER, Group, summarize
-from benchmarks.report.tables import BLANK, Name, Number, Spread, Table, code
+from benchmarks.report.summary import GROUP, paper_rows, summarize
+from benchmarks.report.tables import Column, code
 from benchmarks.system.files import write_atomically
 
 BEGIN = "<!-- The table is written by `python run_bench.py report --readme README.md`. -->"
 END = "<!-- End of the table. -->"
-DATASETS = ("cifar10", "cifar10-jpeg")
+DATASETS = ("cifar10", "cifar10-9980", "cifar10-jpeg")
 """Whose errors are shown: of the first that has any."""
 
 
@@ -19,86 +21,76 @@ class PageError(ValueError):
     """A page without the marks; the message is one line for the user."""
 
 
-def measured(results_dir: Path) -> tuple[str, Group] | None:
-    """The data set, and its recipe that has most of the paper's rows (ties: the longest, then the first by name)."""
+def measured(results_dir: Path, rows: list[str]) -> pd.DataFrame:
+    """The summary of the paper's rows on the first data set that has any.
+
+    With the recipe that has most of them; of equals the longest, then the first by name.
+    """
     for dataset in DATASETS:
-        groups = summarize(store.load_all(results_dir, dataset)[0])
-        counts = {
-            id(group): sum(row.mean is not None and row.model in PAPER_ORDER for row in group.rows)
-            for group in groups
-        }
-        best = max(groups, key=lambda group: (counts[id(group)], *_steps(group)[-1:]), default=None)
-        if best is not None and counts[id(best)]:
-            return dataset, best
-    return None
+        summary = summarize(load_runs(results_dir, dataset), rows)
+        ended = summary[summary["mean"].notna() & summary.model.isin(rows)]
+        if ended.empty:
+            continue
+        groups = ended.groupby(GROUP).agg(rows=("model", "size"), steps=("steps", "max"))
+        groups = groups.sort_values(["rows", "steps"], ascending=False, kind="stable")
+        return ended.set_index(GROUP).loc[[groups.index[0]]].reset_index()
+    return summarize(load_runs(results_dir, DATASETS[0])).iloc[:0]
 
 
-def _steps(group: Group) -> list[float]:
-    """Of the runs behind the measured errors, each number once, in order."""
-    rows = [row for row in group.rows if row.mean is not None and row.model in PAPER_ORDER]
-    return sorted(
-        {
-            steps
-            for row in rows
-            for r in row.records
-            if (steps := number(at(r, "recipe", "steps"))) is not None
-        }
-    )
-
-
-def note(dataset: str, group: Group) -> str:
+def note(chosen: pd.DataFrame) -> str:
     """How long the measured rows were trained, and what the data set is."""
-    steps = " or ".join(f"{count:,}" for count in _steps(group))
+    if chosen.empty:
+        return ""
+    dataset = chosen.dataset.iloc[0]
+    steps = " or ".join(f"{count:,}" for count in sorted(chosen.steps.dropna().unique()))
     told = f"Measured after {steps or 'an unknown number of'} steps on {code(dataset)}"
     return f"{told}: {NOTES[dataset]}" if dataset in NOTES else f"{told}."
 
 
-def table(results_dir: Path, found: tuple[str, Group] | None, counts: dict[str, dict]) -> Table:
-    """Published and measured errors (`found`, of `measured`) of the paper's rows, exact parameters and MACs."""
-    published, rows = store.load_published(results_dir), []
-    for name in PAPER_ORDER:
-        listed, printed = counts[name], published[name]
-        row = found[1].row(name) if found else None
-        result = row.estimate if row else None
-        rows.append(
-            [
-                Name(name),
-                Number(printed["test_error"], ".2f", " %"),
-                Spread(result.mean, ".2f", " %", result.deviation, result.n) if result else BLANK,
-                Number(listed["params"]),
-                Number(printed["params"] / 1e6, ".3f", " M"),
-                Number(listed["macs_per_image"]),
-                Number(listed["generator_macs"]),
-            ]
-        )
-    where = f"{found[0]}, recipe {found[1].recipe}" if found else "not yet"
-    headers = [
-        "model",
-        "published error",
-        f"measured error ({where})",
-        "parameters",
-        "published parameters",
-        "MACs per image",
-        "generator MACs per pass",
+def table(results_dir: Path, counts: list[dict]) -> Page:
+    """A page with the table and its note.
+
+    `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
+    """
+    published = load_published(results_dir)
+    rows = paper_rows(published)
+    chosen = measured(results_dir, rows)
+    columns = [
+        Column("model", "model", name=True),
+        Column("published error", "published_error", ".2f", " %"),
+        Column(f"measured error ({_where(chosen)})", "mean", ".2f", " %", std="std", n="n"),
+        Column("parameters", "params", ","),
+        Column("published parameters", "published_millions", ".3f", " M"),
+        Column("FLOPs per image", "flops_per_image", ","),
+        Column("generator FLOPs per pass", "generator_flops", ","),
     ]
-    return Table("paper", headers, rows)
+    frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
+    frame = frame[["model", "params", "flops_per_image", "generator_flops"]]
+    printed = published.rename(columns={"test_error": "published_error"})
+    printed["published_millions"] = printed.params / 1e6
+    printed = printed[["registry_name", "published_error", "published_millions"]]
+    frame = frame.merge(printed, left_on="model", right_on="registry_name")
+    frame = frame.merge(chosen[["model", "mean", "std", "n"]], on="model", how="left")
+    page = Page()
+    page.table("paper", frame, columns)
+    page.add(note(chosen))
+    return page
 
 
-def write(results_dir: Path, page: Path, counts: dict[str, dict]) -> None:
-    """Replace what stands between the marks of a page by the table and, where something was measured, its note.
+def _where(chosen: pd.DataFrame) -> str:
+    if chosen.empty:
+        return "not yet"
+    return f"{chosen.dataset.iloc[0]}, recipe {chosen.recipe.iloc[0]}"
+
+
+def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
+    """Replace what stands between the marks of a page by the table and its note.
 
     Raises:
         PageError: if the page has no such marks.
     """
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     if not 0 <= text.find(BEGIN) < text.find(END):
         raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")
     before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    found = measured(results_dir)
-    parts = [
-        before,
-        table(results_dir, found, counts).markdown(),
-        *([note(*found)] if found else []),
-        after,
-    ]
-    write_atomically(page, "\n\n".join(parts))
+    write_atomically(page, f"{before}\n\n{table(results_dir, counts).text}\n{after}")

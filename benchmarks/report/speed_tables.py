@@ -1,218 +1,147 @@
-"""The speed section of a report: images/s a device, ratios of pairs, and the comparison with other code."""
+"""The speed section: images/s by device, ratios of pairs, the comparison with other code."""
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
 
-from benchmarks.records import store
-from benchmarks.records.fields import at, number
-from benchmarks.report.summary import PAPER_ORDER
-from benchmarks.report.tables import BLANK, Interval, Name, Number, Part, Table, code, escape
+import pandas as pd
 
-RATES = ("training_step", "training_epoch", "inference_generated", "inference_materialized")
+from benchmarks.report.page import Page
+from benchmarks.report.summary import Results
+from benchmarks.report.tables import Column, code, escape, filled
 
-
-@dataclass(frozen=True)
-class Measured:
-    """The speed records by kind."""
-
-    speeds: list[dict]
-    pairs: list[dict]
-    comparisons: list[dict]
-
-
-def load_measured(results_dir: Path, problems: list[str]) -> Measured:
-    """All speed records; a file that cannot be read is one more of the page's problems."""
-    kinds = []
-    for kind in store.SPEED_KINDS:
-        found, unreadable = store.load_throughput(results_dir, kind)
-        problems.extend(unreadable)
-        kinds.append([r for r in found if isinstance(r.get("model"), str)])
-    return Measured(*kinds)
-
-
-def condition_text(condition: tuple[str, ...]) -> str:
-    device, batch_size, threads, precision, compile_mode, torch, deterministic = map(
-        escape, condition
-    )
-    text = f"measured on {device}, {threads} threads, batch {batch_size}, {precision}, compile {compile_mode}, torch {torch}"
-    return f"{text}, {deterministic}" if deterministic else text
+MEASURED = [
+    Column("training step", "training_step", ",.0f"),
+    Column("training epoch", "training_epoch", ",.0f"),
+    Column("inference, generated", "inference_generated", ",.0f"),
+    Column("inference, materialized", "inference_materialized", ",.0f"),
+    Column("epoch / step", "epoch_to_step", ".3f"),
+    Column("materialize once", "materialize", ".3f", " s"),
+    Column("compilation", "compilation", ".1f", " s"),
+    Column("peak memory", "peak_memory_mib", ",.0f", " MiB"),
+    Column("energy", "energy_mj", ".2f", " mJ/image"),
+    Column("of peak FLOP/s", "share_of_peak_flops", ".1%"),
+    Column("of peak bandwidth", "share_of_peak_bandwidth", ".1%"),
+]
+PINNED = [
+    Column("batch", "batch_size", "d"),
+    Column("threads", "threads", "d"),
+    Column("precision", "precision"),
+    Column("compile", "compile"),
+]
+SETTINGS = ["batch_size", "threads", "precision", "compile"]
+RATIO = Column("model / plain pair", "median", ".3f", low="low", high="high")
 
 
-def speed_section(measured: Measured, models: list[str]) -> list[Part]:
+def speed_section(page: Page, results: Results) -> None:
     """What was timed of the models of this page and of the paper's rows, a part a device."""
-    wanted = {*models, *PAPER_ORDER}
-    parts = []
-    for device in sorted({str(r.get("device")) for kind in vars(measured).values() for r in kind}):
-        drawn, name = [], f"speed-{re.sub('[^A-Za-z0-9]+', '-', device).strip('-')}"
-        for draw, found in (
-            (rate_table, measured.speeds),
-            (pair_ratios, measured.pairs),
-            (comparison, measured.comparisons),
-        ):
-            chosen = [r for r in found if r["model"] in wanted and str(r.get("device")) == device]
-            drawn += draw(sorted(chosen, key=_order), name) if chosen else []
-        if drawn:
-            parts += [f"### {escape(device)}", *drawn]
-    if not parts:
-        return ["## Speed\n\nNothing was timed yet (`python run_bench.py throughput MODEL ...`)."]
-    return ["## Speed", *parts]
+    rows = results.paper_rows
+    place = {model: index for index, model in enumerate(rows)}
+    speeds = results.speeds
+    speeds = speeds[speeds.model.isin([*results.summary.model, *rows])]
+    speeds = speeds.assign(place=speeds.model.map(place).fillna(len(place)))
+    speeds = speeds.sort_values(["place", "model", "batch_size"], kind="stable")
+    page.add("## Speed")
+    if speeds.empty:
+        page.add("Nothing was timed yet (`python run_bench.py throughput MODEL ...`).")
+    texts = results.speeds.attrs["descriptions"]
+    for device, timed in speeds.groupby(speeds.device.fillna("unknown")):
+        slug = re.sub("[^A-Za-z0-9]+", "-", str(device)).strip("-")
+        page.add(f"### {escape(device)}")
+        rate_table(page, timed[timed.kind == "speed"], f"speed-{slug}-rates")
+        pair_table(page, timed[timed.kind == "pair"], f"speed-{slug}-pairs")
+        comparison(page, timed[timed.kind == "compare"], f"speed-{slug}-comparison", texts)
 
 
-def _order(record: dict) -> tuple:
-    model = record["model"]
-    return (
-        PAPER_ORDER.index(model) if model in PAPER_ORDER else len(PAPER_ORDER),
-        model,
-        number(record.get("batch_size")) or 0,
-    )
-
-
-def _pinned(record: dict) -> list:
-    """Batch size, threads, precision and compile mode, as cells."""
-    counts = Number(record.get("batch_size")), Number(at(record, "environment", "threads"))
-    return [*counts, *(at(record, "environment", key) for key in ("precision", "compile"))]
-
-
-PINNED = ["batch", "threads", "precision", "compile"]
-
-
-def rate_table(found: list[dict], name: str) -> list[Part]:
-    """Images/s of each model."""
-    rows = [
-        [
-            Name(r["model"]),
-            *_pinned(r),
-            r.get("optimizer") or BLANK,
-            *(rate_cell(at(r, "measurements", kind)) for kind in RATES),
-            interval_cell(r.get("epoch_to_step")),
-            Number(r.get("materialize_s"), ".3f", " s"),
-            Number(r.get("compile_s"), ".1f", " s"),
-            _memory(r),
-            _energy(r),
-            _share(r, "flops"),
-            _share(r, "bandwidth"),
-            Number(at(r, "measurements", "training_step", "windows")),
-        ]
-        for r in found
-    ]
-    headers = [
-        "model",
-        *PINNED,
-        "optimizer",
-        "training step",
-        "training epoch",
-        "inference, generated",
-        "inference, materialized",
-        "epoch / step",
-        "materialize once",
-        "compilation",
-        "peak memory",
-        "energy",
-        "of peak FLOP/s",
-        "of peak bandwidth",
-        "windows",
-    ]
+def rate_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
+    """Images/s of each model, with quartiles."""
+    if speeds.empty:
+        return
     note = (
-        "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; materialized: computed once. "
-        "A training step includes augmentation and the optimizer, an epoch the data and all bookkeeping but evaluation."
+        "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; "
+        "materialized: computed once. A training step includes augmentation and the optimizer, an "
+        "epoch the data and all bookkeeping but evaluation."
     )
-    if not all(r.get("optimizer") for r in found):
-        note += " Where no optimizer is named, it was SGD for stored kernels and Adam for generated ones."
-    return [note, Table(f"{name}-rates", headers, rows).without_blank_columns(first=6)]
+    if speeds.optimizer.isna().any():
+        note += (
+            " Where no optimizer is named, it was SGD for stored kernels and Adam for generated "
+            "ones."
+        )
+    rows = wide(speeds)
+    columns = [Column("model", "model", name=True), *PINNED, Column("optimizer", "optimizer")]
+    for column in MEASURED:
+        if column.value in rows:
+            ends = [f"{column.value}_low", f"{column.value}_high"]
+            low, high = ends if ends[0] in rows else (None, None)
+            values = vars(column) | {"low": low, "high": high}
+            columns.append(Column(**values))
+    columns.append(Column("windows", "windows", "d"))
+    page.add(note)
+    page.table(name, rows, filled(rows, columns))
 
 
-def pair_ratios(found: list[dict], name: str) -> list[Part]:
-    """Model / plain pair, in turns, each with the null run that came first."""
-    rows = []
-    for r in found:
-        kinds = {
-            "training step": r,
-            **{f"inference, {k}": v for k, v in _sorted(r.get("inference"))},
-        }
-        for kind, ratio in kinds.items():
-            attempts = at(ratio, "attempts")
-            tried = Number(len(attempts) if isinstance(attempts, list) else None)
-            verdict = "valid" if at(ratio, "noisy") is False else "noisy, no verdict"
-            rows.append(
-                [
-                    Name(r["model"]),
-                    *_pinned(r),
-                    kind,
-                    interval_cell(at(ratio, "null")),
-                    tried,
-                    interval_cell(at(ratio, "ratio")),
-                    verdict,
-                ]
-            )
-    headers = [
-        "model",
+def wide(speeds: pd.DataFrame) -> pd.DataFrame:
+    """One row a speed record: a column for each thing that was measured, `_low` and `_high`."""
+    head = ["model", *SETTINGS, "optimizer", "path"]
+    rows = speeds.drop_duplicates("path")[head].set_index("path")
+    for ending, value in (("", "median"), ("_low", "low"), ("_high", "high")):
+        values = speeds.pivot(index="path", columns="what", values=value).dropna(axis=1, how="all")
+        rows = rows.join(values.add_suffix(ending))
+    steps = speeds[speeds.what == "training_step"].set_index("path")
+    rows["windows"] = steps.n.reindex(rows.index)
+    if "peak_memory" in rows:
+        rows["peak_memory_mib"] = rows.pop("peak_memory") / 2**20
+    if "energy" in rows:
+        rows["energy_mj"] = rows.pop("energy") * 1000
+    return rows.reset_index(drop=True)
+
+
+def pair_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
+    """Model / plain pair, interleaved, each with the A/A run that came first."""
+    verdicts = speeds.noisy.map({True: "noisy, no verdict", False: "valid"})
+    what = speeds.what.str.replace("inference_", "inference, ").str.replace("_", " ")
+    rows = speeds.assign(verdict=verdicts, what=what)
+    columns = [
+        Column("model", "model", name=True),
         *PINNED,
-        "what",
-        "null (plain / plain)",
-        "null runs",
-        "model / plain pair",
-        "result",
+        Column("what", "what"),
+        Column("A/A run (plain / plain)", "aa_median", ".3f", low="aa_low", high="aa_high"),
+        Column("A/A runs", "attempts", "d"),
+        RATIO,
+        Column("result", "verdict"),
     ]
-    note = (
-        "Images/s of a model over its plain pair's, both in one process, in windows that alternate (A B B A): median of the "
-        "ratios [bootstrap 95 % interval], after a null run of the plain pair against itself, which must include 1 within "
-        "±2 %."
-    )
-    return [note, Table(f"{name}-pairs", headers, rows)]
-
-
-def comparison(found: list[dict], name: str) -> list[Part]:
-    """The ratios to other code, a table a model."""
-    parts = []
-    for number_, r in enumerate(found, start=1):
-        rows = [
-            [text, kind, interval_cell(ratio), Number(at(ratio, "pairs"))]
-            for kind in ("step", "epoch")
-            for text, ratio in _sorted(at(r, kind, "ratios"))
-        ]
-        batch, threads, precision, mode = map(escape, _pinned(r))
-        parts.append(
-            f"{code(r['model'])} against other code, in one process, in turns: ratios of images/s [bootstrap 95 % "
-            f"interval]. Batch {batch}, {threads} threads; the suite's default here: "
-            f"{precision}, compile {mode}."
+    shown = [
+        *("model", "pair", *SETTINGS, "what", "aa_median", "aa_low", "aa_high", "attempts"),
+        *("median", "low", "high", "verdict"),
+    ]
+    if len(rows):
+        page.add(
+            "Images/s of a model over its plain pair's, both in one process, in interleaved "
+            "windows (A B B A): median of the ratios [bootstrap 95 % interval], after an A/A run "
+            "of the plain pair against itself, which must include 1 within ±2 %."
         )
-        parts += (
-            [Table(f"{name}-comparison{number_}", ["A / B", "of", "ratio", "rounds"], rows)]
-            if rows
-            else []
+    page.table(name, rows[shown], columns)
+
+
+def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str]) -> None:
+    """The ratios to other code, a table a record."""
+    columns = [
+        Column("A / B", "against"),
+        Column("of", "part"),
+        Column("ratio", "median", ".3f", low="low", high="high"),
+        Column("rounds", "n", "d"),
+    ]
+    for number, (_, rows) in enumerate(speeds.groupby("path", sort=False), start=1):
+        first = rows.iloc[0]
+        batch, threads, precision, mode = (escape(first[key]) for key in SETTINGS)
+        page.add(
+            f"{code(first.model)} against other code, in one process, interleaved: ratios of "
+            f"images/s [bootstrap 95 % interval]. Batch {batch}, {threads} threads; the default of "
+            f"the suite here: {precision}, compile {mode}."
         )
-        parts.append(
-            "\n".join(
-                f"- {escape(key)}: {escape(text)}" for key, text in _sorted(r.get("descriptions"))
-            )
+        parts = rows.what.str.split(": ", n=1, expand=True)
+        rows = rows.assign(part=parts[0], against=parts[1])
+        page.table(
+            f"{name}{number}", rows[["against", "part", "median", "low", "high", "n"]], columns
         )
-    return parts
-
-
-def _sorted(values: object) -> list[tuple]:
-    return sorted(values.items()) if isinstance(values, dict) else []
-
-
-def rate_cell(measurement: object) -> Interval:
-    return Interval(
-        at(measurement, "median"), ",.0f", "", at(measurement, "q1"), at(measurement, "q3")
-    )
-
-
-def interval_cell(ratio: object) -> Interval:
-    return Interval(at(ratio, "median"), ".3f", "", at(ratio, "low"), at(ratio, "high"))
-
-
-def _memory(record: dict) -> Number:
-    size = number(record.get("peak_memory_bytes"))
-    return Number(size and size / 2**20, ",.0f", " MiB")
-
-
-def _energy(record: dict) -> Number:
-    joules = number(at(record, "measurements", "training_step", "joules_per_image"))
-    return Number(joules and joules * 1000, ".2f", " mJ/image")
-
-
-def _share(record: dict, of: str) -> Number:
-    return Number(at(record, "bounds", f"share_of_peak_{of}"), ".1%")
+        compared = {member for names in parts[1] for member in names.split(" / ")}
+        known = sorted(set(texts) & compared)
+        page.add("\n".join(f"- {escape(key)}: {escape(texts[key])}" for key in known))

@@ -1,77 +1,63 @@
-"""The page of the studies: the tables that show what was tried to settle a recipe, and what came out."""
+"""The page of the studies: what was tried to settle a recipe, and what came out."""
 
-import math
-from collections import Counter
 from pathlib import Path
 
-from benchmarks.records import store
-from benchmarks.records.fields import at, number, percentage
-from benchmarks.report.summary import estimate, sampling_error, seed_of
-from benchmarks.report.tables import Name, Number, Spread, Table, code
+import pandas as pd
+
+from benchmarks.records.frame import RUN_KEY, load_runs
+from benchmarks.report.summary import summarize
+from benchmarks.report.tables import Column, code, escape, markdown
 from benchmarks.system.files import write_atomically
 from benchmarks.training import recipes
 from benchmarks.training.studies import Study, StudyError, find, load
 
 BEGIN = "<!-- What follows is generated from results/studies/ by `python run_bench.py study`. -->"
+COLUMNS = [
+    Column("model", "model", name=True),
+    Column("data set", "dataset"),
+    Column("changed of the study's base", "changed"),
+    Column("validation error", "mean", ".2f", " %", std="std", n="n"),
+    Column("sampling error, points", "sampling", ".2f"),
+    Column("status", "statuses"),
+]
 
 
-def table(study: Study, found: list[dict]) -> Table:
-    """Every trial that has a record, by model, the lowest validation error first; what it changes of the base recipe."""
-    base, rows = study.base.as_dict(), []
-    for (dataset, model, recipe), trial in _trials(found).items():
-        errors = {
-            seed_of(r): r["val_error"] for r in trial if percentage(r.get("val_error")) is not None
-        }
-        result, status = estimate(errors.values()), sorted({str(r.get("status")) for r in trial})
-        changed = recipes.differences(at(trial[0], "recipe"), base)
-        shown = ", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing"
-        cell = Spread(result and result.mean, ".2f", " %", result and result.deviation, len(errors))
-        images = number(at(trial[0], "dataset_fingerprint", "validation"))
-        sampling = Number(sampling_error(result.mean, images) if result else None, ".2f")
-        place = dataset, model, result.mean if result else 101.0, recipe
-        rows.append((place, [Name(model), dataset, shown, cell, sampling, ", ".join(status)]))
-    headers = [
-        "model",
-        "data set",
-        "changed of the study's base",
-        "validation error",
-        "sampling error, points",
-        "status",
-    ]
-    return Table(
-        study.name, headers, [cells for _, cells in sorted(rows, key=lambda row: row[0])], left=3
-    )
+def trials_of(runs: pd.DataFrame, study: str) -> pd.DataFrame:
+    """A row a trial of a study: `summarize` of its validation errors, only seeds pooled.
+
+    The order is that of the page: by data set and model, the lowest error first.
+    """
+    trials = summarize(runs[runs.study == study], error="val_error")
+    return trials.sort_values(["dataset", "model", "mean", "recipe"]).reset_index(drop=True)
 
 
-def _trials(found: list[dict]) -> dict[tuple[str, str, str], list[dict]]:
-    """Records by data set, model and recipe hash: only seeds are pooled."""
-    trials: dict[tuple[str, str, str], list[dict]] = {}
-    for record in found:
-        of = str(record.get("dataset")), str(record.get("model")), str(at(record, "recipe", "hash"))
-        trials.setdefault(of, []).append(record)
-    return trials
+def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.DataFrame:
+    """The trials with `changed`: what each recipe (`resolved`, by hash) changes of the base."""
+    base, texts = study.base.as_dict(), []
+    for recipe_hash in trials.recipe_hash:
+        changed = recipes.differences(resolved[recipe_hash], base)
+        texts.append(", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing")
+    return trials.assign(changed=pd.Series(texts, dtype="string", index=trials.index))
 
 
-def chosen(by_study: dict[str, list[dict]]) -> str:
-    """A line for each data set, model and number of epochs: how many trials all studies have, and the lowest validation error."""
-    tried: dict[tuple[str, str, float], list[tuple[float, str, str]]] = {}
-    for study, found in by_study.items():
-        for (dataset, model, _), trial in _trials(found).items():
-            mean = estimate(
-                error for r in trial if (error := percentage(r.get("val_error"))) is not None
-            )
-            of = dataset, model, number(at(trial[0], "recipe", "epochs")) or 0
-            tried.setdefault(of, []).append(
-                (mean.mean if mean else math.inf, study, str(at(trial[0], "recipe", "name")))
-            )
+def chosen(trials: pd.DataFrame) -> str:
+    """A line for each data set, model and number of epochs, over all studies.
+
+    It says how many trials there were and which had the lowest validation error. `trials` has the
+    columns of `trials_of` and `study`.
+    """
     lines = []
-    for (dataset, model, epochs), trials in sorted(tried.items()):
-        error, study, recipe = min(trials)
-        lowest = f"the lowest validation error is {error:.2f} % ({study}, {code(recipe)})"
-        told = lowest if error < math.inf else "none ended well"
-        lines.append(
-            f"- {code(model)} on {code(dataset)}, trials of {epochs or 'unknown'} epochs: {len(trials)}; {told}."
-        )
+    for (dataset, model, epochs), tried in trials.groupby(["dataset", "model", "epochs"]):
+        told = "none ended well"
+        ended = tried.dropna(subset=["mean"]).sort_values(["mean", "study", "recipe"])
+        if len(ended):
+            best = ended.iloc[0]
+            told = (
+                f"the lowest validation error is {best['mean']:.2f} % "
+                f"({best.study}, {code(best.recipe)})"
+            )
+        what = f"{code(model)} on {code(dataset)}, trials of {epochs:g} epochs"
+        lines.append(f"- {what}: {len(tried)}; {told}.")
     return "\n".join(lines)
 
 
@@ -81,26 +67,25 @@ def write_page(results_dir: Path, page: Path) -> None:
     Raises:
         StudyError: if the page has no mark.
     """
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     if BEGIN not in text:
         raise StudyError(f"{page} has no line {BEGIN!r}")
-    all_studies = {
-        (study := load(path)): store.load_study(results_dir, study.name)
-        for path in find(results_dir)
-    }
-    parts = [
-        text[: text.index(BEGIN)] + BEGIN,
-        chosen({study.name: found for study, (found, _) in all_studies.items()}),
-    ]
-    for study, (found, problems) in all_studies.items():
-        tried = _trials(found)
-        counts = Counter((dataset, model) for dataset, model, _ in tried)
-        told = ", ".join(
-            f"{code(model)} on {code(dataset)} {n}"
-            for (dataset, model), n in sorted(counts.items())
-        )
-        parts.append(
-            f"## {study.name}\n\n{study.about.strip()}\n\nTrials: {told or 'none yet'}. Seeds {list(study.seeds)}."
-        )
-        parts += [table(study, found).markdown(), *problems]
+    runs = load_runs(results_dir, studies=True)
+    studies = [load(path) for path in find(results_dir)]
+    by_study = {study: trials_of(runs, study.name) for study in studies}
+    everything = [trials.assign(study=study.name) for study, trials in by_study.items()]
+    parts = [text[: text.index(BEGIN)] + BEGIN]
+    if everything:
+        parts.append(chosen(pd.concat(everything)))
+    for study, trials in by_study.items():
+        parts += [f"## {study.name}", study.about.strip(), _counts(study, trials)]
+        if len(trials):
+            parts.append(markdown(table(study, trials, runs.attrs["recipes"]), COLUMNS))
+    parts += [f"- {escape(problem)}" for problem in runs.attrs["problems"]]
     write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")
+
+
+def _counts(study: Study, trials: pd.DataFrame) -> str:
+    counts = trials.groupby(["dataset", "model"])[RUN_KEY[0]].size()
+    told = [f"{code(model)} on {code(dataset)} {n}" for (dataset, model), n in counts.items()]
+    return f"Trials: {', '.join(told) or 'none yet'}. Seeds {list(study.seeds)}."

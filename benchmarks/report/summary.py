@@ -1,237 +1,268 @@
-"""What the records of a data set say, as plain numbers: one summary a model and recipe. No torch, no text."""
+"""What the runs say, as DataFrames: a row a model and recipe, and paired differences between rows.
 
-import math
-import statistics
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+A *group* is what may stand in one table: runs of one recipe on one data set. Rows are `RUN_KEY`.
+"""
 
-from benchmarks.records.fields import at, condition, number, percentage
-from benchmarks.training.recipes import optimizer_names
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-PAPER_ORDER = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
+import numpy as np
+import pandas as pd
+from pandas.core.groupby import SeriesGroupBy
+from scipy import stats
 
+from benchmarks.records.frame import (
+    CONDITION,
+    RUN_KEY,
+    SETTING,
+    load_epochs,
+    load_published,
+    load_runs,
+    load_speeds,
+)
+from benchmarks.report.tables import optimizer_text
 
-def seed_of(record: dict) -> int | str:
-    """The seed as a key that sorts and hashes whatever a record holds."""
-    seed = record.get("seed")
-    return seed if isinstance(seed, int) else str(seed)
-
-
-@dataclass
-class Row:
-    """All runs of one model with one recipe; errors in percent by seed, of the runs that ended well."""
-
-    model: str
-    pair: str | None
-    records: list[dict] = field(default_factory=list)
-
-    @property
-    def good(self) -> list[dict]:
-        return [
-            r
-            for r in self.records
-            if r.get("status") == "ok" and percentage(r.get("test_error")) is not None
-        ]
-
-    @property
-    def errors(self) -> dict[int | str, float]:
-        return {seed_of(r): r["test_error"] for r in self.good}
-
-    @property
-    def mean(self) -> float | None:
-        return statistics.fmean(self.errors.values()) if self.errors else None
-
-    @property
-    def estimate(self) -> "Estimate | None":
-        """Test error over seeds."""
-        return estimate(self.errors.values())
-
-    @property
-    def validation(self) -> float | None:
-        """Mean validation error of the runs that ended well."""
-        found = [percentage(r.get("val_error")) for r in self.good]
-        return statistics.fmean(found) if found and None not in found else None
-
-    def first(self, *path: str) -> object:
-        """The value of the first run that has it, good runs first."""
-        for record in [*self.good, *self.records]:
-            if (value := at(record, *path)) is not None:
-                return value
-        return None
-
-    @property
-    def kind(self) -> str:
-        """Which block of the recipe it was trained with."""
-        return str(self.first("recipe", "block"))
-
-    @property
-    def optimizers(self) -> str | None:
-        block = self.first("recipe", self.kind)
-        return optimizer_names(self.kind, block) if isinstance(block, dict) else None
-
-    @property
-    def mixed(self) -> bool:
-        """Whether its good runs differ in device, precision or torch version."""
-        return len({setting(r) for r in self.good}) > 1
-
-    @property
-    def dirty(self) -> bool:
-        return any(at(r, "code", "dirty") is not False for r in self.records)
-
-    @property
-    def resumed_changed(self) -> bool:
-        """Whether a run went on from a checkpoint of other code, torch, recipe, data or settings."""
-        resumed = [
-            entry
-            for r in self.records
-            if isinstance(r.get("resumed"), list)
-            for entry in r["resumed"]
-        ]
-        return any(at(entry, "differing") for entry in resumed)
-
-    def statuses(self) -> dict[str, int]:
-        counts: dict[str, int] = {}
-        for record in self.records:
-            status = str(record.get("status"))
-            counts[status] = counts.get(status, 0) + 1
-        return counts
-
-
-@dataclass
-class Group:
-    """The rows of one recipe, by name and hash: results of two hashes are never pooled."""
-
-    recipe: str
-    hash: str
-    rows: list[Row]
-
-    def row(self, model: str | None) -> Row | None:
-        return next((row for row in self.rows if row.model == model), None)
-
-
-def summarize(records: list[dict]) -> list[Group]:
-    """Records grouped by recipe and hash, then by model; pairs adjacent, the paper's rows first."""
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
-    for record in records:
-        key = str(at(record, "recipe", "name")), str(at(record, "recipe", "hash"))
-        model, pair = str(record.get("model")), record.get("pair")
-        row = groups.setdefault(key, {}).setdefault(
-            model, Row(model, pair if isinstance(pair, str) else None)
-        )
-        row.records.append(record)
-    for rows in groups.values():
-        for row in rows.values():
-            row.records.sort(key=lambda r: (isinstance(seed_of(r), str), seed_of(r)))
-    return [Group(*key, sorted(rows.values(), key=_order)) for key, rows in sorted(groups.items())]
-
-
-def _order(row: Row) -> tuple:
-    plain = row.pair or row.model
-    place = PAPER_ORDER.index(plain) if plain in PAPER_ORDER else len(PAPER_ORDER)
-    return place, plain, row.pair is not None, row.model
-
-
+GROUP = RUN_KEY[:4]
+"""What the rows of one table share: data set, fingerprint, recipe, hash."""
+ROW = RUN_KEY[4:]
+"""What tells the rows of a group apart: the model and the code of its plugin."""
+OTHER = [f"{column}_other" for column in ROW]
+CIFAR10 = ("cifar10", "cifar10-9980", "cifar10-jpeg")
+"""Data sets beside whose errors the published ones of CIFAR-10 may stand."""
 CONFIDENCE = 0.95
+FACTS = [
+    "pair",
+    "params",
+    "macs_per_image",
+    "generator_macs",
+    "flops_per_image",
+    "generator_flops",
+    "epochs",
+    "steps",
+    "block",
+    "optimizer",
+    "test_images",
+    "validation_images",
+]
+"""Columns that the runs of a row share."""
+UNNAMED_OPTIMIZER = {"stored": "sgd", "generated": "adam"}
+"""The optimizers of speed records that name none: they are from before gradients were scaled."""
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its standard deviation (n - 1) and the ends of its t-interval; these None where n is 1."""
+def estimates(errors: SeriesGroupBy) -> pd.DataFrame:
+    """Mean, standard deviation (n - 1) and two-sided 95 % t-interval of each group of values.
 
-    mean: float
-    deviation: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-
-def estimate(values: Iterable[float]) -> Estimate | None:
-    """Mean ± t(n - 1) s / sqrt(n), two-sided 95 %; None of no values."""
-    from scipy.special import stdtrit  # here, so that `list` need not wait for it
-
-    values = list(values)
-    if len(values) < 2:
-        return Estimate(values[0], None, None, None, 1) if values else None
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    half = (
-        float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * deviation / math.sqrt(len(values))
-    )
-    return Estimate(mean, deviation, mean - half, mean + half, len(values))
-
-
-def paired_difference(row: Row, other: Row | None) -> Estimate | None:
-    """The error minus the other's, over the seeds that both have."""
-    if other is None:
-        return None
-    return estimate(
-        row.errors[seed] - other.errors[seed] for seed in row.errors if seed in other.errors
-    )
-
-
-def setting(record: dict) -> tuple[str, ...]:
-    """What runs should share to be compared: device, precision, torch version."""
-    return tuple(str(at(record, "environment", key)) for key in ("device", "precision", "torch"))
-
-
-def paired_across(row: Row, other: Row) -> bool:
-    """Whether a seed that both have was run by one on another device, precision or torch version than by the other."""
-    there = {seed_of(r): setting(r) for r in other.good}
-    return any(there.get(seed_of(r), setting(r)) != setting(r) for r in row.good)
-
-
-def sampling_error(error: float, images: float | None) -> float | None:
-    """Standard deviation of an error rate in percent, from `images` test images alone."""
-    if percentage(error) is None:
-        return None
-    p = error / 100
-    return 100 * math.sqrt(p * (1 - p) / images) if images and images > 0 else None
-
-
-UNSAID = {"stored": "sgd", "generated": "adam"}
-"""The optimizers of speed records that do not name theirs: they are from before gradients were scaled."""
-
-
-@dataclass(frozen=True)
-class Speeds:
-    """Speed records under the one condition that most of the models were timed under (ties: the first).
-
-    `found`: by model and optimizers, None where a record does not name them. `pairs`: the ratios to the plain pair, measured in
-    turns, under the same condition.
+    Columns `mean`, `std`, `low`, `high`, `n`; the interval is mean ± t(n - 1) s / sqrt(n), and
+    missing where n is 1.
     """
-
-    condition: tuple[str, ...] | None
-    found: dict[tuple[str, str | None], dict]
-    pairs: dict[str, dict] = field(default_factory=dict)
-
-    def training(self, row: Row) -> float | None:
-        """Images/s of training steps with the optimizers that the row was trained with."""
-        record = self.found.get((row.model, row.optimizers))
-        if record is None and row.optimizers in (None, UNSAID.get(row.kind)):
-            record = self.found.get((row.model, None))
-        return number(at(record, "measurements", "training_step", "median"))
-
-    def ratio(self, row: Row, pair: Row) -> object:
-        """That of images/s to the plain pair with the plain pair's optimizer; None where its null run failed."""
-        record = self.pairs.get(row.model)
-        optimizer = at(record, "optimizer") or UNSAID["stored"]
-        good = (
-            at(record, "noisy") is False
-            and at(record, "pair") == [row.model, pair.model]
-            and optimizer == pair.optimizers
-        )
-        return at(record, "ratio") if good else None
+    found = errors.agg(mean="mean", std="std", n="count")
+    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(found.n - 1, 1).astype(float))
+    half = quantile * found["std"] / np.sqrt(found.n.astype(float))
+    return found.assign(low=found["mean"] - half, high=found["mean"] + half)
 
 
-def choose_speeds(found: list[dict], models: list[str], pairs: Sequence[dict] = ()) -> Speeds:
-    conditions: dict[tuple[str, ...], set[str]] = {}
-    for record in found or pairs:
-        if record.get("model") in models:
-            conditions.setdefault(condition(record), set()).add(record["model"])
-    if not conditions:
-        return Speeds(None, {})
-    chosen = min(conditions, key=lambda key: (-len(conditions[key]), key))
-    here = [r for r in found if condition(r) == chosen]
-    by_optimizer = {
-        (r["model"], str(r["optimizer"]) if r.get("optimizer") else None): r for r in here
+def sampling_error(error: pd.Series, images: pd.Series) -> pd.Series:
+    """Standard deviation in points of an error in percent, from the sampling of `images`."""
+    share = error / 100
+    return 100 * (share * (1 - share) / images) ** 0.5
+
+
+def summarize(
+    runs: pd.DataFrame, paper_rows: Iterable[str] = (), error: str = "test_error"
+) -> pd.DataFrame:
+    """One row a `RUN_KEY`, ordered by group; in a group `paper_rows` first, pairs adjacent.
+
+    Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
+    well; `val_mean` (mean validation error); `sampling` (of the images that `error` is of);
+    `statuses` ("2 ok, 1 failed"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
+    differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name);
+    `other_data` (the runs of its data set have more than one fingerprint); and `FACTS`, those of
+    runs that ended well before those of others.
+    """
+    runs = runs.assign(ended=runs.status == "ok").sort_values(
+        ["ended", "seed"], ascending=[False, True], kind="stable"
+    )
+    ended = runs[runs.ended]
+    by_row = runs.groupby(RUN_KEY)
+    summary = by_row[FACTS].first()
+    summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
+    summary["n"] = summary.n.fillna(0).astype("Int64")
+    summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()
+    images = summary.test_images if error == "test_error" else summary.validation_images
+    summary["sampling"] = sampling_error(summary["mean"], images)
+    summary["statuses"] = by_row.status.agg(_statuses)
+    summary["dirty"] = by_row.dirty.agg(lambda flags: bool(flags.fillna(True).any()))
+    summary["resumed_changed"] = by_row.resumed_changed.any()
+    settings = ended.groupby(RUN_KEY)[SETTING].nunique(dropna=False)
+    summary["mixed"] = (settings > 1).any(axis=1).reindex(summary.index, fill_value=False)
+    return _ordered(summary.reset_index(), list(paper_rows))
+
+
+def _statuses(statuses: pd.Series) -> str:
+    counts = statuses.value_counts().sort_index()
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
+
+
+def _ordered(summary: pd.DataFrame, paper_rows: list[str]) -> pd.DataFrame:
+    place = {model: index for index, model in enumerate(paper_rows)}
+    plain = summary.pair.fillna(summary.model)
+    keys = {
+        "_place": plain.map(place).fillna(len(place)),
+        "_plain": plain,
+        "_paired": summary.pair.notna(),
     }
-    return Speeds(chosen, by_optimizer, {r["model"]: r for r in pairs if condition(r) == chosen})
+    summary = summary.assign(**keys).sort_values([*GROUP, *keys, *ROW])
+    hashes = summary.groupby(["dataset", "recipe"]).recipe_hash.transform("nunique")
+    short = summary.recipe + " (" + summary.recipe_hash.str[:8] + ")"
+    summary["label"] = summary.recipe.where(hashes == 1, short)
+    summary["other_data"] = summary.groupby("dataset").data_sha256.transform("nunique") > 1
+    return summary.drop(columns=list(keys)).reset_index(drop=True)
+
+
+def differences(runs: pd.DataFrame) -> pd.DataFrame:
+    """The test error of each row minus that of every other of its group, over their shared seeds.
+
+    Columns: `RUN_KEY`, `model_other`, `plugin_sha256_other`; `mean`, `std`, `low`, `high`, `n` in
+    points; `across`: a shared seed was run by the two in different `SETTING`s.
+    """
+    columns = [*RUN_KEY, "seed", "test_error", *SETTING]
+    ended = runs.loc[runs.status == "ok", columns]
+    both = ended.merge(ended, on=[*GROUP, "seed"], suffixes=("", "_other"))
+    both["difference"] = both.test_error - both.test_error_other
+    settings = both[SETTING].fillna("").to_numpy()
+    others = both[[f"{column}_other" for column in SETTING]].fillna("").to_numpy()
+    both["across"] = (settings != others).any(axis=1)
+    by_pair = both.groupby([*RUN_KEY, *OTHER])
+    found = estimates(by_pair.difference).join(by_pair.across.any()).reset_index()
+    same = (found[ROW].to_numpy() == found[OTHER].to_numpy()).all(axis=1)
+    return found[~same].reset_index(drop=True)
+
+
+def against_pair(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """A row for each model whose plain pair was trained with the same recipe.
+
+    Columns: those of `summary`; those of the pair with the suffix `_other`; `difference`,
+    `difference_low`, `difference_high`, `seeds` (shared), `across`; the ratios `params_ratio` and
+    `flops_ratio`, model / plain.
+    """
+    pairs = summary.merge(
+        summary, left_on=[*GROUP, "pair"], right_on=[*GROUP, "model"], suffixes=("", "_other")
+    )
+    pairs = with_differences(pairs, differences)
+    pairs["params_ratio"] = pairs.params / pairs.params_other
+    pairs["flops_ratio"] = pairs.flops_per_image / pairs.flops_per_image_other
+    return pairs
+
+
+def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of rows (`ROW` and `OTHER`) with their paired difference; missing if none is known."""
+    names = {
+        "mean": "difference",
+        "std": "difference_std",
+        "low": "difference_low",
+        "high": "difference_high",
+        "n": "seeds",
+    }
+    found = differences.rename(columns=names)
+    pairs = pairs.merge(found, on=[*RUN_KEY, *OTHER], how="left")
+    pairs["across"] = pairs.across.fillna(False).astype(bool)
+    return pairs
+
+
+def paper_rows(published: pd.DataFrame) -> list[str]:
+    """Registry names of the rows of the paper's table, in its order."""
+    rows = published.dropna(subset=["paper_row"]).sort_values("paper_row")
+    return rows.registry_name.tolist()
+
+
+def choose_condition(speeds: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
+    """The speeds under the one `CONDITION` that most of the models were timed under.
+
+    Speeds of single models count before ratios of pairs; of equals, the first in order is taken.
+    """
+    conditions = speeds[CONDITION].astype("string").fillna("")
+    known = conditions.assign(model=speeds.model, kind=speeds.kind)
+    known = known[known.model.isin(list(models))]
+    for kind in ("speed", "pair"):
+        timed = known[known.kind == kind].groupby(CONDITION).model.nunique()
+        if len(timed):
+            chosen = timed.sort_index().sort_values(ascending=False, kind="stable").index[0]
+            return speeds[(conditions == pd.Series(chosen, CONDITION)).all(axis=1)]
+    return speeds.iloc[:0]
+
+
+def with_images_per_s(summary: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
+    """`summary` with `images_per_s`: training steps of the optimizer that the row was trained with.
+
+    `speeds`: under one condition (`choose_condition`).
+    """
+    steps = speeds[(speeds.kind == "speed") & (speeds.what == "training_step")]
+    steps = steps.rename(columns={"median": "images_per_s"})[["model", "optimizer", "images_per_s"]]
+    named = steps.dropna(subset=["optimizer"])
+    unnamed = steps[steps.optimizer.isna()].drop(columns="optimizer")
+    found = summary.merge(named, on=["model", "optimizer"], how="left")
+    rest = summary.merge(unnamed, on="model", how="left").images_per_s
+    assumed = summary.optimizer.isna() | (summary.optimizer == summary.block.map(UNNAMED_OPTIMIZER))
+    found["images_per_s"] = found.images_per_s.fillna(rest.where(assumed.fillna(False)))
+    return found
+
+
+def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
+    """`against_pair` with `speed_ratio`, `speed_ratio_low` and `speed_ratio_high`.
+
+    The ratio of images/s in training, model / plain, with the plain pair's optimizer, whose A/A
+    run passed; `speeds` under one condition.
+    """
+    steps = speeds[(speeds.kind == "pair") & (speeds.what == "training_step") & ~speeds.noisy]
+    names = {"median": "speed_ratio", "low": "speed_ratio_low", "high": "speed_ratio_high"}
+    steps = steps.assign(optimizer_other=steps.optimizer.fillna(UNNAMED_OPTIMIZER["stored"]))
+    steps = steps.rename(columns=names)[["model", "pair", "optimizer_other", *names.values()]]
+    return pairs.merge(steps, on=["model", "pair", "optimizer_other"], how="left")
+
+
+@dataclass(frozen=True)
+class Results:
+    """The frames that a report of one data set is made of."""
+
+    dataset: str
+    runs: pd.DataFrame
+    epochs: pd.DataFrame
+    summary: pd.DataFrame
+    """`summarize`, with `images_per_s` and `optimizer_text` (optimizers with rates and L2)."""
+    differences: pd.DataFrame
+    published: pd.DataFrame
+    """Published rows of CIFAR-10 that have a registry name; empty for other data."""
+    speeds: pd.DataFrame
+    compared: pd.DataFrame
+    """The speeds of one condition, which stand in the tables of errors."""
+
+    @property
+    def paper_rows(self) -> list[str]:
+        """Registry names of the rows of the paper's table."""
+        return paper_rows(self.published)
+
+
+def load_results(results_dir: Path, dataset: str) -> Results:
+    """Everything that is known of a data set."""
+    runs = load_runs(results_dir, dataset)
+    speeds = load_speeds(results_dir)
+    published = load_published(results_dir).dropna(subset=["registry_name"])
+    if dataset not in CIFAR10:
+        published = published.iloc[:0]
+    summary = summarize(runs, paper_rows(published))
+    compared = choose_condition(speeds, summary.model.unique())
+    summary = with_images_per_s(summary, compared)
+    recipes = runs.attrs["recipes"]
+    texts = [optimizer_text(recipes[row.recipe_hash], row.block) for row in summary.itertuples()]
+    summary["optimizer_text"] = pd.Series(texts, index=summary.index, dtype="string")
+    return Results(
+        dataset=dataset,
+        runs=runs,
+        epochs=load_epochs(results_dir, dataset),
+        summary=summary,
+        differences=differences(runs),
+        published=published,
+        speeds=speeds,
+        compared=compared,
+    )

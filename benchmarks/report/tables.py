@@ -1,204 +1,151 @@
-"""Tables and text that a report is made of: harmless cells, numbers in a format; Markdown, LaTeX (booktabs) and CSV."""
+"""DataFrames as Markdown, LaTeX (booktabs) and CSV; text from records made harmless.
 
-import csv
-import io
+What is shown of a frame is a list of `Column`s. The CSV is the frame itself: names as they are,
+numbers unrounded.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import pandas as pd
 from tabulate import tabulate
 
-from benchmarks.records import store
-from benchmarks.records.fields import number
+from benchmarks.records.store import NAME
 from benchmarks.training.recipes import rules
 
 BLANK = "–"
 
 
 @dataclass(frozen=True)
-class Name:
-    """A cell with a name from a record, and a footnote's mark."""
+class Column:
+    """A heading, and the columns of a frame that a cell is made of.
 
-    text: object
-    mark: str = ""
+    `value` alone is text, in code style if `name`; with a format `form` it is a number, and
+    then `std` and `n` (mean ± deviation over n seeds) or `low` and `high` (its interval) may stand
+    beside it. `marks` are footnotes after it.
+    """
 
-
-@dataclass(frozen=True)
-class Number:
-    """A cell with a number: shown in a format, in a CSV as it is."""
-
-    value: object
-    form: str = ",.0f"
+    heading: str
+    value: str
+    form: str | None = None
     unit: str = ""
+    std: str | None = None
+    n: str | None = None
+    low: str | None = None
+    high: str | None = None
+    marks: str | None = None
+    name: bool = False
 
-    def __str__(self) -> str:
-        return show(self.value, self.form, self.unit)
+    @property
+    def align(self) -> str:
+        return "left" if self.form is None else "right"
 
-    def parts(self) -> dict[str, object]:
-        """The numbers by what a CSV adds to the column's header."""
-        return {"": self.value}
+    def number(self, row: Mapping) -> str:
+        """The cell of a number."""
+        if pd.isna(row[self.value]):
+            return BLANK
+        text = show(row[self.value], self.form or "")
+        if self.std and not pd.isna(row[self.std]):
+            text += f" ± {show(row[self.std], self.form or '')}"
+        text += self.unit
+        if self.n:
+            text += f" (n = {row[self.n]})"
+        if self.low and self.high and not pd.isna(row[self.low]):
+            low, high = show(row[self.low], self.form or ""), show(row[self.high], self.form or "")
+            text += f" [{low}, {high}]"
+        return text
 
+    def plain(self, row: Mapping) -> str:
+        """The cell as plain text."""
+        if self.form is not None:
+            text = self.number(row)
+        else:
+            text = BLANK if pd.isna(row[self.value]) else flat(row[self.value])
+        return text + self._marks(row)
 
-@dataclass(frozen=True)
-class Interval(Number):
-    """A number with the ends of its interval."""
+    def markdown(self, row: Mapping) -> str:
+        """The cell as Markdown."""
+        if self.form is not None or pd.isna(row[self.value]):
+            return self.plain(row)
+        text = code(row[self.value]) if self.name else escape(row[self.value])
+        return text + self._marks(row)
 
-    low: object = None
-    high: object = None
-
-    def __str__(self) -> str:
-        if number(self.value) is None or number(self.low) is None:
-            return super().__str__()
-        return f"{super().__str__()} [{show(self.low, self.form)}, {show(self.high, self.form)}]"
-
-    def parts(self) -> dict[str, object]:
-        return {"": self.value, ", low": self.low, ", high": self.high}
-
-
-@dataclass(frozen=True)
-class Spread(Number):
-    """A mean with the standard deviation and the number of what it is of."""
-
-    deviation: object = None
-    n: int = 0
-
-    def __str__(self) -> str:
-        spread = "" if number(self.deviation) is None else f" ± {show(self.deviation, self.form)}"
-        return (
-            f"{show(self.value, self.form)}{spread}{self.unit} (n = {self.n})"
-            if number(self.value) is not None
-            else BLANK
-        )
-
-    def parts(self) -> dict[str, object]:
-        return {"": self.value, ", standard deviation": self.deviation, ", n": self.n}
-
-
-Cell = Name | Number | object
-"""Anything else is text, escaped where it is shown."""
+    def _marks(self, row: Mapping) -> str:
+        return f" {row[self.marks]}" if self.marks and row[self.marks] else ""
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of cells under headers, the first `left` columns aligned left; `name` is that of its files."""
-
-    name: str
-    headers: list[str]
-    rows: list[list[Cell]]
-    left: int = 1
-
-    def markdown(self) -> str:
-        cells = [[_markdown(cell) for cell in row] for row in self.rows]
-        return (
-            tabulate(
-                cells, self.headers, tablefmt="pipe", disable_numparse=True, colalign=self._align()
-            )
-            if cells
-            else ""
-        )
-
-    def latex(self) -> str:
-        """A tabular with booktabs' rules, its text escaped by tabulate."""
-        cells = [[_plain(cell) for cell in row] for row in self.rows]
-        return (
-            tabulate(
-                cells,
-                self.headers,
-                tablefmt="latex_booktabs",
-                disable_numparse=True,
-                colalign=self._align(),
-            )
-            + "\n"
-        )
-
-    def csv(self) -> str:
-        """A column for each number, unrounded; what is not known is empty."""
-        columns = []
-        for header, cells in zip(self.headers, zip(*self.rows, strict=True), strict=True):
-            parts = [_parts(cell) for cell in cells]
-            columns += [
-                (header + key, [part.get(key, "") for part in parts]) for key in max(parts, key=len)
-            ]
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(header for header, _ in columns)
-        writer.writerows(zip(*(values for _, values in columns), strict=True))
-        return out.getvalue()
-
-    def without_blank_columns(self, first: int) -> "Table":
-        """The table without the columns, from `first` on, in which there is nothing."""
-        kept = [
-            i
-            for i in range(len(self.headers))
-            if i < first or any(_plain(row[i]) != BLANK for row in self.rows)
-        ]
-        return Table(
-            self.name,
-            [self.headers[i] for i in kept],
-            [[row[i] for i in kept] for row in self.rows],
-            self.left,
-        )
-
-    def _align(self) -> tuple[str, ...]:
-        return ("left",) * self.left + ("right",) * (len(self.headers) - self.left)
+def markdown(frame: pd.DataFrame, columns: Sequence[Column]) -> str:
+    """A pipe table."""
+    rows = frame.to_dict("records")
+    cells = [[column.markdown(row) for column in columns] for row in rows]
+    return _tabulate(cells, columns, "pipe")
 
 
-Part = str | Table
-"""What a page is made of: paragraphs and tables."""
+def latex(frame: pd.DataFrame, columns: Sequence[Column]) -> str:
+    """A tabular with the rules of booktabs, its text escaped by tabulate."""
+    rows = frame.to_dict("records")
+    cells = [[column.plain(row) for column in columns] for row in rows]
+    return _tabulate(cells, columns, "latex_booktabs") + "\n"
 
 
-def _plain(cell: Cell) -> str:
-    return " ".join((f"{cell.text}{cell.mark}" if isinstance(cell, Name) else str(cell)).split())
+def _tabulate(cells: list[list[str]], columns: Sequence[Column], form: str) -> str:
+    headings = [column.heading for column in columns]
+    align = [column.align for column in columns]
+    return tabulate(cells, headings, tablefmt=form, disable_numparse=True, colalign=align)
 
 
-def _markdown(cell: Cell) -> str:
-    if isinstance(cell, Name):
-        return code(cell.text) + cell.mark
-    return str(cell) if isinstance(cell, Number) else escape(cell)
+def csv(frame: pd.DataFrame) -> str:
+    """The frame itself, without the marks of footnotes; what is not known is empty."""
+    marks = [name for name in frame if str(name).startswith("marks")]
+    return frame.drop(columns=marks).to_csv(index=False, lineterminator="\n")
 
 
-def _parts(cell: Cell) -> dict[str, object]:
-    if isinstance(cell, Number):
-        return {key: "" if number(value) is None else value for key, value in cell.parts().items()}
-    text = _plain(cell)
-    return {"": "" if text == BLANK else text}
+def filled(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Column]:
+    """The columns that have a value in some row."""
+    return [column for column in columns if frame[column.value].notna().any()]
+
+
+def flat(text: object) -> str:
+    """Text on one line."""
+    return " ".join(str(text).split())
 
 
 def escape(text: object) -> str:
-    """Text from a record, harmless in a Markdown table and in HTML."""
-    flat = " ".join(str(text).split())
-    for character, entity in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        (">", "&gt;"),
-        ("|", "&#124;"),
-        ("`", "&#96;"),
-        ("[", "&#91;"),
-        ("*", "&#42;"),
-        ("_", "&#95;"),
-        ("!", "&#33;"),
-    ):
-        flat = flat.replace(character, entity)
-    return flat
+    """Text from a record, harmless in a Markdown table and in HTML.
+
+    An underscore between letters is no markup.
+    """
+    return re.sub(r"([\\`*\[\]<>&|~$]|(?<!\w)_|_(?!\w))", r"\\\1", flat(text))
 
 
 def code(text: object) -> str:
     """A name from a record: in code style if it is harmless there, else escaped."""
-    return f"`{text}`" if store.NAME.fullmatch(str(text)) else escape(text)
+    return f"`{text}`" if NAME.fullmatch(str(text)) else escape(text)
 
 
-def show(value: object, form: str = ",.0f", unit: str = "") -> str:
+def codes(names: Sequence[str]) -> str:
+    """Names in code style, with commas."""
+    return ", ".join(code(name) for name in names)
+
+
+def show(value: float | None, form: str = ",.0f", unit: str = "") -> str:
     """A number in a format, or the blank."""
-    value = number(value)
-    return BLANK if value is None else f"{value:{form}}{unit}"
+    return BLANK if value is None or pd.isna(value) else f"{value:{form}}{unit}"
 
 
-def block_text(block: dict) -> str:
-    """An optimizer and its learning rate, as a record has them, and those of parts with rules of their own."""
-    return ", ".join(
-        f"{part}{escape(rule.get('optimizer'))} {show(rule.get('learning_rate'), 'g')}"
-        for part, rule in rules(block).items()
-    )
+def rates_text(block: dict) -> str:
+    """The optimizers and learning rates of a recipe's block, as a record has it."""
+    texts = []
+    for part, rule in rules(block).items():
+        name = "" if part == "block" else f"{part} "
+        texts.append(f"{name}{rule['optimizer']} {rule['learning_rate']:g}")
+    return ", ".join(texts)
 
 
-def ratio(value: object, base: object) -> Number:
-    value, base = number(value), number(base)
-    return Number(None if value is None or not base else value / base, ".3f")
+def optimizer_text(recipe: dict, block: str | None) -> str | None:
+    """The optimizer of a block with its rates and L2; None for records that name no block."""
+    if block is None or pd.isna(block):
+        return None
+    scaled = "scaled " if block == "scaled" else ""
+    return f"{scaled}{rates_text(recipe[block])}, L2 {recipe[block]['l2']:g}"

@@ -1,161 +1,152 @@
-"""What follows from the rows of one recipe: Pareto fronts, and whether the hypernetwork is worth its parameters.
+"""What follows from the rows of one recipe: Pareto fronts, and whether the hypernetwork is worth
+its parameters.
 
-A verdict is yes or no where the 95 % t-interval of the paired difference in test error excludes 0, else undecided, and not
-measured without a rival; the rival is the one with the lowest validation error, so that the test set chooses nothing.
+A verdict is yes or no where the 95 % t-interval of the paired difference in test error excludes 0,
+else undecided, and not measured without a rival. The rival is the one with the lowest validation
+error, so that the test set chooses nothing.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from benchmarks.records.fields import number
-from benchmarks.report.summary import Estimate, Group, Row, Speeds, paired_difference
+import numpy as np
+import pandas as pd
+
+from benchmarks.records.frame import RUN_KEY
+from benchmarks.report.summary import GROUP, OTHER, ROW, with_differences
 
 SAME_SIZE = 1.03
-"""How much larger than the hypernetwork another kernel source may be: budgets are met within 3 %."""
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A cost to hold the error against. `key` is the mark of its front in the table."""
-
-    key: str
-    label: str
-    title: str
-    more_is_better: bool = False
-
+"""How much larger another kernel source may be: budgets are met within 3 %."""
 
 AXES = {
-    "parameters": Axis("P", "trainable parameters", "parameters"),
-    "macs": Axis("M", "MACs per image", "MACs per image"),
-    "throughput": Axis("T", "training images/s", "throughput", more_is_better=True),
+    "params": ("P", "trainable parameters", False),
+    "flops_per_image": ("F", "FLOPs per image", False),
+    "images_per_s": ("T", "training images/s", True),
 }
+"""What error is traded for: the mark of its front, its label, and whether more is better."""
 
 
-def cost(row: Row, axis: str, speeds: Speeds) -> float | None:
-    """What a row costs on an axis, if it is known and positive."""
-    value = {
-        "parameters": number(row.first("params")),
-        "macs": number(row.first("macs_per_image")),
-        "throughput": speeds.training(row),
-    }[axis]
-    return value if value and value > 0 else None
+def fronts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Series:
+    """The fronts that each row of `summary` is on, as letters of `AXES`, by its index.
 
-
-@dataclass(frozen=True)
-class Front:
-    """The models that no other dominates (as cheap, as low in error, one of both better) by their means, cheapest first.
-
-    `perhaps`: those that others dominate, but none by more than the interval of their paired difference.
+    In brackets where other rows dominate, but none by more than the interval of the paired
+    difference.
     """
+    marks = pd.Series("", index=summary.index)
+    for _, group in summary.groupby(GROUP):
+        for axis, (letter, _, _) in AXES.items():
+            front = pareto(group, axis, differences)
+            marks[front[front == "front"].index] += f" {letter}"
+            marks[front[front == "perhaps"].index] += f" ({letter})"
+    return marks.str.strip()
 
-    members: list[str]
-    perhaps: list[str]
 
+def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Series:
+    """Whether each row whose cost and error are known is on the front: front, perhaps or beyond.
 
-def pareto(group: Group, axis: str, speeds: Speeds) -> Front:
-    """The front of mean test error against one cost; there is none of fewer than two rows whose cost is known."""
-    sign = -1 if AXES[axis].more_is_better else 1
-    known = [
-        (sign * value, row)
-        for row in group.rows
-        if row.mean is not None and (value := cost(row, axis, speeds))
-    ]
+    On the front: no other row is at least as cheap and as low in mean test error, and better in
+    one. Perhaps: others are, but 0 is in the interval of each paired difference. There is no front
+    of fewer than two rows.
+    """
+    known = group[group["mean"].notna() & (group[axis] > 0)]
     if len(known) < 2:
-        return Front([], [])
-    members, perhaps = [], []
-    for price, row in sorted(known, key=lambda entry: (entry[0], entry[1].mean, entry[1].model)):
-        here = price, row.mean
-        above = [
-            other
-            for there, other in known
-            if there <= price and other.mean <= row.mean and (there, other.mean) != here
-        ]
-        if not above:
-            members.append(row.model)
-        elif all(includes_zero(paired_difference(row, other)) for other in above):
-            perhaps.append(row.model)
-    return Front(members, perhaps)
+        return pd.Series(dtype="string")
+    more_is_better = AXES[axis][2]
+    pairs = known.merge(known, how="cross", suffixes=("", "_other"))
+    cost, other = pairs[axis], pairs[f"{axis}_other"]
+    if more_is_better:
+        cost, other = other, cost
+    no_worse = (other <= cost) & (pairs.mean_other <= pairs["mean"])
+    better = (other < cost) | (pairs.mean_other < pairs["mean"])
+    pairs["dominated"] = no_worse & better
+    pairs = with_differences(pairs, differences)
+    beyond = pairs.dominated & ~_includes_zero(pairs)
+    by_row = pairs.assign(beyond=beyond).groupby(ROW)[["dominated", "beyond"]].any()
+    flags = known[ROW].merge(by_row, left_on=ROW, right_index=True, how="left")
+    places = np.select([~flags.dominated, ~flags.beyond], ["front", "perhaps"], "beyond")
+    return pd.Series(places, index=known.index)
 
 
-def includes_zero(difference: Estimate | None) -> bool:
-    """Whether an interval is known and has 0 in it."""
-    return (
-        difference is not None
-        and difference.low is not None
-        and difference.low <= 0 <= difference.high
-    )
+def _includes_zero(pairs: pd.DataFrame) -> pd.Series:
+    """Whether the interval of the difference is known and has 0 in it."""
+    return ((pairs.difference_low <= 0) & (pairs.difference_high >= 0)).fillna(False).astype(bool)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The answer to "is `row` better than the best of `rivals`": `yes`, `no`, `undecided` or `not measured`.
-
-    `rival` is None where there is none to compare with; `difference` is the test error minus the rival's.
-    """
-
-    row: Row
-    question: str
-    rivals: int
-    rival: Row | None
-    difference: Estimate | None
-
-    @property
-    def answer(self) -> str:
-        if self.rival is None:
-            return "not measured"
-        if self.difference is None or self.difference.low is None or includes_zero(self.difference):
-            return "undecided"
-        return "yes" if self.difference.mean < 0 else "no"
+def family(models: pd.Series) -> pd.Series:
+    """The first part of registry names: "hyper" of `hyper_resnet40_1`; "" where there is none."""
+    return models.str.extract(r"^(.*?)_resnet")[0].fillna("")
 
 
-def family(row: Row) -> str:
-    return row.model.split("_resnet")[0] if "_resnet" in row.model else ""
+def is_plain(models: pd.Series, pairs: pd.Series) -> pd.Series:
+    """Whether kernels are neither generated nor shared: no pair, or separable convolutions."""
+    return pairs.isna() | (family(models) == "separable")
 
 
-def is_plain(row: Row) -> bool:
-    """A network whose kernels are neither generated nor shared: one without a pair, or of separable convolutions."""
-    return row.pair is None or family(row) == "separable"
+def _at_most(pairs: pd.DataFrame, column: str, times: float = 1.0) -> pd.Series:
+    return (pairs[f"{column}_other"] <= times * pairs[column]).fillna(False)
 
 
-def _at_most(key: str, row: Row, other: Row, times: float = 1.0) -> bool:
-    own, there = number(row.first(key)), number(other.first(key))
-    return own is not None and there is not None and there <= times * own
+def _of_its_size(pairs: pd.DataFrame) -> pd.Series:
+    """Another kernel source on the same backbone, of at most its parameters (within 3 %)."""
+    return (pairs.pair_other == pairs.pair).fillna(False) & _at_most(pairs, "params", SAME_SIZE)
 
 
-QUESTIONS: dict[str, Callable[[Row, Row], bool]] = {
-    "the best plain network of at most its parameters": lambda row, other: (
-        is_plain(other) and _at_most("params", row, other)
-    ),
-    "the best plain network of at most its MACs per image": lambda row, other: (
-        is_plain(other) and _at_most("macs_per_image", row, other)
-    ),
-    "the template bank on its backbone, of at most its parameters (within 3 %)": lambda row, other: (
-        family(other) == "template"
-        and other.pair == row.pair
-        and _at_most("params", row, other, SAME_SIZE)
-    ),
-    "the best other kernel source on its backbone, of at most its parameters (within 3 %)": lambda row, other: (
-        not is_plain(other)
-        and family(other) != "hyper"
-        and other.pair == row.pair
-        and _at_most("params", row, other, SAME_SIZE)
+def _plain_of_its_parameters(pairs: pd.DataFrame) -> pd.Series:
+    return is_plain(pairs.model_other, pairs.pair_other) & _at_most(pairs, "params")
+
+
+def _plain_of_its_flops(pairs: pd.DataFrame) -> pd.Series:
+    return is_plain(pairs.model_other, pairs.pair_other) & _at_most(pairs, "flops_per_image")
+
+
+def _template_bank(pairs: pd.DataFrame) -> pd.Series:
+    return (family(pairs.model_other) == "template") & _of_its_size(pairs)
+
+
+def _other_source(pairs: pd.DataFrame) -> pd.Series:
+    source = ~is_plain(pairs.model_other, pairs.pair_other) & (family(pairs.model_other) != "hyper")
+    return source & _of_its_size(pairs)
+
+
+QUESTIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "the best plain network of at most its parameters": _plain_of_its_parameters,
+    "the best plain network of at most its FLOPs per image": _plain_of_its_flops,
+    "the template bank on its backbone, of at most its parameters (within 3 %)": _template_bank,
+    "the best other kernel source on its backbone, of at most its parameters (within 3 %)": (
+        _other_source
     ),
 }
 """Which rows are rivals of a hypernetwork, by what is asked."""
 
 
-def verdicts(group: Group) -> list[Verdict]:
-    """The answers for every hypernetwork that was trained."""
-    found = []
-    for row in group.rows:
-        if family(row) != "hyper" or "_frozen_" in row.model or row.mean is None:
-            continue  # a hypernetwork with a frozen part is a control, not a claim
-        for question, is_rival in QUESTIONS.items():
-            rivals = [
-                other
-                for other in group.rows
-                if other is not row and other.validation is not None and is_rival(row, other)
-            ]
-            best = min(rivals, key=lambda other: (other.validation, other.model), default=None)
-            found.append(Verdict(row, question, len(rivals), best, paired_difference(row, best)))
-    return found
+def verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """A row for each hypernetwork and question, in the order of `summary` and `QUESTIONS`.
+
+    Columns: those of `summary`; `question`; the rival's with the suffix `_other` (missing without
+    one); `rivals` (how many there were); `difference`, `difference_low`, `difference_high`,
+    `seeds`, `across`; `answer`: yes, no, undecided or not measured. A hypernetwork with a frozen
+    part is a control, and is not asked about.
+    """
+    frozen = summary.model.str.contains("_frozen_")
+    asked = summary[(family(summary.model) == "hyper") & ~frozen & summary["mean"].notna()]
+    asked = asked.assign(order=range(len(asked)))
+    pairs = asked.merge(summary[summary.val_mean.notna()], on=GROUP, suffixes=("", "_other"))
+    pairs = pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]
+    answers = []
+    for number, (question, is_rival) in enumerate(QUESTIONS.items()):
+        rivals = pairs[is_rival(pairs)].sort_values(["val_mean_other", *OTHER])
+        counts = rivals.groupby(RUN_KEY).size().rename("rivals").reset_index()
+        best = rivals.drop_duplicates(RUN_KEY)
+        best = best[[*RUN_KEY, *(name for name in best if name.endswith("_other"))]]
+        rows = asked.merge(best, on=RUN_KEY, how="left").merge(counts, on=RUN_KEY, how="left")
+        answers.append(rows.assign(question=question, number=number))
+    found = with_differences(pd.concat(answers, ignore_index=True), differences)
+    found = found.sort_values(["order", "number"]).drop(columns=["order", "number"])
+    found["rivals"] = found.rivals.fillna(0).astype(int)
+    conditions = [
+        found.model_other.isna(),
+        found.difference_low.isna() | _includes_zero(found),
+        (found.difference < 0).fillna(False),
+    ]
+    conditions = [condition.to_numpy(dtype=bool) for condition in conditions]
+    found["answer"] = np.select(conditions, ["not measured", "undecided", "yes"], "no")
+    return found.reset_index(drop=True)

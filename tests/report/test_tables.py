@@ -1,90 +1,71 @@
-"""A table in its three forms."""
+"""A frame as Markdown, LaTeX and CSV."""
 
-import csv
 import io
 
+import pandas as pd
 import pytest
 
-from benchmarks.report.tables import BLANK, Interval, Name, Number, Spread, Table
+from benchmarks.report.tables import BLANK, Column, csv, escape, filled, latex, markdown
 
-TABLE = Table(
-    "t",
-    ["model", "error", "ratio", "size", "text"],
-    [
-        [
-            Name("a_b", " †"),
-            Spread(7.125, ".2f", " %", 0.5, 3),
-            Interval(0.987654, ".3f", "", 0.9, 1.1),
-            Number(1234567),
-            "x & y",
-        ],
-        [Name("<b>"), Spread(8.0, ".2f", " %", None, 1), Interval(1.0, ".3f"), Number(None), BLANK],
-    ],
+FRAME = pd.DataFrame(
+    {
+        "model": pd.Series(["a_b", "<b>"], dtype="string"),
+        "mean": [7.125, 8.0],
+        "std": pd.Series([0.5, None], dtype="Float64"),
+        "n": [3, 1],
+        "ratio": [0.987654, 1.0],
+        "low": [0.9, None],
+        "high": [1.1, None],
+        "size": pd.Series([1234567, None], dtype="Int64"),
+        "text": pd.Series(["x & y", None], dtype="string"),
+        "marks": ["†", ""],
+    }
 )
+COLUMNS = [
+    Column("model", "model", name=True, marks="marks"),
+    Column("error", "mean", ".2f", " %", std="std", n="n"),
+    Column("ratio", "ratio", ".3f", low="low", high="high"),
+    Column("size", "size", ",.0f"),
+    Column("text", "text"),
+]
+
+
+def cells(line):
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_markdown():
-    first, second = TABLE.markdown().splitlines()[2:]
-    assert [c.strip() for c in first.strip("|").split("|")] == [
-        "`a_b` †",
-        "7.12 ± 0.50 % (n = 3)",
-        "0.988 [0.900, 1.100]",
-        "1,234,567",
-        "x &amp; y",
-    ]
-    assert [c.strip() for c in second.strip("|").split("|")] == [
-        "&lt;b&gt;",
-        "8.00 % (n = 1)",
-        "1.000",
-        BLANK,
-        BLANK,
-    ]
+    _, rule, first, second = markdown(FRAME, COLUMNS).splitlines()
+    ratio = "0.988 [0.900, 1.100]"
+    assert cells(first) == ["`a_b` †", "7.12 ± 0.50 % (n = 3)", ratio, "1,234,567", r"x \& y"]
+    assert cells(second) == [r"\<b\>", "8.00 % (n = 1)", "1.000", BLANK, BLANK]
+    assert [cell.endswith(":") for cell in cells(rule)] == [False, True, True, True, False]
 
 
-def test_csv_has_a_column_for_each_number_unrounded():
-    first, second = csv.DictReader(io.StringIO(TABLE.csv()))
-    assert first == {
-        "model": "a_b †",
-        "error": "7.125",
-        "error, standard deviation": "0.5",
-        "error, n": "3",
-        "ratio": "0.987654",
-        "ratio, low": "0.9",
-        "ratio, high": "1.1",
-        "size": "1234567",
-        "text": "x & y",
-    }
-    assert (
-        second["ratio, low"] == second["size"] == second["text"] == "" and second["model"] == "<b>"
-    )
+def test_csv_is_the_frame_unrounded_without_marks():
+    found = pd.read_csv(io.StringIO(csv(FRAME)))
+    assert found.columns.tolist() == [name for name in FRAME if name != "marks"]
+    assert found.ratio[0] == 0.987654 and found.model.tolist() == ["a_b", "<b>"]
+    assert csv(FRAME).splitlines()[2] == "<b>,8.0,,1,1.0,,,,"
 
 
 def test_latex_is_booktabs_and_escaped():
-    text = TABLE.latex()
-    assert all(
-        rule in text
-        for rule in (
-            r"\begin{tabular}{lrrrr}",
-            r"\toprule",
-            r"\midrule",
-            r"\bottomrule",
-            r"\end{tabular}",
-        )
-    )
+    text = latex(FRAME, COLUMNS)
+    for rule in ("{tabular}{lrrrl}", r"\toprule", r"\midrule", r"\bottomrule", r"\end{tabular}"):
+        assert rule in text
     assert r"a\_b †" in text and r"0.50 \% (n = 3)" in text and r"x \& y" in text
     assert text.count(r"\\") == 3
 
 
-@pytest.mark.parametrize("bad", [float("nan"), float("inf"), "1", True, 10**400, None, [1]])
-def test_what_is_no_number_is_blank(bad):
-    table = Table(
-        "t", ["a", "b", "c"], [[Number(bad), Interval(bad, low=bad), Spread(bad, deviation=bad)]]
+@pytest.mark.parametrize("form", ["Int64", "Float64", "object"])
+def test_what_is_missing_is_blank(form):
+    frame = pd.DataFrame(dict.fromkeys("abc", pd.Series([None], dtype=form)))
+    columns = [Column(name, name, ",.0f", low="b", high="c", std="c") for name in "abc"]
+    assert markdown(frame, columns).splitlines()[2].count(BLANK) == 3
+    assert filled(frame, columns) == []
+
+
+def test_text_is_harmless():
+    assert escape("a|b\n*c* [d](e) `f` <script> $x$ g_h _i_") == (
+        r"a\|b \*c\* \[d\](e) \`f\` \<script\> \$x\$ g_h \_i\_"
     )
-    assert table.csv().splitlines()[1].replace(",", "") in ("", "0")
-    assert table.markdown().splitlines()[2].count(BLANK) == 3
-
-
-def test_blank_columns_can_go():
-    table = Table("t", ["a", "b", "c"], [[BLANK, Number(None), 1], [BLANK, BLANK, 2]])
-    assert table.without_blank_columns(first=1).headers == ["a", "c"]
-    assert table.without_blank_columns(first=1).rows == [[BLANK, 1], [BLANK, 2]]

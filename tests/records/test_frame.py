@@ -1,0 +1,155 @@
+"""The one door from records to pandas: columns, types, problems."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from benchmarks.records import store
+from benchmarks.records.frame import (
+    RUN_COLUMNS,
+    RUN_KEY,
+    SPEED_COLUMNS,
+    load_epochs,
+    load_published,
+    load_runs,
+    load_speeds,
+)
+from tests.conftest import ROOT
+from tests.records.test_store import RECORD
+
+
+def test_the_columns_are_a_contract(tmp_path):
+    """Names and types, with and without rows; each is described."""
+    for results in (ROOT / "results", tmp_path):
+        for frame, columns in (
+            (load_runs(results), RUN_COLUMNS),
+            (load_speeds(results), SPEED_COLUMNS),
+        ):
+            assert frame.dtypes.astype(str).to_dict() == columns
+            assert "object" not in set(frame.dtypes.astype(str))
+    for load, columns in ((load_runs, RUN_COLUMNS), (load_speeds, SPEED_COLUMNS)):
+        for column in columns:
+            assert f"`{column}`" in load.__doc__ or "CONDITION" in load.__doc__, column
+
+
+def test_a_row_by_hand(tmp_path):
+    store.save(tmp_path, RECORD)
+    (row,) = load_runs(tmp_path).to_dict("records")
+    expected = {
+        "dataset": "d",
+        "data_sha256": "a" * 64,
+        "recipe": "r",
+        "recipe_hash": "a" * 16,
+        "model": "m",
+        "plugin_sha256": "",
+        "seed": 0,
+        "test_error": 5.0,
+        "val_error": 4.0,
+        "params": 3,
+        "macs_per_image": 10,
+        "flops_per_image": 20,
+        "generator_flops": 0,
+        "epochs": 1,
+        "steps": 10,
+        "block": "stored",
+        "optimizer": "sgd",
+        "train_seconds": 1.0,
+        "device": "A processor",
+        "test_images": 1,
+        "dirty": False,
+        "resumed_changed": False,
+        "path": "runs/d/m/r-seed0.json",
+    }
+    assert {key: row[key] for key in expected} == expected
+    assert pd.isna(row["pair"]) and pd.isna(row["study"]) and pd.isna(row["reason"])
+
+
+def older(version):
+    """The record as that version had it."""
+    made = json.loads(json.dumps(RECORD | {"schema_version": version}))
+    del made["flops_per_image"], made["generator_flops"]
+    return made
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_older_versions_come_out_the_same(tmp_path, version):
+    store.save(tmp_path / "new", RECORD)
+    store.save(tmp_path / "old", older(version))
+    columns = [name for name in RUN_COLUMNS if name != "schema_version"]
+    new, old = (load_runs(tmp_path / name)[columns] for name in ("new", "old"))
+    pd.testing.assert_frame_equal(new, old)
+
+
+def test_what_cannot_be_read_is_listed(tmp_path):
+    path = store.save(tmp_path, RECORD)
+    path.with_name("r-seed1.json").write_text('{"torn')
+    path.with_name("r-seed2.json").write_text(json.dumps(RECORD | {"seed": 2, "test_error": 101}))
+    path.with_name("r-seed3.json").write_text(json.dumps(RECORD))  # seed 0, at another place
+    frame = load_runs(tmp_path)
+    assert len(frame) == 1 and len(frame.attrs["problems"]) == 3
+    for number, problem in enumerate(frame.attrs["problems"], start=1):
+        assert f"runs/d/m/r-seed{number}.json" in problem and str(tmp_path) not in problem
+    assert frame.attrs["recipes"] == {"a" * 16: RECORD["recipe"]}
+
+
+def test_runs_and_trials_are_apart(tmp_path):
+    trial = {key: value for key, value in RECORD.items() if key != "test_error"}
+    store.save(tmp_path, RECORD)
+    store.save(tmp_path, trial | {"study": "rates", "dataset": "e"})
+    assert load_runs(tmp_path).dataset.tolist() == ["d"]
+    assert load_runs(tmp_path, "e").empty
+    trials = load_runs(tmp_path, studies=True)
+    assert trials.study.tolist() == ["rates"] and trials.test_error.isna().all()
+    assert load_runs(tmp_path, "d", studies=True).empty
+
+
+def test_epochs_are_those_of_the_history(tmp_path):
+    store.save(tmp_path, RECORD)
+    (row,) = load_epochs(tmp_path).to_dict("records")
+    assert {key: row[key] for key in RECORD["history"][0]} == RECORD["history"][0]
+    assert [row[key] for key in RUN_KEY] == ["d", "a" * 64, "r", "a" * 16, "m", ""]
+    assert load_epochs(tmp_path / "none").empty
+
+
+def test_the_statement_of_the_docstring_runs():
+    runs = load_runs(ROOT / "results")
+    ended = runs[runs.status == "ok"]
+    told = ended.groupby(RUN_KEY).test_error.agg(["mean", "std", "count"])
+    assert told["count"].sum() == len(ended) > 0
+
+
+def test_speeds(tmp_path):
+    place = tmp_path / "throughput" / "x"
+    (place / "pair").mkdir(parents=True)
+    step = {"median": 5.0, "q1": 4.0, "q3": 6.0, "windows": 3, "joules_per_image": 0.5}
+    head = {"model": "m", "device": "x", "batch_size": 8, "environment": {"threads": 2}}
+    single = head | {"measurements": {"training_step": step}, "peak_memory_bytes": 10**9}
+    (place / "m.json").write_text(json.dumps(single))
+    ratio = {"median": 0.9, "low": 0.8, "high": 1.0, "pairs": 15}
+    pair = head | {
+        "pair": ["m", "p"],
+        "ratio": ratio,
+        "null": ratio,
+        "attempts": [1],
+        "noisy": True,
+    }
+    (place / "pair" / "m.json").write_text(json.dumps(pair))
+    (place / "odd.json").write_text("[]")
+    frame = load_speeds(tmp_path)
+    (problem,) = frame.attrs["problems"]
+    assert "throughput/x/odd.json" in problem
+    rows = frame.set_index("what")
+    assert rows.loc["peak_memory", ["unit", "median"]].tolist() == ["bytes", 1e9]
+    assert rows.loc["energy", "median"] == 0.5
+    steps = rows.loc["training_step"].set_index("kind")
+    assert steps.loc["speed", ["median", "low", "high", "n"]].tolist() == [5.0, 4.0, 6.0, 3]
+    assert steps.loc["pair", ["median", "aa_low", "n", "attempts"]].tolist() == [0.9, 0.8, 15, 1]
+    assert bool(steps.loc["pair", "noisy"]) and steps.loc["pair", "pair"] == "p"
+
+
+def test_published_rows():
+    frame = load_published(ROOT / "results")
+    paper = frame.dropna(subset=["paper_row"])
+    assert paper.test_error.tolist() == [6.73, 8.02, 5.66, 7.23]
+    assert frame.source.notna().all() and frame.test_error.between(0, 100).all()

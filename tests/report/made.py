@@ -1,0 +1,118 @@
+"""Records that are made up, valid to the last key, and the frames that they give."""
+
+import json
+import shutil
+
+from benchmarks.records import store
+from benchmarks.records.frame import load_runs
+from benchmarks.report.summary import differences, load_results, summarize
+from tests.conftest import ROOT
+from tests.records.test_store import RECORD
+
+BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 5e-4, "schedule": "cosine", "warmup": 0.05}
+RECIPE = RECORD["recipe"] | {"stored": BLOCK, "generated": BLOCK, "steps": 702, "epochs": 2}
+FINGERPRINT = RECORD["dataset_fingerprint"] | {"train": 45000, "validation": 5000, "test": 10000}
+
+
+def record(model="wide_resnet16_1", seed=0, error=10.0, pair=None, recipe=None, **changes):
+    """A record of data set `made`; `recipe` and `environment` are merged into those it has."""
+    parts = {"stem": 10, "kernels": 90} if pair is None else {"stem": 10, "generator": 30}
+    entry = RECORD["history"][0]
+    made = RECORD | {
+        "model": model,
+        "seed": seed,
+        "test_error": error,
+        "val_error": error,
+        "pair": pair,
+        "dataset": "made",
+        "dataset_fingerprint": FINGERPRINT,
+        "recipe": RECIPE | {"name": "quick8"} | (recipe or {}),
+        "params_by_component": parts,
+        "macs_per_image": 1000,
+        "generator_macs": 0,
+        "environment": RECORD["environment"] | changes.pop("environment", {}),
+    }
+    made |= changes
+    made["params"] = sum(made["params_by_component"].values()) if made["status"] == "ok" else None
+    made["flops_per_image"] = None if made["macs_per_image"] is None else 2 * made["macs_per_image"]
+    made["generator_flops"] = None if made["generator_macs"] is None else 2 * made["generator_macs"]
+    if made["params"] is None:
+        made["params_by_component"] = None
+    last = made["val_error"] if made["val_error"] is not None else 90.0
+    made["history"] = [entry | {"val_error": 50.0}, entry | {"epoch": 2, "val_error": last}]
+    return made
+
+
+def rows(model, errors, params=80, pair=None, macs=1000, val_error=None, **changes):
+    """Records of a model with these errors by seed; None is a seed without a record."""
+    parts = {"stem": params}
+    return [
+        record(
+            model,
+            seed,
+            error,
+            pair,
+            params_by_component=parts,
+            macs_per_image=macs,
+            val_error=error if val_error is None else val_error,
+            **changes,
+        )
+        for seed, error in enumerate(errors)
+        if error is not None
+    ]
+
+
+def hyper(errors, **changes):
+    """Records of the hypernetwork on 16-1."""
+    return rows("hyper_resnet16_1", errors, pair="wide_resnet16_1", **changes)
+
+
+def speed(model, median, device="A processor", batch_size=128, **changes):
+    """A speed record of training steps."""
+    return {
+        "kind": "speed",
+        "model": model,
+        "device": device,
+        "batch_size": batch_size,
+        "environment": {"threads": 2, "precision": "bf16", "compile": "default", "torch": "2.14.0"},
+        "measurements": {
+            "training_step": {"median": median, "q1": median, "q3": median, "windows": 3}
+        },
+    } | changes
+
+
+def write(folder, records, speeds=()):
+    """A results folder with these records, text as it is; gives its path."""
+    results = folder / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROOT / "results" / "published.csv", results)
+    for number, entry in enumerate(records):
+        if isinstance(entry, str):
+            path = results / "runs" / "made" / f"m{number}" / "r-seed0.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(entry)
+        else:
+            store.validate(entry)
+            name = entry["recipe"]["name"]
+            path = store.run_path(results, entry["dataset"], entry["model"], name, entry["seed"])
+            assert not path.exists(), path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(entry))
+    for entry in speeds:
+        place = results / "throughput" / f"m{len(list(results.glob('throughput/*')))}"
+        folder = place if entry.get("kind", "speed") == "speed" else place / entry["kind"]
+        folder.mkdir(parents=True)
+        (folder / "record.json").write_text(json.dumps(entry))
+    return results
+
+
+def results_of(folder, records, speeds=(), dataset="made"):
+    """The frames of these records."""
+    return load_results(write(folder, records, speeds), dataset)
+
+
+def frames(folder, records):
+    """The summary and the paired differences of these records."""
+    runs = load_runs(write(folder, records))
+    assert runs.attrs["problems"] == []
+    return summarize(runs), differences(runs)

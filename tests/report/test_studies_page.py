@@ -1,0 +1,114 @@
+"""The page of the studies is what their records give."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+
+from benchmarks.records import store
+from benchmarks.records.frame import load_runs
+from benchmarks.report import studies_page
+from benchmarks.training import recipes, studies
+from tests.conftest import ROOT
+from tests.records.test_store import RECORD
+
+BASE = recipes.varied(recipes.RECIPES["smoke"], "smoke", {"stored": {"learning_rate": 0.05}})
+STUDY = studies.Study("rates", "", BASE, (0,), ())
+
+
+def trial(model, rate, seed, error, study="rates", dataset="d", name=None, epochs=3):
+    changes = {"stored": {"learning_rate": rate}, "epochs": epochs}
+    recipe = recipes.varied(BASE, name or f"smoke.{rate}", changes).as_dict()
+    history = [RECORD["history"][0] | {"val_error": error or 90.0}]
+    made = {key: value for key, value in RECORD.items() if key != "test_error"} | {
+        "model": model,
+        "seed": seed,
+        "val_error": error,
+        "dataset": dataset,
+        "study": study,
+        "recipe": recipe | {"block": "stored"},
+        "history": history,
+    }
+    if error is None:
+        made |= {"status": "diverged", "reason": "loss is not finite"}
+    return made
+
+
+def trials(folder, records, study="rates"):
+    for record in records:
+        store.save(folder, record)
+    runs = load_runs(folder, studies=True)
+    assert runs.attrs["problems"] == []
+    found = studies_page.trials_of(runs, study)
+    return studies_page.table(STUDY, found, runs.attrs["recipes"]).assign(study=study)
+
+
+def test_the_table_has_the_lowest_error_first_and_pools_seeds_only(tmp_path):
+    records = [
+        trial("m", 0.05, 0, 30.0),
+        trial("m", 0.2, 0, 20.0),
+        trial("m", 0.2, 1, 22.0),
+        trial("a", 0.3, 0, 40.0),
+    ]
+    found = trials(tmp_path, records)
+    assert found.changed.tolist() == [
+        "stored.learning_rate 0.3",
+        "stored.learning_rate 0.2",
+        "nothing",
+    ]
+    assert found["mean"].tolist() == [40.0, 21.0, 30.0] and found.n.tolist() == [1, 2, 1]
+
+
+def test_the_lowest_error_of_each_length_is_told(tmp_path):
+    one = [
+        trial("m", 0.4, 0, None),
+        trial("m", 0.05, 0, 30.0),
+        trial("m", 0.2, 0, 20.0),
+        trial("m", 0.2, 1, 23.0),
+    ]
+    found = [
+        trials(tmp_path, one),
+        trials(tmp_path, [trial("m", 0.3, 0, 21.0, "other")], "other"),
+    ]
+    longer = trial("m", 0.1, 0, 10.0, "long", name="smoke.long", epochs=9)
+    found.append(trials(tmp_path, [longer], "long"))
+    told = studies_page.chosen(pd.concat(found)).splitlines()
+    assert told == [
+        "- `m` on `d`, trials of 3 epochs: 4; the lowest validation error is 21.00 % "
+        "(other, `smoke.0.3`).",
+        "- `m` on `d`, trials of 9 epochs: 1; the lowest validation error is 10.00 % "
+        "(long, `smoke.long`).",
+    ]
+    failed = trials(tmp_path / "failed", [trial("m", 0.4, 0, None)])
+    assert studies_page.chosen(failed) == "- `m` on `d`, trials of 3 epochs: 1; none ended well."
+    assert studies_page.chosen(failed.iloc[:0]) == ""
+
+
+def test_data_sets_are_not_pooled(tmp_path):
+    found = trials(tmp_path, [trial("m", 0.05, 0, 30.0), trial("m", 0.05, 0, 2.0, dataset="e")])
+    assert found[["dataset", "mean"]].to_numpy().tolist() == [["d", 30.0], ["e", 2.0]]
+    assert len(studies_page.chosen(found).splitlines()) == 2
+
+
+def test_records_that_cannot_be_read_are_listed(tmp_path):
+    path = tmp_path / "studies" / "rates" / "d" / "m" / "r-seed0.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(RECORD | {"seed": -1}))
+    page = tmp_path / "page.md"
+    page.write_text(f"{studies_page.BEGIN}\n")
+    studies_page.write_page(tmp_path, page)
+    assert "r-seed0.json" in page.read_text() and str(tmp_path) not in page.read_text()
+
+
+def test_committed_page_is_what_the_records_give(tmp_path):
+    page = shutil.copy(ROOT / "docs" / "recipes.md", tmp_path / "recipes.md")
+    studies_page.write_page(ROOT / "results", page)
+    assert page.read_text() == (ROOT / "docs" / "recipes.md").read_text()
+
+
+def test_a_page_without_the_mark_is_refused(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# Mine\n")
+    with pytest.raises(studies.StudyError, match="has no line"):
+        studies_page.write_page(tmp_path, page)

@@ -1,0 +1,205 @@
+"""Statistics over seeds and paired differences, by hand, and over the committed records."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks.records.frame import RUN_KEY, load_published, load_runs, load_speeds
+from benchmarks.report.summary import (
+    against_pair,
+    choose_condition,
+    differences,
+    estimates,
+    paper_rows,
+    sampling_error,
+    summarize,
+    with_images_per_s,
+    with_speed_ratio,
+)
+from tests.conftest import ROOT
+from tests.report.made import BLOCK, frames, hyper, record, results_of, rows, speed, write
+
+PLAIN = rows("wide_resnet16_1", (10.0, 11.0, 12.0))
+
+
+def estimate(values):
+    frame = pd.DataFrame({"key": "k", "value": pd.Series(values, dtype="Float64")})
+    return estimates(frame.groupby("key").value).iloc[0]
+
+
+def test_t_interval_by_hand():
+    """t(2) at 97.5 % is 4.3027, t(1) 12.706."""
+    found = estimate([10.0, 11.0, 12.0])
+    assert (found["mean"], found["std"], found.n) == (11.0, 1.0, 3)
+    half = pytest.approx(4.3027 / 3**0.5, abs=1e-4)
+    assert found.high - 11 == half and 11 - found.low == half
+    assert estimate([1.0, 2.0]).high == pytest.approx(1.5 + 12.706 * 0.5, abs=1e-3)
+    single = estimate([3.0])
+    assert single["mean"] == 3.0 and pd.isna(single["std"])
+    assert pd.isna(single.low) and pd.isna(single.high)
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    draw = random.Random(0)
+    values = [draw.gauss(7, 0.3) for _ in range(6000)]
+    frame = pd.DataFrame({"key": np.arange(6000) // 3, "value": values})
+    found = estimates(frame.groupby("key").value)
+    assert 0.935 <= ((found.low <= 7) & (found.high >= 7)).mean() <= 0.965
+
+
+def test_statistics_by_hand(tmp_path):
+    summary, pairs = frames(tmp_path, [*PLAIN, *hyper((12.0, 13.0, 17.0))])
+    assert summary.model.tolist() == ["wide_resnet16_1", "hyper_resnet16_1"]
+    assert summary["mean"].tolist() == [11.0, 14.0]
+    (pair,) = against_pair(summary, pairs).to_dict("records")
+    assert (pair["difference"], pair["seeds"]) == (3.0, 3)
+    assert pair["difference_std"] == pytest.approx(math.sqrt(3))
+    sampled = sampling_error(pd.Series([7.0]), pd.Series([10_000]))
+    assert sampled[0] == pytest.approx(0.2551, abs=1e-4)
+
+
+def test_pairs_use_shared_seeds_only(tmp_path):
+    records = [*rows("wide_resnet16_1", (10.0, 20.0)), *hyper((13.0, None, 50.0))]
+    (pair,) = against_pair(*frames(tmp_path, records)).to_dict("records")
+    assert (pair["difference"], pair["seeds"]) == (3.0, 1) and pd.isna(pair["difference_low"])
+
+
+def test_two_hashes_fingerprints_or_plugins_are_never_pooled(tmp_path):
+    data = record()["dataset_fingerprint"] | {"sha256": "e" * 64}
+    code = record()["code"] | {"plugin_sha256": "f" * 64}
+    records = [
+        record(error=10.0),
+        record(seed=1, error=20.0, recipe={"hash": "b" * 16}),
+        record(seed=2, error=30.0, dataset_fingerprint=data),
+        record(seed=3, error=40.0, code=code),
+    ]
+    summary, pairs = frames(tmp_path, records)
+    assert sorted(summary["mean"]) == [10.0, 20.0, 30.0, 40.0] and set(summary.n) == {1}
+    assert summary.other_data.all() and pairs.empty
+    assert set(summary.label) == {"quick8 (aaaaaaaa)", "quick8 (bbbbbbbb)"}
+
+
+def test_runs_that_did_not_end_well_are_counted_and_not_in_the_mean(tmp_path):
+    failed = {"status": "diverged", "reason": "loss is not finite", "val_error": None}
+    summary, _ = frames(tmp_path, [record(), record(seed=1, error=None, **failed)])
+    (row,) = summary.to_dict("records")
+    assert (row["mean"], row["n"], row["statuses"]) == (10.0, 1, "1 diverged, 1 ok")
+    summary, _ = frames(tmp_path / "none", [record(error=None, **failed)])
+    (row,) = summary.to_dict("records")
+    assert pd.isna(row["mean"]) and row["n"] == 0 and row["statuses"] == "1 diverged"
+
+
+def test_seeds_and_pairs_of_different_precision_are_marked(tmp_path):
+    bf16 = {"environment": {"precision": "bf16"}}
+    records = [record(), record(seed=1, **bf16), *hyper((11.0, 12.0))]
+    summary, pairs = frames(tmp_path, records)
+    assert summary.set_index("model").mixed.to_dict() == {
+        "wide_resnet16_1": True,
+        "hyper_resnet16_1": False,
+    }
+    assert pairs.across.all()
+    records = [record(), record(seed=1, **bf16), *hyper((11.0,))]  # seed 1 is not shared
+    _, pairs = frames(tmp_path / "other", records)
+    assert not pairs.across.any()
+
+
+def conditions(folder, records, models):
+    return choose_condition(load_speeds(write(folder, [], records)), models)
+
+
+def test_the_condition_that_measured_most_is_chosen(tmp_path):
+    records = [
+        speed("a", 1.0, "Y"),
+        speed("b", 2.0, "Y"),
+        speed("a", 9.0, "X"),
+        speed("b", 7.0, "Y", batch_size=1024),
+    ]
+    found = conditions(tmp_path, records, ["a", "b"])
+    assert found.set_index("model")["median"].to_dict() == {"a": 1.0, "b": 2.0}
+    environment = speed("a", 1.0)["environment"] | {"deterministic": True}
+    repeated = speed("a", 5.0, environment=environment)
+    assert conditions(tmp_path / "1", [repeated], ["a"]).deterministic.all()
+    both = conditions(tmp_path / "2", [repeated, speed("a", 4.0)], ["a"])
+    assert both["median"].tolist() == [4.0]
+    assert conditions(tmp_path / "3", [], ["a"]).empty
+
+
+def test_a_speed_is_of_the_optimizer_that_the_row_was_trained_with(tmp_path):
+    scaled = {"block": "scaled", "scaled": BLOCK | {"backbone": BLOCK}}
+    models = ["wide_resnet16_1", "hyper_resnet16_1"]
+    summary, _ = frames(tmp_path, [record(), *hyper((11.0,), recipe=scaled)])
+    assert summary.optimizer.tolist() == ["sgd", "scaled sgd, backbone sgd"]
+    unnamed = [speed(name, 5.0) for name in models]
+    named = speed("hyper_resnet16_1", 4.0, optimizer="scaled sgd, backbone sgd")
+    for number, (records, expected) in enumerate(
+        [(unnamed, [5.0, None]), ([*unnamed, named], [5.0, 4.0]), ([named], [None, 4.0])]
+    ):
+        speeds = conditions(tmp_path / str(number), records, models)
+        rates = with_images_per_s(summary, speeds).images_per_s
+        assert [None if pd.isna(rate) else rate for rate in rates] == expected
+
+
+def test_a_pairs_speed_ratio_is_that_of_its_pair_record(tmp_path):
+    ratio = {"median": 0.98, "low": 0.97, "high": 0.99, "pairs": 15}
+    head = speed("hyper_resnet16_1", 5.0) | {"kind": "pair", "noisy": False, "ratio": ratio}
+    head["pair"] = ["hyper_resnet16_1", "wide_resnet16_1"]
+    models = ["wide_resnet16_1", "hyper_resnet16_1"]
+    pairs = against_pair(*frames(tmp_path, [*PLAIN, *hyper((12.0,))]))
+    rates = [speed(name, 5.0) for name in models]
+    changes = [{}, {"noisy": True}, {"device": "another"}, {"optimizer": "adam"}]
+    for number, change in enumerate(changes):
+        speeds = conditions(tmp_path / str(number), [*rates, head | change], models)
+        (found,) = with_speed_ratio(pairs, speeds).speed_ratio
+        assert found == 0.98 if not change else pd.isna(found)
+    speeds = conditions(tmp_path / "alone", [head], models)
+    (found,) = with_speed_ratio(pairs, speeds).to_dict("records")
+    assert [found[f"speed_ratio{end}"] for end in ("", "_low", "_high")] == [0.98, 0.97, 0.99]
+
+
+def test_the_papers_rows_come_first_and_pairs_are_adjacent(tmp_path):
+    names = ["hyper_resnet16_1", "hyper_resnet40_1", "wide_resnet16_1", "wide_resnet40_1"]
+    records = [
+        record(name, pair=name.replace("hyper", "wide") if "hyper" in name else None)
+        for name in names
+    ]
+    results = results_of(
+        tmp_path, [made | {"dataset": "cifar10"} for made in records], (), "cifar10"
+    )
+    assert results.paper_rows[:2] == ["wide_resnet40_1", "hyper_resnet40_1"]
+    assert results.summary.model.tolist() == [*results.paper_rows[:2], names[2], names[0]]
+
+
+def test_the_statistics_of_the_committed_records_are_what_they_were():
+    """Means, deviations, intervals and gaps as computed before the report used pandas."""
+    golden = json.loads((ROOT / "tests" / "report" / "golden.json").read_text())
+    runs = load_runs(ROOT / "results", "cifar10-jpeg")
+    summary = summarize(runs, paper_rows(load_published(ROOT / "results")))
+    keys = ["recipe_hash", "model"]
+    pairs = against_pair(summary, differences(runs)).set_index(keys)
+    found = summary.set_index(keys)
+    for row in golden:
+        here = found.loc[tuple(row[key] for key in keys)]
+        for name in ("mean", "std", "low", "high", "val_mean", "n"):
+            assert_same(here[name], row[name])
+        if row["difference"]:
+            pair = pairs.loc[tuple(row[key] for key in keys)]
+            names = ("difference", "difference_low", "difference_high", "seeds")
+            for name, expected in zip(names, row["difference"], strict=True):
+                assert_same(pair[name], expected)
+
+
+def assert_same(value, expected):
+    assert pd.isna(value) if expected is None else value == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_line_of_pandas_gives_the_numbers_of_the_report():
+    runs = load_runs(ROOT / "results", "cifar10-jpeg")
+    told = runs.query('status == "ok"').groupby(RUN_KEY).test_error.agg(["mean", "std", "count"])
+    summary = summarize(runs).set_index(RUN_KEY)
+    assert len(told) == summary["mean"].notna().sum()
+    pd.testing.assert_series_equal(told["mean"], summary["mean"].loc[told.index])
+    pd.testing.assert_series_equal(told["std"], summary["std"].loc[told.index])
