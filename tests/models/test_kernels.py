@@ -52,11 +52,10 @@ def laid_out(shapes, tile_of) -> list[np.ndarray]:
         kernel = np.zeros((shape.out_channels, shape.in_channels, 3, 3))
         for row in range(shape.in_channels // n):
             for column in range(shape.out_channels // n):
+                tile = tile_of(number) * (2 / shape.fan_in) ** 0.5
                 for i in range(n):
                     for o in range(n):
-                        kernel[column * n + o, row * n + i] = (
-                            tile_of(number)[i, o] * (2 / shape.fan_in) ** 0.5
-                        )
+                        kernel[column * n + o, row * n + i] = tile[i, o]
                 number += 1
         kernels.append(kernel)
     return kernels
