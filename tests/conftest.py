@@ -1,4 +1,4 @@
-"""Shared fixtures: digits once a session, and tiny recipes."""
+"""Shared fixtures: digits once a process, fewer images, and a tiny recipe."""
 
 import dataclasses
 import os
@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from benchmarks.data import datasets
+from benchmarks.data.splits import DataSet, Split
 from benchmarks.training import recipes
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,23 @@ if WORKERS > 1:  # they share the cores, and so do the processes that tests star
 @pytest.fixture(scope="session")
 def digits():
     return datasets.load("digits", Path("data"))
+
+
+def first(split: Split, count: int) -> Split:
+    """The first images of a split."""
+    return Split(split.images[:count], split.labels[:count])
+
+
+@pytest.fixture
+def few(digits) -> DataSet:
+    """128 training images of digits, four steps of batch 32, and 32 in each other split."""
+    return dataclasses.replace(
+        digits,
+        train=first(digits.train, 128),
+        validation=first(digits.validation, 32),
+        _test=first(digits._test, 32),
+        _reads={"test": 0},
+    )
 
 
 @pytest.fixture

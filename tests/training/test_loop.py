@@ -174,9 +174,10 @@ def test_it_learns_and_reads_the_test_set_once(digits, tiny):
     assert [e["step"] for e in result.history.epochs] == [39, 78, 117]
 
 
-def test_the_last_epoch_may_be_partial(digits, tiny):
-    recipe = dataclasses.replace(tiny, stored=dataclasses.replace(tiny.stored, steps=6))
-    result = trainer(digits, recipe, "wide_resnet10_1").train(evaluation_batches)
+def test_the_last_epoch_may_be_partial(few, tiny):
+    stored = dataclasses.replace(tiny.stored, steps=6)
+    recipe = dataclasses.replace(tiny, batch_size=32, stored=stored)
+    result = trainer(few, recipe, "wide_resnet10_1").train(evaluation_batches)
     assert [e["step"] for e in result.history.epochs] == [4, 6]
 
 
@@ -184,28 +185,28 @@ def without_times(history):
     return [{k: v for k, v in entry.items() if k != "seconds"} for entry in history.epochs]
 
 
-@pytest.mark.parametrize(
-    "stop_after", [4, 5, 7]
-)  # after the first, the second and the last step of an epoch of four
-def test_resume_is_exact(digits, tiny, tmp_path, stop_after):
-    resume_exactly(digits, dataclasses.replace(tiny, epochs=3), tmp_path / "run.ckpt", stop_after)
+@pytest.mark.parametrize("stop_after", [4, 5, 7])
+def test_resume_is_exact(few, tiny, tmp_path, stop_after):
+    """After the first, the second and the last step of an epoch of four."""
+    recipe = dataclasses.replace(tiny, epochs=3, batch_size=32)
+    resume_exactly(few, recipe, tmp_path / "run.ckpt", stop_after)
 
 
-def test_resume_is_exact_with_an_optimizer_for_each_part(digits, tiny, tmp_path):
+def test_resume_is_exact_with_an_optimizer_for_each_part(few, tiny, tmp_path):
     rules = {"embeddings": Rule("adam", 0.02), "backbone": Rule("sgd", 0.02)}
     block = dataclasses.replace(tiny.generated, **rules)
-    recipe = dataclasses.replace(tiny, epochs=3, generated=block, scaled=None)
-    assert len(trainer(digits, recipe).optimizers) == 3
-    resume_exactly(digits, recipe, tmp_path / "run.ckpt", 5)
+    recipe = dataclasses.replace(tiny, epochs=3, batch_size=32, generated=block, scaled=None)
+    assert len(trainer(few, recipe).optimizers) == 3
+    resume_exactly(few, recipe, tmp_path / "run.ckpt", 5)
 
 
-def resume_exactly(digits, recipe, path, stop_after):
-    whole = trainer(digits, recipe)
+def resume_exactly(data, recipe, path, stop_after):
+    whole = trainer(data, recipe)
     expected = whole.train(evaluation_batches)
     reasons = iter([None] * stop_after + ["enough"])
     with pytest.raises(Interrupted, match="enough in epoch 2 of 3"):
-        trainer(digits, recipe).train(evaluation_batches, path, lambda: next(reasons))
-    again = trainer(digits, recipe, seed=0)
+        trainer(data, recipe).train(evaluation_batches, path, lambda: next(reasons))
+    again = trainer(data, recipe, seed=0)
     again.restore(load_checkpoint(path))
     assert again.history.steps_done == stop_after + 1 and len(again.history.epochs) == 1
     result = again.train(evaluation_batches, path)
