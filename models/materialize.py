@@ -10,19 +10,20 @@ from models.kernels.stored import StoredKernels
 
 @torch.no_grad()
 def materialize(model: KernelNetwork) -> KernelNetwork:
-    """The same backbone with `StoredKernels`: identical outputs, no generator, loadable into the plain network.
+    """The same backbone with `StoredKernels`: identical outputs and no generator.
 
-    Factored kernels are multiplied out, so that outputs are equal to rounding only.
+    Its weights load into the plain network. Factored kernels are multiplied out, so that with them
+    outputs are equal up to rounding only.
 
     Raises:
         TypeError: if the model has no kernel source.
     """
     if not isinstance(model, KernelNetwork):
         raise TypeError(
-            f"{type(model).__name__} has no kernel source; only backbones with one can be materialised"
+            f"{type(model).__name__} has no kernel source; only backbones with one can be "
+            "materialised"
         )
-    stored = StoredKernels.holding(
-        model.kernels.shapes, [dense(kernel) for kernel in model.generate()]
-    )
-    # The generator is not copied: the memo stands its replacement in.
+    kernels = [dense(kernel) for kernel in model.generate()]
+    stored = StoredKernels.holding(model.kernels.shapes, kernels)
+    # The memo makes the copy hold the stored kernels where the model holds its source.
     return copy.deepcopy(model, {id(model.kernels): stored})

@@ -1,19 +1,40 @@
-"""The registry: a frozen spec per model, the paper's rows as data, and names that build.
+"""The registry: a frozen spec per model, and names that build.
 
-Importing this module does not import torch; `build` does. A plugin adds to it with `@register_model` and
-`@register_kernels` (docs/adding-a-model.md).
+Importing this module does not import torch; `build` does. A plugin adds to it with
+`@register_model` and `@register_kernels` (docs/adding-a-model.md).
 """
 
 import difflib
+import hashlib
+import importlib.util
 import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 from models import ledger
+from models.entries import BackboneEntry, KernelEntry
+from models.kernels import counts
+from models.listed import PAPER_TABLE, SOURCES, listed
+
+__all__ = [
+    "BACKBONES",
+    "KERNELS",
+    "PAPER_TABLE",
+    "SOURCES",
+    "ModelSpec",
+    "RegistryError",
+    "build",
+    "get",
+    "load_plugin",
+    "names",
+    "register",
+    "register_kernels",
+    "register_model",
+]
 
 NAME = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -22,50 +43,12 @@ class RegistryError(ValueError):
     """A name or spec that is not allowed; the message is one line for the user."""
 
 
-def _load(target: str) -> type:
-    """The class of "module:name"."""
-    module, name = target.split(":")
-    return getattr(import_module(module), name)
-
-
-@dataclass(frozen=True)
-class KernelEntry:
-    """A kernel source: where its class is, and its closed forms (torch-free; `macs` may be unknown).
-
-    `size` names the whole-number option that a budget of parameters sets; `layer_macs` is of sources with factored kernels.
-    """
-
-    target: str | type
-    parameters: Callable[..., dict[str, int]]
-    macs: Callable[..., int] | None = None
-    size: str | None = None
-    layer_macs: Callable[..., ledger.LayerMacs] | None = None
-
-    def load(self) -> type:
-        return _load(self.target) if isinstance(self.target, str) else self.target
-
-
-@dataclass(frozen=True)
-class BackboneEntry:
-    """A backbone: where its class is, its closed forms (torch-free), and the `arguments` that make a variant of both.
-
-    `kernel_shapes` is of (depth, channels) and refuses what is not allowed; `parameters` of (shapes, classes), without the
-    kernel source's; `macs` of (shapes, classes, MACs of a kernel that is not applied as it stands).
-    """
-
-    target: str
-    kernel_shapes: Callable[..., list[ledger.KernelShape]]
-    parameters: Callable[..., dict[str, int]]
-    arguments: dict[str, Any] = field(default_factory=dict)
-    macs: Callable[..., int] = ledger.backbone_macs
-
-    def load(self) -> type:
-        return _load(self.target)
-
-
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: a backbone with a kernel source, or a builder that gives a foreign `nn.Module`."""
+    """One model: a backbone with a kernel source, or a builder that gives a foreign `nn.Module`.
+
+    `frozen` is a component of the kernel source that stays as drawn: a control.
+    """
 
     name: str
     kernels: str = "stored"
@@ -76,7 +59,6 @@ class ModelSpec:
     pair: str | None = None
     builder: Callable[[int], Any] | None = None
     frozen: str | None = None
-    """A component of the kernel source that stays as drawn: a control."""
 
     @property
     def closed_form(self) -> bool:
@@ -98,18 +80,21 @@ class ModelSpec:
         return {name: parts.get(name, 0) for name in ledger.COMPONENTS}
 
     def macs(self, num_classes: int = 10) -> tuple[int, int]:
-        """(MACs per image, generator MACs per forward pass); needs `closed_form`."""
-        backbone, source, shapes = (
-            BACKBONES[self.backbone],
-            KERNELS[self.kernels],
-            self.kernel_shapes(),
-        )
+        """MACs per image, and the generator's per forward pass; needs `closed_form`.
+
+        Raises:
+            ValueError: if the source has no closed form of its MACs.
+        """
+        backbone, source = BACKBONES[self.backbone], KERNELS[self.kernels]
+        if source.macs is None:
+            raise ValueError(f"the MACs of {self.kernels} kernels have no closed form")
+        shapes = self.kernel_shapes()
         layer_macs = source.layer_macs(shapes, **self.options) if source.layer_macs else None
         per_image = backbone.macs(shapes, num_classes, layer_macs, **backbone.arguments)
         return per_image, source.macs(shapes, **self.options)
 
     def kernel_shapes(self) -> list[ledger.KernelShape]:
-        """The 3x3 kernels that the backbone asks its source for, in forward order; a foreign module has none to tell.
+        """The 3x3 kernels that the backbone asks its source for, in forward order.
 
         Raises:
             ValueError: if the backbone has no such depth.
@@ -128,66 +113,8 @@ BACKBONES: dict[str, BackboneEntry] = {
     ),
 }
 
-KERNELS: dict[str, KernelEntry] = {
-    "stored": KernelEntry(
-        "models.kernels.stored:StoredKernels", ledger.stored_parameters, ledger.no_macs
-    ),
-    "hyper": KernelEntry(
-        "models.kernels.hyper:HyperKernels", ledger.hyper_parameters, ledger.hyper_macs, "embedding"
-    ),
-    "template": KernelEntry(
-        "models.kernels.template:TemplateKernels",
-        ledger.template_parameters,
-        ledger.template_macs,
-        "templates",
-    ),
-    "chunked": KernelEntry(
-        "models.kernels.chunked:ChunkedKernels",
-        ledger.chunked_parameters,
-        ledger.chunked_macs,
-        "hidden",
-    ),
-    "subspace": KernelEntry(
-        "models.kernels.subspace:SubspaceKernels",
-        ledger.subspace_parameters,
-        ledger.subspace_macs,
-        "dimension",
-    ),
-    "hashed": KernelEntry(
-        "models.kernels.hashed:HashedKernels", ledger.hashed_parameters, ledger.no_macs, "values"
-    ),
-    "multihash": KernelEntry(
-        "models.kernels.multihash:MultihashKernels",
-        ledger.multihash_parameters,
-        ledger.multihash_macs,
-        "rank",
-    ),
-    "stage_template": KernelEntry(
-        "models.kernels.stage_template:StageTemplateKernels",
-        ledger.stage_template_parameters,
-        ledger.stage_template_macs,
-        "templates",
-    ),
-    "basis": KernelEntry(
-        "models.kernels.basis:BasisKernels", ledger.basis_parameters, ledger.basis_macs, "filters"
-    ),
-    "tucker": KernelEntry(
-        "models.kernels.tucker:TuckerKernels",
-        ledger.tucker_parameters,
-        ledger.no_macs,
-        "ranks",
-        ledger.tucker_layer_macs,
-    ),
-    "separable": KernelEntry(
-        "models.kernels.separable:SeparableKernels",
-        ledger.separable_parameters,
-        ledger.no_macs,
-        layer_macs=ledger.separable_layer_macs,
-    ),
-    "shared": KernelEntry(
-        "models.kernels.shared:SharedKernels", ledger.shared_parameters, ledger.no_macs
-    ),
-}
+KERNELS: dict[str, KernelEntry] = dict(counts.KERNELS)
+"""The kernel sources by name: the built-in ones and those of plugins."""
 
 _SOURCE_FAMILIES = {f"{name}_resnet": name for name in KERNELS if name != "stored"}
 WIDE_FAMILIES = {"wide_resnet": "stored", "narrow_resnet": "stored"} | _SOURCE_FAMILIES
@@ -202,100 +129,49 @@ _OPTIONS = (
 _WIDE_NAME = re.compile(rf"({'|'.join(WIDE_FAMILIES)})(\d{{1,4}})_(\d{{1,3}}){_OPTIONS}")
 _RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d{{1,4}}){_OPTIONS}")
 
-PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
-"""The rows of Ha et al. 2017, Table 2, in its order."""
-
-SOURCES = (
-    "template",
-    "chunked",
-    "subspace",
-    "hashed",
-    "multihash",
-    "tucker",
-    "basis",
-    "stage_template",
-)
-"""Other sources, at the hypernetwork's number of parameters unless a name says its own."""
-
-_LISTED = (
-    *PAPER_TABLE,
-    "wide_resnet16_1",
-    "hyper_resnet16_1",
-    "wide_resnet28_10",
-    "hyper_resnet28_10",
-    *(
-        f"{source}_resnet{backbone}"
-        for source in SOURCES
-        for backbone in ("16_1", "40_1_100k", "40_2_150k")
-        if (source, backbone) != ("stage_template", "40_2_150k")
-    ),  # one template of its last stage has 147,456 weights
-    "shared_resnet22_1",
-    "shared_resnet40_1",
-    "shared_resnet40_2",
-    "separable_resnet16_1",
-    "separable_resnet40_1",
-    "separable_resnet40_2",
-    "wide_resnet10_1",
-    "wide_resnet22_1",
-    "narrow_resnet16_11",
-    "narrow_resnet40_6",
-    "narrow_resnet40_8",
-    *(
-        f"{source}_resnet40_1_{budget}k"
-        for source in ("hyper", "template")
-        for budget in (25, 50, 100, 200)
-    ),
-    "hyper_resnet40_1_tile8_50k",
-    "hyper_resnet40_1_tile8_100k",
-    "subspace_resnet40_1_20k",
-    "hyper_resnet16_1_frozen_generator",
-    "hyper_resnet16_1_frozen_embeddings",
-    *(f"{family}{depth}" for family in ("resnet", "hyper_resnet") for depth in (20, 32, 44, 56)),
-)
-_LISTED = tuple(dict.fromkeys(_LISTED))
 _PLUGINS: dict[str, ModelSpec] = {}
 
 
 def names() -> list[str]:
     """The listed models; every other valid depth, width and budget of a family builds too."""
-    return [*_LISTED, *(f"{name}_projection" for name in _LISTED[:8]), *_PLUGINS]
+    return [*listed(), *_PLUGINS]
 
 
 def get(name: str) -> ModelSpec:
     """The spec of a name.
 
     Raises:
-        RegistryError: for an unknown name (with near matches) or a depth or width that is not allowed.
+        RegistryError: for an unknown name (with near matches) or a depth or width that is not
+            allowed.
     """
     if name in _PLUGINS:
         return _PLUGINS[name]
-    for pattern, spec_of in ((_WIDE_NAME, _wide_resnet), (_RESNET_NAME, _resnet)):
-        if match := pattern.fullmatch(name):
-            try:
-                spec = spec_of(match)
-                spec.kernel_shapes()
-            except ValueError as error:
-                raise RegistryError(f"model {name!r}: {error}") from None
-            return _frozen(
-                _sized(spec, int(match["budget"]) * 1000 if match["budget"] else None),
-                match["frozen"],
-            )
-    raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
+    wide, resnet = _WIDE_NAME.fullmatch(name), _RESNET_NAME.fullmatch(name)
+    match = wide or resnet
+    if match is None:
+        raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
+    try:
+        spec = _wide_resnet(match) if wide else _resnet(match)
+        spec.kernel_shapes()
+    except ValueError as error:
+        raise RegistryError(f"model {name!r}: {error}") from None
+    budget = int(match["budget"]) * 1000 if match["budget"] else None
+    return _frozen(_sized(spec, budget), match["frozen"])
 
 
 def _wide_resnet(match: re.Match) -> ModelSpec:
-    source, depth, width, projection = (
-        WIDE_FAMILIES[match[1]],
-        int(match[2]),
-        int(match[3]),
-        match["projection"] or "",
-    )
-    channels = (ledger.narrow_channels if match[1] == "narrow_resnet" else ledger.stage_channels)(
-        width
-    )
-    pair = None if source == "stored" else f"wide_resnet{depth}_{width}{projection}"
+    family, depth, width = match[1], int(match[2]), int(match[3])
+    source, projection = WIDE_FAMILIES[family], match["projection"] or ""
+    narrow = family == "narrow_resnet"
+    channels = ledger.narrow_channels(width) if narrow else ledger.stage_channels(width)
     return ModelSpec(
-        match[0], source, depth, channels, f"wide_resnet{projection}", _tile(match, source), pair
+        name=match[0],
+        kernels=source,
+        depth=depth,
+        channels=channels,
+        backbone=f"wide_resnet{projection}",
+        options=_tile(match, source),
+        pair=None if source == "stored" else f"wide_resnet{depth}_{width}{projection}",
     )
 
 
@@ -304,10 +180,16 @@ def _resnet(match: re.Match) -> ModelSpec:
         raise ValueError(
             "_projection is a shortcut of the Wide ResNets; those of a ResNet have no parameters"
         )
-    source, depth = RESNET_FAMILIES[match[1]], int(match[2])
-    pair = None if source == "stored" else f"resnet{depth}"
+    family, depth = match[1], int(match[2])
+    source = RESNET_FAMILIES[family]
     return ModelSpec(
-        match[0], source, depth, ledger.stage_channels(1), "resnet", _tile(match, source), pair
+        name=match[0],
+        kernels=source,
+        depth=depth,
+        channels=ledger.stage_channels(1),
+        backbone="resnet",
+        options=_tile(match, source),
+        pair=None if source == "stored" else f"resnet{depth}",
     )
 
 
@@ -330,39 +212,51 @@ def _frozen(spec: ModelSpec, component: str | None) -> ModelSpec:
     """
     if component is None:
         return spec
-    parts = {name: spec.parameters()[name] for name in ("kernels", "generator", "embeddings")}
-    if not parts[component] or not sum(parts.values()) - parts[component]:
+    parameters = spec.parameters()
+    of_source = sum(parameters[name] for name in ("kernels", "generator", "embeddings"))
+    if not 0 < parameters[component] < of_source:
         raise RegistryError(
-            f"model {spec.name!r}: {spec.kernels} kernels have no {component} that could be frozen beside the rest"
+            f"model {spec.name!r}: {spec.kernels} kernels have no {component} that could be frozen "
+            "beside the rest"
         )
     return replace(spec, frozen=component)
 
 
 def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
-    """The spec with the size of its source that comes nearest to the budget; without one, to the hypernetwork's own count.
+    """The spec with the size of its source that brings the model nearest to the budget.
+
+    Without a budget: to as many parameters as with the hypernetwork.
 
     Raises:
-        RegistryError: if the source has no size, or not even the nearest is within 3 % of the budget.
+        RegistryError: if the source has no size, or not even the nearest is within 3 % of the
+            budget.
     """
-    size = KERNELS[spec.kernels].size
-    if size is None and budget is not None:
-        raise RegistryError(
-            f"model {spec.name!r}: {spec.kernels} kernels have no size that a budget could set"
-        )
-    if size is None or (budget is None and spec.kernels == "hyper"):
+    option = KERNELS[spec.kernels].size
+    if option is None:
+        if budget is not None:
+            raise RegistryError(
+                f"model {spec.name!r}: {spec.kernels} kernels have no size that a budget could set"
+            )
+        return spec
+    if budget is None and spec.kernels == "hyper":
         return spec
     wanted = budget or sum(replace(spec, kernels="hyper").parameters().values())
 
-    def count(value: int) -> int:
-        return sum(replace(spec, options=spec.options | {size: value}).parameters().values())
+    def with_size(size: int) -> ModelSpec:
+        return replace(spec, options=spec.options | {option: size})
 
-    above = bisect_left(range(1, wanted + 1), wanted, key=count) + 1
-    value = min((v for v in (above - 1, above) if v >= 1), key=lambda v: abs(count(v) - wanted))
-    if budget and abs(count(value) - wanted) > 0.03 * wanted:
+    def count(size: int) -> int:
+        return sum(with_size(size).parameters().values())
+
+    size = bisect_left(range(1, wanted + 1), wanted, key=count) + 1  # the first with enough
+    if size > 1 and wanted - count(size - 1) <= abs(count(size) - wanted):
+        size -= 1
+    if budget and abs(count(size) - wanted) > 0.03 * wanted:
         raise RegistryError(
-            f"model {spec.name!r}: {count(value):,} parameters are the nearest to {wanted:,} that there are"
+            f"model {spec.name!r}: {count(size):,} parameters are the nearest to {wanted:,} "
+            "that there are"
         )
-    return replace(spec, options=spec.options | {size: value})
+    return with_size(size)
 
 
 def _hint(name: str) -> str:
@@ -370,8 +264,9 @@ def _hint(name: str) -> str:
     nearest = f"nearest: {', '.join(near)}; " if near else ""
     wide = ", ".join(f"{family}{{depth}}_{{width}}" for family in WIDE_FAMILIES)
     return (
-        f"{nearest}allowed are {wide}, resnet{{depth}} and {{source}}_resnet{{depth}}, with _tile{{n}}, _{{budget}}k, _projection "
-        "and _frozen_{generator|embeddings}, and plugins' models"
+        f"{nearest}allowed are {wide}, resnet{{depth}} and {{source}}_resnet{{depth}}, "
+        "with _tile{n}, _{budget}k, _projection and _frozen_{generator|embeddings}, "
+        "and plugins' models"
     )
 
 
@@ -408,7 +303,8 @@ def register(spec: ModelSpec) -> ModelSpec:
     """Add a row.
 
     Raises:
-        RegistryError: for a name that is taken or not allowed, or an unknown backbone, kernel source or pair.
+        RegistryError: for a name that is taken or not allowed, or an unknown backbone, kernel
+            source or pair.
         ValueError: for a depth that the backbone does not have.
     """
     if not NAME.fullmatch(spec.name):
@@ -419,11 +315,13 @@ def register(spec: ModelSpec) -> ModelSpec:
         raise RegistryError(f"model {spec.name!r} is registered already")
     if spec.kernels not in KERNELS:
         raise RegistryError(
-            f"model {spec.name!r}: unknown kernels {spec.kernels!r}; allowed are {', '.join(KERNELS)}"
+            f"model {spec.name!r}: unknown kernels {spec.kernels!r}; "
+            f"allowed are {', '.join(KERNELS)}"
         )
     if spec.backbone not in BACKBONES:
         raise RegistryError(
-            f"model {spec.name!r}: unknown backbone {spec.backbone!r}; allowed are {', '.join(BACKBONES)}"
+            f"model {spec.name!r}: unknown backbone {spec.backbone!r}; "
+            f"allowed are {', '.join(BACKBONES)}"
         )
     if spec.pair is not None:
         get(spec.pair)
@@ -455,8 +353,8 @@ def register_model(name: str, pair: str | None = None) -> Callable:
 def register_kernels(name: str, rows: dict[str, str] | None = None, **options: Any) -> Callable:
     """Decorator: a `KernelSource` class becomes the kernel source `name`.
 
-    `rows` maps new model names to the plain model whose backbone each one takes, which is then its pair; `options` go to
-    the class and to its `count`.
+    `rows` maps new model names to the plain model whose backbone each one takes, which is then its
+    pair; `options` go to the class and to its `count`.
 
     Raises:
         RegistryError: if the name is taken.
@@ -464,15 +362,20 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
     if name in KERNELS:
         raise RegistryError(f"kernel source {name!r} is registered already")
 
-    def decorate(source: type) -> type:
+    def decorate(source: Any) -> Any:
         KERNELS[name] = KernelEntry(source, source.count)
         for row, plain in (rows or {}).items():
             base = get(plain)
-            register(
-                ModelSpec(
-                    row, name, base.depth, base.channels, base.backbone, dict(options), pair=plain
-                )
+            spec = ModelSpec(
+                name=row,
+                kernels=name,
+                depth=base.depth,
+                channels=base.channels,
+                backbone=base.backbone,
+                options=dict(options),
+                pair=plain,
             )
+            register(spec)
         return source
 
     return decorate
@@ -484,10 +387,6 @@ def load_plugin(path: str) -> str:
     Raises:
         RegistryError: if the file is missing, raises, or registers nothing.
     """
-    import hashlib
-    import importlib.util
-    from pathlib import Path
-
     file, before = Path(path), len(_PLUGINS)
     if not file.is_file():
         raise RegistryError(f"plugin {path!r} is not a file")

@@ -1,4 +1,4 @@
-"""The CIFAR ResNet backbone (He et al. 2016, section 4.2), post-activation, with kernels from any kernel source."""
+"""The CIFAR ResNet (He et al. 2016, section 4.2), post-activation, with any kernel source."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -13,12 +13,13 @@ from models.ledger import KernelShape, changes_shape, resnet_kernel_shapes, stem
 class ResNet(KernelNetwork):
     """depth = 6n + 2, three stages of n blocks; ResNet-20, 32, 44, 56 with the paper's `channels`.
 
-    A block is ReLU(x + BN(conv(ReLU(BN(conv(x)))))), no convolution has a bias. Shortcuts are option A, without parameters:
-    every other pixel where the stride is 2, and zeros for the new channels. The paper does not say where these go; they
-    follow the old ones here (some code puts half of them before). The difference is an order of channels.
+    A block is ReLU(x + BN(conv(ReLU(BN(conv(x)))))); no convolution has a bias. Shortcuts are
+    option A, without parameters: every other pixel where the stride is 2, and zeros for the new
+    channels. The paper does not say where the zeros go. Here they follow the old channels; some
+    code puts half of them before. The difference is an order of channels.
 
-    `kernels` is called with the list of `KernelShape` and gives the kernel source. Input (B, 3, 32, 32), output
-    (B, num_classes).
+    `kernels` is called with the list of `KernelShape` and gives the kernel source. Input
+    (B, 3, 32, 32), output (B, num_classes).
 
     Raises:
         ValueError: for a depth that is not allowed.
@@ -38,7 +39,7 @@ class ResNet(KernelNetwork):
         shapes, stem = resnet_kernel_shapes(depth, channels), stem_channels(channels)
         self.stem = nn.Conv2d(3, stem, 3, padding=1, bias=False)
         self.stem_norm = nn.BatchNorm2d(stem)
-        self.norms = nn.ModuleList(nn.BatchNorm2d(s.out_channels) for s in shapes)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(shape.out_channels) for shape in shapes)
         self.classifier = nn.Linear(channels[-1], num_classes)
         nn.init.kaiming_normal_(self.stem.weight, nonlinearity="relu")
         nn.init.zeros_(self.classifier.bias)

@@ -1,13 +1,13 @@
-"""The Wide ResNet backbone (Zagoruyko & Komodakis 2016), pre-activation, with kernels from any kernel source."""
+"""The Wide ResNet (Zagoruyko & Komodakis 2016), pre-activation, with any kernel source."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.kernels.protocol import KernelNetwork, KernelSource, convolve
+from models.kernels.protocol import Kernel, KernelNetwork, KernelSource, convolve
 from models.ledger import (
     SHORTCUTS,
     KernelShape,
@@ -21,12 +21,13 @@ from models.ledger import (
 class WideResNet(KernelNetwork):
     """depth = 6n + 4, three stages of n blocks with `channels` (16w, 32w, 64w, or given directly).
 
-    `shortcut="pad"` is the variant that reproduces the counts of Ha et al. 2017: 3x3 convolutions with bias, a batch norm
-    right after the stem, shape changes by 2x2 average pooling and zero channels. `"projection"` is the standard WRN: no
-    biases, no stem batch norm, stored 1x1 shortcuts. A block that changes shape branches after its first BN-ReLU.
+    `shortcut="pad"` is the variant that reproduces the counts of Ha et al. 2017: 3x3 convolutions
+    with bias, a batch norm right after the stem, shape changes by 2x2 average pooling and zero
+    channels. `"projection"` is the standard WRN: no biases, no stem batch norm, stored 1x1
+    shortcuts. A block that changes shape branches after its first BN-ReLU.
 
-    `kernels` is called with the list of `KernelShape` and gives the kernel source. Input (B, 3, 32, 32), output
-    (B, num_classes).
+    `kernels` is called with the list of `KernelShape` and gives the kernel source. Input
+    (B, 3, 32, 32), output (B, num_classes).
 
     Raises:
         ValueError: for a depth, width, channels or shortcut that is not allowed.
@@ -48,10 +49,7 @@ class WideResNet(KernelNetwork):
         channels: tuple[int, int, int] | None = None,
     ):
         super().__init__()
-        if (width is None) == (channels is None):
-            raise ValueError(
-                f"give either width or channels, not width={width} and channels={channels}"
-            )
+        channels_of_stages = _channels_of_stages(width, channels)
         if shortcut not in SHORTCUTS:
             raise ValueError(
                 f"shortcut {shortcut!r} is not allowed; choose from {', '.join(SHORTCUTS)}"
@@ -60,31 +58,22 @@ class WideResNet(KernelNetwork):
             raise ValueError(
                 "kernels is missing: a function of the kernel shapes, such as StoredKernels"
             )
-        channels = tuple(channels) if channels else stage_channels(width)
-        shapes, stem, pad = (
-            kernel_shapes(depth, channels),
-            stem_channels(channels),
+        shapes = kernel_shapes(depth, channels_of_stages)
+        stem, last, pad = (
+            stem_channels(channels_of_stages),
+            channels_of_stages[-1],
             shortcut == "pad",
         )
         self.stem = nn.Conv2d(3, stem, 3, padding=1, bias=pad)
         self.stem_norm = nn.BatchNorm2d(stem) if pad else None
-        self.norms = nn.ModuleList(nn.BatchNorm2d(s.in_channels) for s in shapes)
-        self.biases = (
-            nn.ParameterList(nn.Parameter(torch.zeros(s.out_channels)) for s in shapes)
-            if pad
-            else None
-        )
-        changing = [] if pad else [s for s in shapes if s.index == 1 and changes_shape(s)]
-        self.shortcuts = nn.ModuleDict(
-            {
-                f"stage{s.stage}_block{s.block}": nn.Conv2d(
-                    s.in_channels, s.out_channels, 1, s.stride, bias=False
-                )
-                for s in changing
-            }
-        )
-        self.final_norm = nn.BatchNorm2d(channels[-1])
-        self.classifier = nn.Linear(channels[-1], num_classes)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(shape.in_channels) for shape in shapes)
+        self.biases: nn.ParameterList | None = None
+        if pad:
+            biases = [nn.Parameter(torch.zeros(shape.out_channels)) for shape in shapes]
+            self.biases = nn.ParameterList(biases)
+        self.shortcuts = nn.ModuleDict() if pad else _projections(shapes)
+        self.final_norm = nn.BatchNorm2d(last)
+        self.classifier = nn.Linear(last, num_classes)
         self._initialise()
         self.kernels = kernels(shapes)
 
@@ -96,7 +85,7 @@ class WideResNet(KernelNetwork):
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.classifier.bias)
 
-    def classify(self, x: Tensor, kernels: list[Tensor]) -> Tensor:
+    def classify(self, x: Tensor, kernels: list[Kernel]) -> Tensor:
         x = self.stem(x)
         if self.stem_norm is not None:
             x = F.relu(self.stem_norm(x))
@@ -105,7 +94,7 @@ class WideResNet(KernelNetwork):
         x = F.relu(self.final_norm(x))
         return self.classifier(x.mean((2, 3)))
 
-    def _block(self, x: Tensor, kernels: list[Tensor], first: int) -> Tensor:
+    def _block(self, x: Tensor, kernels: list[Kernel], first: int) -> Tensor:
         shape = self.kernels.shapes[first]
         out = F.relu(self.norms[first](x))
         shortcut = self._shortcut(out, shape) if changes_shape(shape) else x
@@ -118,14 +107,34 @@ class WideResNet(KernelNetwork):
 
     def _shortcut(self, x: Tensor, shape: KernelShape) -> Tensor:
         if self.biases is None:
-            return self.shortcuts[f"stage{shape.stage}_block{shape.block}"](x)
+            return self.shortcuts[_block_name(shape)](x)
         if shape.stride == 2:
             x = F.avg_pool2d(x, 2)
         return F.pad(x, (0, 0, 0, 0, 0, shape.out_channels - shape.in_channels))
 
     def stored_weights(self) -> list[Tensor]:
-        return [
-            self.stem.weight,
-            *(m.weight for m in self.shortcuts.values()),
-            self.classifier.weight,
-        ]
+        shortcuts = [module.get_parameter("weight") for module in self.shortcuts.values()]
+        return [self.stem.weight, *shortcuts, self.classifier.weight]
+
+
+def _channels_of_stages(width: int | None, channels: Sequence[int] | None) -> tuple[int, ...]:
+    if width is not None and channels is None:
+        return stage_channels(width)
+    if width is None and channels is not None:
+        return tuple(channels)
+    raise ValueError(f"give either width or channels, not width={width} and channels={channels}")
+
+
+def _block_name(shape: KernelShape) -> str:
+    return f"stage{shape.stage}_block{shape.block}"
+
+
+def _projections(shapes: list[KernelShape]) -> nn.ModuleDict:
+    """A 1x1 convolution for every block that changes shape."""
+    projections = nn.ModuleDict()
+    for shape in shapes:
+        if shape.index == 1 and changes_shape(shape):
+            projections[_block_name(shape)] = nn.Conv2d(
+                shape.in_channels, shape.out_channels, 1, shape.stride, bias=False
+            )
+    return projections

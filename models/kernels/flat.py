@@ -2,21 +2,25 @@
 
 from torch import Tensor
 
-from models.kernels.protocol import KernelSource
+from models.kernels.protocol import Kernel, KernelSource
 
 
 class FlatKernels(KernelSource):
-    """Kernels cut from one vector of all weights, in order, each in the layout (out, f, f, in): channels_last memory."""
+    """Kernels cut from one vector of all weights, in order.
+
+    Each has the layout (out, f, f, in) there: channels_last memory.
+    """
 
     def flat(self) -> Tensor:
-        """All weights before their layers' scale, unit variance."""
+        """All weights before the scale of their layers, of unit variance."""
         raise NotImplementedError
 
-    def forward(self) -> list[Tensor]:
-        parts = self.flat().split([s.numel for s in self.shapes])
-        return [
-            (s.deviation * part)
-            .view(s.out_channels, s.size, s.size, s.in_channels)
-            .permute(0, 3, 1, 2)
-            for s, part in zip(self.shapes, parts, strict=True)
-        ]
+    def forward(self) -> list[Kernel]:
+        parts = self.flat().split([shape.numel for shape in self.shapes])
+        kernels: list[Kernel] = []
+        for shape, part in zip(self.shapes, parts, strict=True):
+            kernel = (shape.deviation * part).view(
+                shape.out_channels, shape.size, shape.size, shape.in_channels
+            )
+            kernels.append(kernel.permute(0, 3, 1, 2))
+        return kernels

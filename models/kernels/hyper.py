@@ -6,23 +6,26 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from models.kernels.counts import hyper_parameters
 from models.kernels.scaling import damped_inverse
 from models.kernels.tiles import TiledKernels, on_sphere
-from models.ledger import KernelShape, hyper_parameters
+from models.ledger import KernelShape
 
 
 class HyperKernels(TiledKernels):
-    """Kernels made of tiles of 16 input x 16 output channels, each generated from its own embedding z of size N_z.
+    """Tiles of 16 input x 16 output channels, each generated from an embedding z of size N_z.
 
-    For a tile (equation 2): a_i = W_i z + B_i and K_i = <W_out, a_i> + B_out for each of its input channels i; W_i
-    (d x N_z), B_i, W_out (16 f^2 x d) and B_out are shared by all tiles of all layers, d = N_z. The tiles of a kernel are
-    laid out row by row, rows being blocks of input channels (equation 3). Parameters: 16 d (N_z + 1) + 16 f^2 (d + 1)
-    shared, and N_z a tile.
+    For a tile (equation 2): a_i = W_i z + B_i and K_i = <W_out, a_i> + B_out for each of its input
+    channels i. W_i (d x N_z), B_i, W_out (16 f^2 x d) and B_out are shared by all tiles of all
+    layers, d = N_z. The tiles of a kernel are laid out row by row, rows being blocks of input
+    channels (equation 3). Parameters: 16 d (N_z + 1) + 16 f^2 (d + 1) shared, and N_z a tile.
 
-    All tiles come from two matrix products, in channels_last memory. z, W_i and W_out are drawn with unit variance; both products
-    have a fixed gain 1 / sqrt(N_z), each kernel a fixed sqrt(2 / (9 C_in)), so that the *generated* kernel starts with the
-    variance of its fan-in (Chang et al. 2020). Scales are never trained or saved. Under Adam, whose steps do not follow a
-    parameter's size, it matters where they sit: drawn as small as their gain, W_i and W_out move eight times as fast as z.
+    All tiles come from two matrix products, in channels_last memory. z, W_i and W_out are drawn
+    with unit variance. Both products have a fixed gain 1 / sqrt(N_z), each kernel a fixed
+    sqrt(2 / (9 C_in)), so that the *generated* kernel starts with the variance of its fan-in (Chang
+    et al. 2020). Scales are never trained or saved. Their place matters under Adam, whose steps do
+    not follow a parameter's size: drawn as small as their gain, W_i and W_out move eight times as
+    fast as z.
     """
 
     scales_gradients = True
@@ -32,27 +35,31 @@ class HyperKernels(TiledKernels):
     def __init__(self, shapes: list[KernelShape], embedding: int = 64, tile: int = 16):
         super().__init__(shapes, tile)
         self.gain = embedding**-0.5
+        out_features = tile * self.size**2  # (output channel, f, f)
         self.embeddings = nn.Parameter(on_sphere(sum(self.counts), embedding, squared=embedding))
         self.w_in = nn.Parameter(torch.randn(tile, embedding, embedding))
         self.b_in = nn.Parameter(torch.zeros(tile, embedding))
-        self.w_out = nn.Parameter(
-            torch.randn(tile * self.size**2, embedding)
-        )  # rows: (output channel, f, f)
-        self.b_out = nn.Parameter(torch.zeros(tile * self.size**2))
+        self.w_out = nn.Parameter(torch.randn(out_features, embedding))
+        self.b_out = nn.Parameter(torch.zeros(out_features))
 
     def unit_tiles(self) -> Tensor:
-        a = F.linear(self.embeddings * self.gain, self.w_in.flatten(0, 1), self.b_in.flatten())
-        return F.linear(a.unflatten(1, self.b_in.shape), self.w_out * self.gain, self.b_out)
+        a = self._activations(self.embeddings * self.gain)
+        return F.linear(a, self.w_out * self.gain, self.b_out)
+
+    def _activations(self, z: Tensor) -> Tensor:
+        """a_i of all tiles: (T, input channel, d)."""
+        a = F.linear(z, self.w_in.flatten(0, 1), self.b_in.flatten())
+        return a.unflatten(1, self.b_in.shape)
 
     @torch.no_grad()
     def scale_gradients(self) -> None:
-        """Each factor's J^T J is the product of what the others make of it: matrices of N_z x N_z, inverted together."""
+        """Each factor's J^T J is the product of what the others make of it.
+
+        They are matrices of N_z x N_z, and are inverted together.
+        """
         weights = self.scale.flatten().square()  # of the tiles
         z, w_out = self.embeddings * self.gain, self.w_out * self.gain
-        a = (
-            F.linear(z, self.w_in.flatten(0, 1), self.b_in.flatten()).unflatten(1, self.b_in.shape)
-            * self.gain
-        )
+        a = self._activations(z) * self.gain
         of_a = w_out.t() @ w_out
         of_z = (self.w_in.transpose(1, 2) @ of_a @ self.w_in).sum(0) * self.gain**2
         of_w_in = z.t() @ (weights[:, None] * z)

@@ -2,15 +2,17 @@
 
 from torch import Tensor, nn
 
+from models.kernels.counts import multihash_parameters, square_side
 from models.kernels.flat import FlatKernels
 from models.kernels.tiles import on_sphere
-from models.ledger import KernelShape, multihash_parameters
+from models.ledger import KernelShape
 
 
 class MultihashKernels(FlatKernels):
-    """The weight vector is a square matrix sum_j u_j v_j^T, read row by row: structured multi-hashing (Eban et al. 2020).
+    """The weight vector is a square matrix sum_j u_j v_j^T, read row by row.
 
-    Parameters: 2 r n with n = ceil(sqrt(N)), N weights. Rows of u and v are drawn with |.|^2 = r, the product has a fixed gain
+    Structured multi-hashing (Eban et al. 2020). Parameters: 2 r n with n = ceil(sqrt(N)),
+    N weights. Rows of u and v are drawn with |.|^2 = r, and the product has a fixed gain
     1 / sqrt(r), so that all weights start with unit variance.
     """
 
@@ -18,9 +20,11 @@ class MultihashKernels(FlatKernels):
 
     def __init__(self, shapes: list[KernelShape], rank: int = 60):
         super().__init__(shapes)
-        self.total, self.gain = sum(s.numel for s in shapes), rank**-0.5
-        side = multihash_parameters(shapes, 1)["generator"] // 2
-        self.u, self.v = (nn.Parameter(on_sphere(side, rank, squared=rank)) for _ in range(2))
+        self.total = sum(shape.numel for shape in shapes)
+        self.gain = rank**-0.5
+        side = square_side(shapes)
+        self.u = nn.Parameter(on_sphere(side, rank, squared=rank))
+        self.v = nn.Parameter(on_sphere(side, rank, squared=rank))
 
     def flat(self) -> Tensor:
         return (self.u @ self.v.t() * self.gain).flatten()[: self.total]

@@ -1,7 +1,8 @@
 """What a kernel source is, and what a backbone that asks one for its kernels is.
 
-A source is a module built from a list of `KernelShape`; calling it gives per shape, in that order, a tensor
-`(out, in, size, size)` or a `Factored` kernel. `convolve`, `dense` and `check_kernels` are the only code that knows both.
+A source is a module built from a list of `KernelShape`. Calling it gives per shape, in that order,
+a tensor `(out, in, size, size)` or a `Factored` kernel. `convolve`, `dense` and `full_shape` are
+the only code that knows both.
 """
 
 from typing import ClassVar, NamedTuple
@@ -16,8 +17,8 @@ from models.ledger import KernelShape
 class Factored(NamedTuple):
     """A kernel that is applied as a chain of smaller convolutions.
 
-    With `v`: the Tucker-2 form U G V^T, u (out, r), core (r, r, f, f), v (r, in): 1x1, f x f, 1x1. Without: depthwise, then
-    pointwise, core (in, 1, f, f), u (out, in).
+    With `v`: the Tucker-2 form U G V^T, u (out, r), core (r, r, f, f), v (r, in): 1x1, f x f, 1x1.
+    Without: depthwise, then pointwise, core (in, 1, f, f), u (out, in).
     """
 
     u: Tensor
@@ -42,10 +43,11 @@ def dense(kernel: Kernel) -> Tensor:
 class KernelSource(nn.Module):
     """Base of all kernel sources.
 
-    Class attributes: `generated`, whether the kernels are computed from fewer parameters (such a source is trained with a
-    recipe's `generated` block), and `scales_gradients`, whether it has `scale_gradients` (then with the `scaled` block, if the
-    recipe has one). A source also has a static, torch-free `count(shapes, **options)`: trainable parameters by
-    component, and `components`: the component of each top-level parameter name.
+    Class attributes: `generated`, whether the kernels are computed from fewer parameters (such a
+    source is trained with a recipe's `generated` block); `scales_gradients`, whether it has
+    `scale_gradients` (then with the `scaled` block, if the recipe has one); `components`, the
+    component of each top-level parameter name. A source also has a static, torch-free
+    `count(shapes, **options)`: trainable parameters by component.
     """
 
     generated: bool = True
@@ -65,18 +67,21 @@ class KernelSource(nn.Module):
         return 0.0
 
     def scale_gradients(self) -> None:
-        """Replace every parameter's gradient, so that a small step against it moves the kernels against their own gradient,
-        as far as that parameter alone can: by (J^T J)^-1 J^T g, J the derivative of the kernels by the parameter, g the kernels'
-        gradient (Tong, Ma & Chi 2021, "scaled gradient descent"). Stored kernels have J = 1.
+        """Replace every parameter's gradient by (J^T J)^-1 J^T g.
+
+        J is the derivative of the kernels by the parameter, g the gradient of the kernels (Tong, Ma
+        & Chi 2021, "scaled gradient descent"). A small step against it moves the kernels against
+        their own gradient, as far as that parameter alone can. Stored kernels have J = 1.
         """
         raise NotImplementedError
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         raise NotImplementedError
 
 
 class KernelNetwork(nn.Module):
-    """Base of all backbones: a network that asks `self.kernels` for its kernels once per forward pass.
+    """Base of all backbones: each asks `self.kernels` for its kernels once per forward pass.
 
     `components`: the ledger component of each top-level parameter name that is not itself one.
     """
@@ -86,10 +91,14 @@ class KernelNetwork(nn.Module):
 
     @property
     def generated(self) -> bool:
+        """Whether the kernels are computed from fewer parameters."""
         return self.kernels.generated
 
     def generate(self) -> list[Kernel]:
-        """All kernels in fp32: autocast off, because under it a generator's products silently become bf16."""
+        """All kernels, in fp32.
+
+        Autocast is off, because under it a generator's products silently become bf16.
+        """
         device_type = next(self.parameters()).device.type
         with torch.autocast(device_type, enabled=False):
             kernels = self.kernels()
@@ -107,11 +116,9 @@ class KernelNetwork(nn.Module):
     def component_of(self, parameter: str) -> str:
         """The ledger component that a parameter of this network belongs to."""
         head, _, rest = parameter.partition(".")
-        return (
-            self.kernels.component_of(rest)
-            if head == "kernels"
-            else self.components.get(head, head)
-        )
+        if head == "kernels":
+            return self.kernels.component_of(rest)
+        return self.components.get(head, head)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(x, self.generate())
@@ -129,16 +136,17 @@ def check_kernels(kernels: list[Kernel], shapes: list[KernelShape]) -> None:
         )
     for kernel, shape in zip(kernels, shapes, strict=True):
         wanted = (shape.out_channels, shape.in_channels, shape.size, shape.size)
-        if (found := full_shape(kernel)) != wanted:
-            raise ValueError(f"kernel {shape.name} has shape {found}, not {wanted}")
+        given = full_shape(kernel)
+        if given != wanted:
+            raise ValueError(f"kernel {shape.name} has shape {given}, not {wanted}")
 
 
 def full_shape(kernel: Kernel) -> tuple[int, ...]:
     """(out, in, f, f), of a factored kernel that of its product."""
     if isinstance(kernel, Tensor):
         return tuple(kernel.shape)
-    inner = kernel.core if kernel.v is None else kernel.v
-    return (kernel.u.shape[0], inner.shape[0 if kernel.v is None else 1], *kernel.core.shape[2:])
+    in_channels = kernel.core.shape[0] if kernel.v is None else kernel.v.shape[1]
+    return (kernel.u.shape[0], in_channels, *kernel.core.shape[2:])
 
 
 def convolve(x: Tensor, kernel: Kernel, bias: Tensor | None, stride: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Scaled gradients: what the sources need whose steps of SGD are to move their kernels as steps of SGD on these would."""
+"""Scaled gradients: for sources whose steps of SGD move the kernels as SGD on these would."""
 
 import torch
 from torch import Tensor
@@ -8,9 +8,10 @@ ITERATIONS = 20
 
 
 def damped_inverse(matrices: Tensor) -> Tensor:
-    """(A + d I)^-1 of symmetric matrices A >= 0 (..., n, n), d = 1 % of the mean eigenvalue, to about 1e-3 for n up to 256.
+    """(A + d I)^-1 of symmetric matrices A >= 0 (..., n, n), to about 1e-3 for n up to 256.
 
-    Newton-Schulz, X <- X (2 I - A X): products only, so that no step waits for the device and a CUDA graph can hold it.
+    d is 1 % of the mean eigenvalue. Newton-Schulz, X <- X (2 I - A X), is made of products only, so
+    that no step waits for the device and a CUDA graph can hold it.
     """
     size = matrices.shape[-1]
     eye = torch.eye(size, device=matrices.device, dtype=matrices.dtype)

@@ -2,17 +2,19 @@
 
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
-from models.kernels.protocol import KernelSource
-from models.ledger import KernelShape, keeps_channels
+from models.kernels.counts import keeps_channels
+from models.kernels.protocol import Kernel, KernelSource
+from models.kernels.stored import drawn
+from models.ledger import KernelShape
 
 
 class StageKernels(KernelSource):
-    """Stores the kernels that change channels, named by their shape; a subclass makes the others, stage by stage.
+    """Stores the kernels that change channels; a subclass makes the others, stage by stage.
 
-    Parameters are of unit variance, with fixed gains, as in the other sources: so are those that are stored.
+    Stored kernels are named by their shape. All parameters are of unit variance, with fixed gains,
+    as in the other sources.
     """
 
     components: ClassVar[dict[str, str]] = {"coefficients": "embeddings"}
@@ -20,14 +22,11 @@ class StageKernels(KernelSource):
     def __init__(self, shapes: list[KernelShape]):
         super().__init__(shapes)
         self.stages: dict[int, list[KernelShape]] = {}
-        for s in shapes:
-            if keeps_channels(s):
-                self.stages.setdefault(s.stage, []).append(s)
+        for shape in shapes:
+            if keeps_channels(shape):
+                self.stages.setdefault(shape.stage, []).append(shape)
             else:
-                kernel = torch.randn(s.out_channels, s.in_channels, s.size, s.size)
-                self.register_parameter(
-                    s.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
-                )
+                self.register_parameter(shape.name, nn.Parameter(drawn(shape)))
 
     def component_of(self, parameter: str) -> str:
         return "kernels" if parameter.startswith("stage") else super().component_of(parameter)
@@ -36,12 +35,14 @@ class StageKernels(KernelSource):
         """The kernels of a stage that keep its channels: (layers, out, f, f, in)."""
         raise NotImplementedError
 
-    def forward(self) -> list[Tensor]:
-        made = {
-            stage: iter(self.of_stage(stage).permute(0, 1, 4, 2, 3).unbind(0))
-            for stage in self.stages
-        }
-        return [
-            next(made[s.stage]) if keeps_channels(s) else self.get_parameter(s.name) * s.deviation
-            for s in self.shapes
-        ]
+    def forward(self) -> list[Kernel]:
+        made = {}
+        for stage in self.stages:
+            made[stage] = iter(self.of_stage(stage).permute(0, 1, 4, 2, 3).unbind(0))
+        kernels: list[Kernel] = []
+        for shape in self.shapes:
+            if keeps_channels(shape):
+                kernels.append(next(made[shape.stage]))
+            else:
+                kernels.append(self.get_parameter(shape.name) * shape.deviation)
+        return kernels

@@ -3,8 +3,16 @@
 import torch
 from torch import Tensor, nn
 
-from models.kernels.protocol import KernelSource
-from models.ledger import KernelShape, stored_parameters
+from models.kernels.counts import stored_parameters
+from models.kernels.protocol import Kernel, KernelSource
+from models.ledger import KernelShape
+
+
+def drawn(shape: KernelShape, deviation: float = 1.0) -> Tensor:
+    """A kernel (out, in, f, f) from N(0, `deviation`^2), in channels_last memory."""
+    kernel = torch.randn(shape.out_channels, shape.in_channels, shape.size, shape.size)
+    kernel *= deviation
+    return kernel.contiguous(memory_format=torch.channels_last)
 
 
 class StoredKernels(KernelSource):
@@ -19,11 +27,7 @@ class StoredKernels(KernelSource):
     def __init__(self, shapes: list[KernelShape]):
         super().__init__(shapes)
         for shape in shapes:
-            kernel = torch.randn(shape.out_channels, shape.in_channels, shape.size, shape.size)
-            kernel *= shape.deviation
-            self.register_parameter(
-                shape.name, nn.Parameter(kernel.contiguous(memory_format=torch.channels_last))
-            )
+            self.register_parameter(shape.name, nn.Parameter(drawn(shape, shape.deviation)))
 
     @classmethod
     def holding(cls, shapes: list[KernelShape], kernels: list[Tensor]) -> "StoredKernels":
@@ -37,5 +41,5 @@ class StoredKernels(KernelSource):
     def component_of(self, parameter: str) -> str:
         return "kernels"
 
-    def forward(self) -> list[Tensor]:
+    def forward(self) -> list[Kernel]:
         return [self.get_parameter(shape.name) for shape in self.shapes]

@@ -5,18 +5,21 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from models.kernels.counts import subspace_parameters
 from models.kernels.tiles import TiledKernels, on_sphere
-from models.ledger import KernelShape, subspace_parameters
+from models.ledger import KernelShape
 
 FROZEN_SEED = 2022
 
 
 class SubspaceKernels(TiledKernels):
-    """Tile_t = s_l / sqrt(m) R alpha_t: one frozen R (256 f^2 x m) from a fixed seed, shared by all tiles, never saved or trained.
+    """Tile_t = s_l / sqrt(m) R alpha_t: one frozen R (256 f^2 x m), shared by all tiles.
 
-    After PRANC (Nooralinejad et al. 2023) and MCNC (Thrash et al. 2025), which do so for whole networks. Parameters: m T.
+    R is drawn from a fixed seed and never saved or trained. After PRANC (Nooralinejad et al. 2023)
+    and MCNC (Thrash et al. 2025), which do so for whole networks. Parameters: m T.
     """
 
+    basis: Tensor
     components: ClassVar[dict[str, str]] = {"coefficients": "embeddings"}
     count = staticmethod(subspace_parameters)
 
@@ -29,6 +32,5 @@ class SubspaceKernels(TiledKernels):
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=dimension))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.basis.flatten(1) * self.gain).unflatten(
-            1, self.basis.shape[1:]
-        )
+        tiles = self.coefficients @ self.basis.flatten(1) * self.gain
+        return tiles.unflatten(1, self.basis.shape[1:])

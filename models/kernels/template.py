@@ -1,21 +1,23 @@
-"""Template bank: soft sharing of whole tiles (the hypernetwork without its factorised generator)."""
+"""Template bank: soft sharing of whole tiles, the hypernetwork without its factors."""
 
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from models.kernels.counts import template_parameters
 from models.kernels.scaling import damped_inverse
 from models.kernels.tiles import TiledKernels, on_sphere
-from models.ledger import KernelShape, template_parameters
+from models.ledger import KernelShape
 
 
 class TemplateKernels(TiledKernels):
-    """Tile_t = s_l / sqrt(K) sum_k alpha_tk B_k: K templates B (16 x 16 x f x f), coefficients alpha of every tile.
+    """Tile_t = s_l / sqrt(K) sum_k alpha_tk B_k: K templates B, coefficients alpha of every tile.
 
-    The hypernetwork of Ha et al. is such a bank with K = N_z templates that are factorised; soft sharing of templates is
-    Savarese & Maire 2019. Parameters: K (256 f^2 + T), T tiles. Drawn with B ~ N(0, 1) and |alpha_t|^2 = K; the sum has a fixed
-    gain 1 / sqrt(K).
+    B is (16 x 16 x f x f). The hypernetwork of Ha et al. is such a bank with K = N_z templates that
+    are factorised; soft sharing of templates is Savarese & Maire 2019. Parameters:
+    K (256 f^2 + T), T tiles. Drawn with B ~ N(0, 1) and |alpha_t|^2 = K; the sum has a fixed gain
+    1 / sqrt(K).
     """
 
     scales_gradients = True
@@ -29,9 +31,8 @@ class TemplateKernels(TiledKernels):
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), templates, squared=templates))
 
     def unit_tiles(self) -> Tensor:
-        return (self.coefficients @ self.bank.flatten(1) * self.gain).unflatten(
-            1, self.bank.shape[1:]
-        )
+        tiles = self.coefficients @ self.bank.flatten(1) * self.gain
+        return tiles.unflatten(1, self.bank.shape[1:])
 
     @torch.no_grad()
     def scale_gradients(self) -> None:

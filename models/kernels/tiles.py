@@ -1,38 +1,48 @@
-"""Kernels made of tiles: what the sources share that make all kernels of a network of blocks of one size."""
+"""Kernels made of tiles: what the sources share that make all kernels of blocks of one size."""
 
 from itertools import groupby
 
 import torch
 from torch import Tensor
 
-from models.kernels.protocol import KernelSource
-from models.ledger import KernelShape, tile_counts
+from models.kernels.counts import tile_counts
+from models.kernels.protocol import Kernel, KernelSource
+from models.ledger import KernelShape
 
 
 class TiledKernels(KernelSource):
-    """Kernels laid out from tiles of `tile` input x `tile` output channels, row by row, rows being blocks of input channels
-    (Ha, Dai & Le 2017, equation 3), in channels_last memory.
+    """Kernels laid out from tiles of `tile` input x `tile` output channels; a subclass gives these.
 
-    Each tile is scaled by a fixed number of its layer, `scale` (T, 1, 1): sqrt(2 / (9 C_in)) for tiles of unit variance, so
-    that kernels start with the variance of their fan-in (Chang et al. 2020). A subclass gives the tiles.
+    They are laid out row by row, rows being blocks of input channels (Ha, Dai & Le 2017,
+    equation 3), in channels_last memory. Each tile is scaled by a fixed number of its layer,
+    `scale` (T, 1, 1): sqrt(2 / (9 C_in)) for tiles of unit variance, so that kernels start with the
+    variance of their fan-in (Chang et al. 2020).
     """
+
+    scale: Tensor
 
     def __init__(self, shapes: list[KernelShape], tile: int = 16):
         super().__init__(shapes)
-        self.tile, self.size, self.counts = tile, shapes[0].size, tile_counts(shapes, tile)
-        scale = [s.deviation for s, n in zip(shapes, self.counts, strict=True) for _ in range(n)]
+        self.tile = tile
+        self.size = shapes[0].size
+        self.counts = tile_counts(shapes, tile)
+        scale = []
+        for shape, count in zip(shapes, self.counts, strict=True):
+            scale += [shape.deviation] * count
         self.register_buffer("scale", torch.tensor(scale)[:, None, None], persistent=False)
         # Neighbours of one shape are laid out together: 5 copies for 36 kernels.
-        grouped = groupby(shapes, lambda s: (s.out_channels, s.in_channels))
-        self.runs = [(len(list(run)), *channels) for channels, run in grouped]
+        self.runs: list[tuple[int, int, int]] = []
+        for channels, run in groupby(shapes, lambda shape: (shape.out_channels, shape.in_channels)):
+            self.runs.append((len(list(run)), *channels))
 
     def unit_tiles(self) -> Tensor:
         """All tiles before their scale: (T, input channel, output channel x f x f)."""
         raise NotImplementedError
 
-    def forward(self) -> list[Tensor]:
+    def forward(self) -> list[Kernel]:
         tiles = (self.unit_tiles() * self.scale).unflatten(2, (self.tile, self.size, self.size))
-        kernels, start = [], 0
+        kernels: list[Kernel] = []
+        start = 0
         for layers, out_channels, in_channels in self.runs:
             rows, columns = in_channels // self.tile, out_channels // self.tile
             part = tiles[start : start + layers * rows * columns]
@@ -44,6 +54,6 @@ class TiledKernels(KernelSource):
 
 
 def on_sphere(count: int, size: int, squared: float) -> Tensor:
-    """Random rows (count, size) with |row|^2 = `squared`, so that each makes tiles of the same variance."""
+    """Random rows (count, size) with |row|^2 = `squared`: each makes tiles of the same variance."""
     rows = torch.randn(count, size)
     return rows * (squared**0.5 / rows.norm(dim=1, keepdim=True))

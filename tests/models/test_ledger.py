@@ -3,7 +3,8 @@
 import pytest
 
 from models import registry
-from models.ledger import blocks_per_stage, kernel_shapes, resnet_kernel_shapes, tile_counts
+from models.kernels.counts import tile_counts
+from models.ledger import blocks_per_stage, kernel_shapes, resnet_kernel_shapes
 
 PARAMETERS = {
     "wide_resnet40_1": 562_762,
