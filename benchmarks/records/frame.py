@@ -262,10 +262,21 @@ def _run_row(record: dict, path: str) -> dict:
         "resumed_changed": any(entry["differing"] for entry in record.get("resumed", [])),
         "path": path,
     }
-    for key, value in row.items():
-        if isinstance(value, int) and abs(value) >= 2**63:
-            raise store.RecordError(f"record {path}: {key} {str(value)[:20]}... is too large")
+    for key, kind in RUN_COLUMNS.items():
+        if kind == "Int64" and row[key] is not None:
+            row[key] = _whole_number(row[key], f"record {path}: {key}")
     return row
+
+
+def _whole_number(value: float, name: str) -> int:
+    """A number that JSON Schema calls an integer (1e300 is one) as one that a column can hold.
+
+    Raises:
+        store.RecordError: if it is too large.
+    """
+    if abs(value) >= 2**63:
+        raise store.RecordError(f"{name} {str(value)[:20]} is too large")
+    return int(value)
 
 
 def _doubled(macs: int | None) -> int | None:

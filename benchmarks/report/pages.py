@@ -80,7 +80,9 @@ def _build_page(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
         recipe_section(page, results, group, absent)
         absent = []  # they stand in the first table
         figures = plots.write_figures(results, group, folder / "figures")
-        drawn |= {f"{name}.{kind}" for name in figures.values() if name for kind in ("svg", "png")}
+        for name in figures.values():
+            if name:
+                drawn |= {f"{name}.svg", f"{name}.png"}
         figures_section(page, figures)
     remove_others(folder / "figures", drawn)
     paper_section(page, results)

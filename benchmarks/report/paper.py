@@ -16,7 +16,7 @@ of each."""
 
 def paper_section(page: Page, results: Results) -> None:
     """What the records say of the paper's rows, pair by pair; only of CIFAR-10."""
-    if results.published.empty:
+    if not results.paper_rows:
         return
     page.add("## Against the paper's table")
     found = gaps(results)

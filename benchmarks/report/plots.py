@@ -117,14 +117,14 @@ def place_labels(
         if isinstance(bars, LineCollection):
             lines += [np.asarray(segment, float) for segment in bars.get_segments()]
     lines = [line for line in lines if len(line) > 1]
-    xs, ys = [float(x) for x in xs], [float(y) for y in ys]
+    places_x, places_y = [float(x) for x in xs], [float(y) for y in ys]
     textalloc.allocate(
         axes,
-        xs,
-        ys,
+        places_x,
+        places_y,
         list(texts),
-        x_scatter=xs,
-        y_scatter=ys,
+        x_scatter=places_x,
+        y_scatter=places_y,
         x_lines=[line[:, 0] for line in lines],
         y_lines=[line[:, 1] for line in lines],
         textsize=8,

@@ -142,6 +142,8 @@ def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str
         page.table(
             f"{name}{number}", rows[["against", "part", "median", "low", "high", "n"]], columns
         )
-        compared = {member for names in parts[1] for member in names.split(" / ")}
+        compared: set[str] = set()
+        for names in parts[1]:
+            compared.update(names.split(" / "))
         known = sorted(set(texts) & compared)
         page.add("\n".join(f"- {escape(key)}: {escape(texts[key])}" for key in known))
