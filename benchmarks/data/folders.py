@@ -76,7 +76,8 @@ def _class_names(root: Path) -> list[str]:
 def _image_paths(root: Path, classes: list[str]) -> list[str]:
     """Paths relative to `root`, with forward slashes, sorted; every file that is not hidden counts as an image."""
     paths = []
-    for folder in (f"{part}/{label}" for part in ("train", "test") for label in classes):
+    folders = [f"train/{label}" for label in classes] + [f"test/{label}" for label in classes]
+    for folder in folders:
         with os.scandir(root / folder) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
         if not names:

@@ -344,7 +344,7 @@ def drive(steps: Generator[None, None, Any], stream: torch.cuda.Stream | None = 
             return end.value
 
 
-def advance(steps: Generator, stream: torch.cuda.Stream | None) -> None:
+def advance(steps: Generator[None, None, Any], stream: torch.cuda.Stream | None) -> None:
     """Take one step of a generator, on a CUDA stream if one is given."""
     with torch.cuda.stream(stream) if stream is not None else nullcontext():
         next(steps)
