@@ -42,6 +42,17 @@ def few(digits) -> DataSet:
 
 
 @pytest.fixture
+def few_are_loaded(few, monkeypatch):
+    """Whoever loads digits gets `few`; other data sets are loaded as they are."""
+    load = datasets.load
+
+    def load_few(name, data_dir, **options):
+        return few if name == "digits" else load(name, data_dir, **options)
+
+    monkeypatch.setattr(datasets, "load", load_few)
+
+
+@pytest.fixture
 def tiny():
     """One epoch of `smoke`, batch 256: four steps on digits."""
     return dataclasses.replace(recipes.RECIPES["smoke"], name="tiny", epochs=1, batch_size=256)

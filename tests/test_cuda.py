@@ -8,6 +8,7 @@ import torch
 from benchmarks.data.batches import Batches
 from benchmarks.measuring.timing import SHORT, Call, Timer, measure
 from benchmarks.runs import runner
+from benchmarks.runs.settings import resolve_settings
 from benchmarks.runs.trained import evaluate_checkpoint
 from benchmarks.system import device
 from benchmarks.training.checkpoints import load_checkpoint
@@ -28,7 +29,7 @@ def afresh():
 
 
 def settings(precision="fp32", compiled="off", deterministic=False):
-    return runner.resolve_settings("cuda", precision, compiled, deterministic)
+    return resolve_settings("cuda", precision, compiled, deterministic)
 
 
 def losses(made, steps=6):
@@ -65,7 +66,7 @@ def test_a_captured_step_is_the_eager_step(digits, name, precision, tolerance):
 def test_gradients_agree_with_the_cpu(digits, name):
     gradients = []
     for place in ("cpu", "cuda"):
-        made = bench(digits, name, runner.resolve_settings(place, "fp32", "off"), batch_size=4)
+        made = bench(digits, name, resolve_settings(place, "fp32", "off"), batch_size=4)
         x, y = digits.train.images[:4].to(place), digits.train.labels[:4].to(place)
         made.trainer.model.train()
         made.trainer.objective(x, y)[0].backward()
@@ -79,14 +80,17 @@ def test_gradients_agree_with_the_cpu(digits, name):
 
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
-    """The first epoch's loss within the bounds of compiled against eager; under `--deterministic` bit for bit."""
+    """The first epoch's loss, within the bounds of compiled against eager.
+
+    Bit for bit under `--deterministic`.
+    """
     recipe = dataclasses.replace(RECIPES["smoke"], epochs=1, batch_size=64)
     chosen = settings("fp32", "graph", deterministic)
 
     def runs(folder, seeds):
-        places = runner.Places(tmp_path / folder, tmp_path / folder)
+        folders = runner.OutputFolders(tmp_path / folder, tmp_path / folder)
         return [
-            runner.Run("hyper_resnet10_1", digits.to(chosen.device), recipe, s, chosen, places)
+            runner.Run("hyper_resnet10_1", digits.to(chosen.device), recipe, s, chosen, folders)
             for s in seeds
         ]
 
@@ -103,7 +107,7 @@ def test_a_checkpoint_is_evaluated(digits, tmp_path):
     made.trainer.identity |= {"model": "hyper_resnet10_1", "num_classes": 10}
     losses(made)
     made.trainer.save(tmp_path / "run.ckpt")
-    places = [runner.resolve_settings(place, "fp32", "off") for place in ("cpu", "cuda")]
+    places = [resolve_settings(place, "fp32", "off") for place in ("cpu", "cuda")]
     on_cpu, on_cuda = (
         evaluate_checkpoint(tmp_path / "run.ckpt", digits, place)["test_loss"] for place in places
     )

@@ -1,1 +1,1 @@
-"""One file a command: its options, its call, what it prints."""
+"""The command line: one file a command, which parses its options, makes one call and prints."""

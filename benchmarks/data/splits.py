@@ -1,7 +1,7 @@
-"""What a data set is here: three disjoint splits of uint8 tensors, how they are made, and the fingerprint that tells which.
+"""A data set: three disjoint splits of uint8 tensors, how they are made, and their fingerprint.
 
-The rooms that read data (`datasets.py`, `archives.py`, `folders.py`) end in `assemble`. The test split is reached only through
-`DataSet.read_test()`, which counts.
+The modules that read data (`datasets.py`, `archives.py`, `folders.py`) call `assemble`. The test
+split is reached only through `DataSet.read_test()`, which counts.
 """
 
 import hashlib
@@ -31,6 +31,7 @@ class Split:
         return len(self.labels)
 
     def to(self, device: torch.device | str) -> "Split":
+        """The same split on `device`."""
         return Split(self.images.to(device), self.labels.to(device))
 
 
@@ -55,7 +56,7 @@ class DataSet:
 
     @property
     def test_reads(self) -> int:
-        """How often the test split was read, through this object or one that `to` made from it or it from."""
+        """How often the test split was read, through this object or its copies on other devices."""
         return self._reads["test"]
 
     def read_test(self) -> Split:
@@ -92,37 +93,45 @@ def assemble(
         raise DataError(
             f"data set {name!r} has a channel with the same value in every training pixel"
         )
+    train, validation, test = splits
     fingerprint = {
         "sha256": sha256,
         "decoded_sha256": decoded_sha256(images, labels),
         "split_seed": SPLIT_SEED,
+        "train": len(train),
+        "validation": len(validation),
+        "test": len(test),
+        "num_classes": num_classes,
     }
-    fingerprint |= dict(
-        zip(("train", "validation", "test"), map(len, splits), strict=True), num_classes=num_classes
-    )
-    return DataSet(name, num_classes, splits[0], splits[1], mean, std, flip, fingerprint, splits[2])
+    return DataSet(name, num_classes, train, validation, mean, std, flip, fingerprint, test)
 
 
-def channel_statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation by channel on the 0..1 scale, of uint8 images N x H x W x C.
+Channels = tuple[float, float, float]
+"""A number for each of red, green and blue."""
 
-    Sums of integers are exact in float64 up to 2**53, so neither the order of the images nor the machine matters.
+
+def channel_statistics(images: np.ndarray) -> tuple[Channels, Channels]:
+    """Mean and standard deviation by channel on the 0..1 scale, of uint8 images N x H x W x 3.
+
+    Sums of integers are exact in float64 up to 2**53, so that neither the order of the images nor
+    the machine matters.
     """
-    total, squares = np.zeros(images.shape[-1]), np.zeros(images.shape[-1])
+    total, squares = np.zeros(3), np.zeros(3)
     for start in range(0, len(images), 1024):  # some 25 MB at a time
-        pixels = images[start : start + 1024].reshape(-1, images.shape[-1]).astype(np.float64)
+        pixels = images[start : start + 1024].reshape(-1, 3).astype(np.float64)
         total += np.ones(len(pixels)) @ pixels
         squares += np.diag(pixels.T @ pixels)
     count = images[..., 0].size
-    mean = tuple(int(s) / (255 * count) for s in total)
-    variances = (count * int(q) - int(s) ** 2 for s, q in zip(total, squares, strict=True))
-    return mean, tuple(v**0.5 / (255 * count) for v in variances)
+    mean = [int(s) / (255 * count) for s in total]
+    variances = [count * int(q) - int(s) ** 2 for s, q in zip(total, squares, strict=True)]
+    std = [variance**0.5 / (255 * count) for variance in variances]
+    return (mean[0], mean[1], mean[2]), (std[0], std[1], std[2])
 
 
 def decoded_sha256(images: np.ndarray, labels: np.ndarray) -> str:
     """The hash of the decoded images (uint8, NHWC) and labels, which tells decoders apart."""
-    digest = hashlib.sha256(np.ascontiguousarray(images))
-    digest.update(np.ascontiguousarray(labels, dtype="<i8"))
+    digest = hashlib.sha256(np.ascontiguousarray(images).data)
+    digest.update(np.ascontiguousarray(labels, dtype="<i8").data)
     return digest.hexdigest()
 
 

@@ -1,4 +1,7 @@
-"""The contract of a model, in plain words: what `check` runs on one, and the tests on every registered one."""
+"""The contract of a model, in plain words.
+
+`check` holds one model against it, the tests hold every registered one.
+"""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -7,8 +10,8 @@ import torch
 from torch import nn
 
 from benchmarks.measuring import costs
-from benchmarks.runs import runner
-from benchmarks.training.loop import Normalize, Objective
+from benchmarks.runs.building import build
+from benchmarks.training.objective import Normalize, Objective
 from models import registry
 from models.kernels.protocol import KernelNetwork
 
@@ -31,6 +34,7 @@ def _normalized(size: int = 4) -> torch.Tensor:
 
 
 def output_shape(name: str, model: nn.Module) -> None:
+    """One image or more give as many rows of finite numbers, one for each class."""
     for size in (1, 3):
         out = model.eval()(_normalized(size))
         if not isinstance(out, torch.Tensor) or tuple(out.shape) != (size, CLASSES):
@@ -43,6 +47,7 @@ def output_shape(name: str, model: nn.Module) -> None:
 
 
 def gradients(name: str, model: nn.Module) -> None:
+    """Every trained parameter has a finite gradient that is not zero."""
     objective = Objective(model.train(), Normalize((0.5,) * 3, (0.25,) * 3), l2=5e-4)
     objective(*_batch(8))[0].backward()
     for parameter, value in model.named_parameters():
@@ -64,7 +69,8 @@ def _feeds_batch_norm(model: nn.Module, parameter: str) -> bool:
 
 
 def save_and_load(name: str, model: nn.Module) -> None:
-    other = runner.build(name, CLASSES, seed=1)
+    """Another instance with the same weights gives the same outputs."""
+    other = build(name, CLASSES, seed=1)
     other.load_state_dict(copy.deepcopy(model.state_dict()))
     x = _normalized()
     if not torch.equal(model.eval()(x), other.eval()(x)):
@@ -72,8 +78,9 @@ def save_and_load(name: str, model: nn.Module) -> None:
 
 
 def same_seed(name: str, model: nn.Module) -> None:
-    again, other = (runner.build(name, CLASSES, seed).state_dict() for seed in (0, 1))
-    first = runner.build(name, CLASSES, 0).state_dict()
+    """One seed gives the same weights, another one others."""
+    again, other = (build(name, CLASSES, seed).state_dict() for seed in (0, 1))
+    first = build(name, CLASSES, 0).state_dict()
     if any(not torch.equal(first[key], again[key]) for key in first):
         raise Broken("two builds from seed 0 differ")
     if all(torch.equal(first[key], other[key]) for key in first):
@@ -81,30 +88,34 @@ def same_seed(name: str, model: nn.Module) -> None:
 
 
 def exact_count(name: str, model: nn.Module) -> None:
+    """Components sum to the parameters, and the closed form, if there is one, has the same."""
     spec, parts = registry.get(name), costs.count_parameters(model)
+    counted = sum(parts.values())
     real = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if sum(parts.values()) != real:
-        raise Broken(f"the components sum to {sum(parts.values())}, the parameters to {real}")
-    if spec.builder is None and (closed := spec.parameters(CLASSES)) != parts:
-        differing = {
-            k: (closed.get(k, 0), parts.get(k, 0))
-            for k in closed | parts
-            if closed.get(k, 0) != parts.get(k, 0)
-        }
+    if counted != real:
+        raise Broken(f"the components sum to {counted}, the parameters to {real}")
+    if spec.builder is not None:
+        return
+    closed = spec.parameters(CLASSES)
+    both = {key: (closed.get(key, 0), parts.get(key, 0)) for key in closed | parts}
+    differing = {key: pair for key, pair in both.items() if pair[0] != pair[1]}
+    if differing:
         raise Broken(
             f"closed form and module differ, (closed form, module) by component: {differing}"
         )
 
 
 def macs(name: str, model: nn.Module) -> None:
+    """MACs are counted, and the closed form, if there is one, has the same."""
     spec, counted = registry.get(name), costs.count_macs(model)
-    if counted.per_image <= 0 or counted.generator < 0:
+    per_image, generator = counted.per_image, counted.generator
+    if per_image <= 0 or generator < 0:
         raise Broken(
-            f"{counted.per_image} MACs per image and {counted.generator} of the generator are not possible"
+            f"{per_image} MACs per image and {generator} of the generator are not possible"
         )
-    if spec.closed_form and spec.macs(CLASSES) != (counted.per_image, counted.generator):
+    if spec.closed_form and spec.macs(CLASSES) != (per_image, generator):
         raise Broken(
-            f"the closed form has {spec.macs(CLASSES)}, the module {(counted.per_image, counted.generator)}"
+            f"the closed form has {spec.macs(CLASSES)}, the module {(per_image, generator)}"
         )
 
 
@@ -122,8 +133,9 @@ def run(name: str) -> Iterator[tuple[str, str | None]]:
     """Each check's title, with what is wrong or None."""
     for title, check in CHECKS.items():
         try:
-            check(name, runner.build(name, CLASSES, seed=0))
+            check(name, build(name, CLASSES, seed=0))
             yield title, None
         except Exception as error:  # noqa: BLE001 - any fault of the model is what this reports
             kind = "" if isinstance(error, Broken) else f"{type(error).__name__}: "
-            yield title, " ".join(f"{kind}{error}".split())
+            message = f"{kind}{error}"
+            yield title, " ".join(message.split())

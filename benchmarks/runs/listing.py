@@ -1,7 +1,22 @@
-"""The rows of `list` and `cost`. No torch: `list` answers at once."""
+"""The rows of `list` and `cost`. No torch is loaded: `list` answers at once."""
 
 from benchmarks.records import store
 from models import registry
+
+
+def listing() -> list[dict]:
+    """The rows of all registered models; those without a closed form are built and counted."""
+    rows = []
+    for name in registry.names():
+        spec = registry.get(name)
+        rows.append(listed(spec) if spec.closed_form else _counted(name))
+    return rows
+
+
+def _counted(name: str) -> dict:
+    from benchmarks.runs.building import cost
+
+    return cost(name)
 
 
 def listed(spec: registry.ModelSpec) -> dict:
@@ -12,7 +27,11 @@ def listed(spec: registry.ModelSpec) -> dict:
 def cost_row(
     spec: registry.ModelSpec, parts: dict[str, int], macs: tuple[int, int], frozen: int
 ) -> dict:
-    """The JSON object of `list` and `cost`: parameters by component, (MACs per image, generator MACs), published."""
+    """The JSON object of `list` and `cost`.
+
+    `parts`: parameters by component. `macs`: (per image, of the generator per forward pass).
+    """
+    per_image, generator = macs
     return {
         "model": spec.name,
         "pair": spec.pair,
@@ -20,9 +39,9 @@ def cost_row(
         "params": sum(parts.values()),
         "frozen_params": frozen,
         "params_by_component": parts,
-        "macs_per_image": macs[0],
-        "generator_macs": macs[1],
-        "flops_per_image": 2 * macs[0],
-        "generator_flops": 2 * macs[1],
+        "macs_per_image": per_image,
+        "generator_macs": generator,
+        "flops_per_image": store.doubled(per_image),
+        "generator_flops": store.doubled(generator),
         "published": store.load_published().get(spec.name),
     }

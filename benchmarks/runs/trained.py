@@ -1,4 +1,4 @@
-"""What a checkpoint is good for after its run: its model, its test error, its weights in a file that others read."""
+"""What is done with a checkpoint after its run: load the model, evaluate it, export its weights."""
 
 from pathlib import Path
 
@@ -9,7 +9,8 @@ from benchmarks.data.batches import evaluation_batches
 from benchmarks.data.splits import DataSet
 from benchmarks.system.files import write_atomically
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
-from benchmarks.training.loop import Evaluation, Normalize, Settings, evaluate
+from benchmarks.training.objective import Evaluation, Normalize, evaluate
+from benchmarks.training.settings import Settings
 from models import registry
 from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
@@ -35,7 +36,7 @@ def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
 
 
 def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> dict:
-    """Test error of a checkpoint in percent, and whether it was trained on that data set (`same_data`).
+    """Test error of a checkpoint, in percent, and whether it was trained on these data.
 
     Raises:
         CheckpointError: if the data set has another number of classes.
@@ -43,7 +44,8 @@ def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> 
     model, identity = load_trained(checkpoint)
     if identity["num_classes"] != data.num_classes:
         raise CheckpointError(
-            f"{checkpoint} has {identity['num_classes']} classes, {data.name} has {data.num_classes}"
+            f"{checkpoint} has {identity['num_classes']} classes, "
+            f"{data.name} has {data.num_classes}"
         )
     normalize = Normalize(data.mean, data.std).to(settings.device)
     evaluation = settings.compiled(
@@ -63,18 +65,21 @@ def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> 
 
 
 def export(checkpoint: Path, out: Path, materialized: bool) -> int:
-    """Write a checkpoint's weights as safetensors; gives the number of tensors.
+    """Write a checkpoint's weights as safetensors, with materialised kernels if so wanted.
+
+    Returns:
+        The number of tensors.
 
     Raises:
-        CheckpointError: if kernels are to be materialized that no source generates.
+        CheckpointError: if kernels are to be materialised that no source generates.
     """
     model, identity = load_trained(checkpoint)
     if materialized:
-        try:
-            model = materialize(model)
-        except TypeError as error:
-            raise CheckpointError(f"checkpoint {checkpoint}: {error}") from None
-    # Copies: tied weights are one tensor under two names, which the format has not.
+        if not isinstance(model, KernelNetwork):
+            kind = type(model).__name__
+            raise CheckpointError(f"checkpoint {checkpoint}: {kind} has no kernel source")
+        model = materialize(model)
+    # Copies, because the format does not have tied weights: one tensor under two names.
     state = {
         name: value.clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()

@@ -1,4 +1,7 @@
-"""Whether records and checkpoints are what they claim: schema, place, hashes, the registry's counts, and each other."""
+"""Whether records and checkpoints are what they claim.
+
+They are held against their schema, place and hashes, the registry's counts, and each other.
+"""
 
 import difflib
 from collections.abc import Iterator
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.records import store
 from benchmarks.training import recipes
+from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
 from models import registry
 
 
@@ -23,20 +27,20 @@ def named(names: list[str], results_dir: Path, checkpoint_dir: Path) -> list[Pat
     """The files that are meant by paths, or by parts of paths such as `digits/hyper_resnet40_1`.
 
     Raises:
-        ValueError: for a name that means nothing here.
+        ValueError: for a name that no file has.
     """
-    everything, chosen = find(results_dir, checkpoint_dir), []
+    everything = find(results_dir, checkpoint_dir)
+    chosen: list[Path] = []
     for name in names:
-        found = [path for path in everything if path == Path(name) or name in path.as_posix()]
-        if not found:
-            near = difflib.get_close_matches(
-                name, [path.as_posix() for path in everything], n=1, cutoff=0.0
-            )
+        matching = [path for path in everything if path == Path(name) or name in path.as_posix()]
+        if not matching:
+            paths = [path.as_posix() for path in everything]
+            near = difflib.get_close_matches(name, paths, n=1, cutoff=0.0)
             hint = f"; nearest: {near[0]}" if near else ""
             raise ValueError(
                 f"no record or checkpoint {name!r} under {results_dir} or {checkpoint_dir}{hint}"
             )
-        chosen += [path for path in found if path not in chosen]
+        chosen += [path for path in matching if path not in chosen]
     return chosen
 
 
@@ -49,6 +53,7 @@ def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
         store.validate(record)
     except store.RecordError as error:
         return [str(error)]
+    assert isinstance(record, dict)
     return list(record_problems(record, path, results_dir))
 
 
@@ -65,9 +70,9 @@ def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str
     if path != place:
         yield f"it says that its place is {place}"
     try:
-        found = recipes.from_record(record["recipe"]).hash
-        if found != record["recipe"]["hash"]:
-            yield f"recipe hash {record['recipe']['hash']}, but its recipe gives {found}"
+        computed = recipes.from_record(record["recipe"]).hash
+        if computed != record["recipe"]["hash"]:
+            yield f"recipe hash {record['recipe']['hash']}, but its recipe gives {computed}"
     except recipes.RecipeError as error:
         yield f"recipe: {error}"
     yield from _count_problems(record)
@@ -77,7 +82,7 @@ def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str
 
 
 def _count_problems(record: dict) -> Iterator[str]:
-    """Counts against the registry's closed forms; models of plugins that are not loaded are left out."""
+    """Counts against the registry's closed forms, where the model is registered."""
     try:
         spec = registry.get(record["model"])
     except registry.RegistryError:
@@ -97,8 +102,6 @@ def _count_problems(record: dict) -> Iterator[str]:
 
 
 def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
-    from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
-
     try:
         state = load_checkpoint(path)
     except CheckpointError as error:
@@ -110,14 +113,13 @@ def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
         yield f"it is of {identity.get('model')}, seed {identity.get('seed')}"
     try:
         study = path.parts[-4] if path.parts[-5:-4] == ("studies",) else None
-        record = store.load(
-            store.run_folder(results_dir, dataset, model, study) / f"{path.stem}.json"
-        )
+        folder = store.run_folder(results_dir, dataset, model, study)
+        record = store.load(folder / f"{path.stem}.json")
         if record is None:
             return
         store.validate(record)
     except store.RecordError:
-        return  # said at the record
+        return  # a problem of the record, which is listed with it
     yield from _disagreements(state, record)
 
 

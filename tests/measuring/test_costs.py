@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.measuring import costs
-from benchmarks.runs import runner
+from benchmarks.runs.building import build
 from models import registry
 
 SMALL = ["wide_resnet10_1", "hyper_resnet10_1", "hyper_resnet10_2_projection", "hyper_resnet8"]
@@ -14,7 +14,7 @@ SMALL = ["wide_resnet10_1", "hyper_resnet10_1", "hyper_resnet10_2_projection", "
 
 @pytest.mark.parametrize("name", SMALL)
 def test_two_counters_and_the_closed_form_agree(name):
-    model = runner.build(name, 10, seed=0).eval()
+    model = build(name, 10, seed=0).eval()
     macs = costs.count_macs(model)
     assert (macs.per_image, macs.generator) == registry.get(name).macs()
     for batch in (1, 128):
@@ -25,11 +25,11 @@ def test_two_counters_and_the_closed_form_agree(name):
 
 @pytest.mark.parametrize("name", SMALL)
 def test_components(name):
-    assert costs.count_parameters(runner.build(name, 10, seed=0)) == registry.get(name).parameters()
+    assert costs.count_parameters(build(name, 10, seed=0)) == registry.get(name).parameters()
 
 
 def test_counting_changes_nothing():
-    model = runner.build("hyper_resnet10_1", 10, seed=0).train()
+    model = build("hyper_resnet10_1", 10, seed=0).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
     costs.count_macs(model)
     assert model.training and all(torch.equal(before[k], v) for k, v in model.state_dict().items())

@@ -7,10 +7,10 @@ import torch
 from safetensors import safe_open
 
 from benchmarks.data.batches import evaluation_batches
-from benchmarks.runs import runner
+from benchmarks.runs.building import build
 from benchmarks.runs.trained import evaluate_checkpoint, export
 from benchmarks.training.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
-from benchmarks.training.loop import Evaluation, Normalize, evaluate
+from benchmarks.training.objective import Evaluation, Normalize, evaluate
 from models import registry
 from tests.conftest import one_line
 from tests.training.test_loop import CPU, trainer
@@ -66,7 +66,7 @@ def test_exported_weights_make_the_same_network(digits, trained, tmp_path, mater
         }
         weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
     assert len(weights) == count
-    network = runner.build("wide_resnet10_1" if materialized else "hyper_resnet10_1", 10, seed=1)
+    network = build("wide_resnet10_1" if materialized else "hyper_resnet10_1", 10, seed=1)
     network.load_state_dict(weights)
     x, _, _ = next(iter(evaluation_batches(digits.validation, 8)))
     x = x.float()

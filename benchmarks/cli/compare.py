@@ -1,0 +1,47 @@
+"""`compare`: a pair's speed against code as others write it."""
+
+from argparse import Namespace, _SubParsersAction
+
+from benchmarks.cli import exit_codes, output
+from benchmarks.cli import options as shared
+
+
+def add_parser(commands: _SubParsersAction) -> shared.Parser:
+    """Its options."""
+    parser = shared.add_command(
+        commands, "compare", "a pair's speed against code as others write it, interleaved"
+    )
+    shared.add_device(parser)
+    shared.add_folders(parser)
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default="hyper_resnet40_1",
+        metavar="MODEL",
+        help="a HyperResNet (%(default)s)",
+    )
+    shared.add_speed(parser)
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Print the rates and their ratios, and write the record."""
+    from benchmarks.records import store
+    from benchmarks.runs.bench import timing_setup
+    from benchmarks.runs.comparison import compare
+
+    progress = output.printed_progress(quiet=options.json)
+    setup = timing_setup(shared.run_options(options), options.batch_size, progress)
+    record = compare(options.model, setup)
+    path = store.save_throughput(options.results_dir, record)
+    if options.json:
+        output.print_json(record)
+        return exit_codes.OK
+    for kind in ("step", "epoch"):
+        rates, ratios = record[kind]["rates"], record[kind]["ratios"]
+        rows = [(name, f"{rate['median']:,.0f}") for name, rate in rates.items()]
+        output.print_table(rows, (kind, "images/s"))
+        rows = [(name, output.interval(ratio)) for name, ratio in ratios.items()]
+        output.print_table(rows, (kind, "ratio [95 %]"))
+    print(f"-> {path}")
+    return exit_codes.OK

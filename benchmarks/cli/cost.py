@@ -1,0 +1,34 @@
+"""`cost`: parameters and FLOPs, counted on the built models."""
+
+from argparse import Namespace, _SubParsersAction
+
+from benchmarks.cli import costs, exit_codes
+from benchmarks.cli.options import Parser, add_command, add_plugin, load_plugins
+
+
+def add_parser(commands: _SubParsersAction) -> Parser:
+    """Its options."""
+    parser = add_command(
+        commands,
+        "cost",
+        "parameters and FLOPs, counted on the built models and checked; no training",
+    )
+    add_plugin(parser)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="(all listed)")
+    parser.add_argument("--json", action="store_true", help="a list of objects")
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Print a row for each model."""
+    from models import registry
+
+    load_plugins(options.plugin)
+    names = options.models or registry.names()
+    for name in names:
+        registry.get(name)
+
+    from benchmarks.runs.building import cost
+
+    costs.print_rows([cost(name) for name in names], options.json)
+    return exit_codes.OK

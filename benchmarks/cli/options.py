@@ -1,0 +1,198 @@
+"""Groups of options that several commands share, and what their values mean."""
+
+import argparse
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks.cli import exit_codes
+from benchmarks.runs.options import RunOptions
+from benchmarks.training import recipes
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one line of error."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leave with one line on stderr."""
+        self.exit(exit_codes.WRONG_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
+def add_command(commands: argparse._SubParsersAction, name: str, text: str) -> Parser:
+    """The parser of a command; `text` says what it does."""
+    return commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[0].upper()}{text[1:]}.",
+        epilog=exit_codes.DESCRIPTION,
+    )
+
+
+def seeds(text: str) -> list[int]:
+    """`0-2` or `0,3,5` to a list."""
+    chosen: set[int] = set()
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not dash:
+            last = first
+        if not (first.isdigit() and last.isdigit()) or int(last) < int(first):
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not allowed; write 0, 0-2 or 0,3,5 (seeds from 0 on)"
+            )
+        chosen.update(range(int(first), int(last) + 1))
+    return sorted(chosen)
+
+
+def positive(text: str) -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it is a number above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number from 1 on."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it is a whole number from 1 on")
+    return int(text)
+
+
+def add_plugin(parser: Parser) -> None:
+    """--plugin, for `load_plugins`."""
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a Python file that registers models (docs/adding-a-model.md); may be repeated",
+    )
+
+
+def load_plugins(paths: list[str]) -> str | None:
+    """Register the models of plugins; gives their files' SHA-256, joined by commas, or None.
+
+    Raises:
+        RegistryError: for a file that is missing, raises or registers nothing.
+    """
+    from models import registry
+
+    return ",".join(registry.load_plugin(path) for path in paths) or None
+
+
+def add_folders(parser: Parser) -> None:
+    """The folders, the same for every command, whichever of them it reads or writes."""
+    group = parser.add_argument_group(
+        "folders, the same for every command, whichever of them it reads or writes"
+    )
+    folders = {
+        "results": "where records lie",
+        "reports": "where reports go",
+        "data": "where data sets lie",
+        "checkpoint": "where checkpoints lie",
+    }
+    for name, text in folders.items():
+        default = Path("checkpoints" if name == "checkpoint" else name)
+        group.add_argument(
+            f"--{name}-dir", type=Path, default=default, help=f"{text} (%(default)s)"
+        )
+
+
+def add_device(parser: Parser) -> None:
+    """How the arithmetic is done."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda"),
+        help="auto takes CUDA if there is one",
+    )
+    parser.add_argument("--threads", type=whole, help="CPU threads (all cores)")
+    parser.add_argument(
+        "--precision",
+        choices=recipes.PRECISIONS,
+        help="the recipe's (evaluate: fp32), or: auto is bf16 on CUDA and on a CPU with AMX or "
+        "AVX512-BF16, else fp32",
+    )
+    parser.add_argument(
+        "--compile",
+        choices=recipes.COMPILE_MODES,
+        help="the recipe's (evaluate: off), or: off, a mode of torch.compile, or graph (on CUDA "
+        "the whole step is one CUDA graph); auto is graph on CUDA, default on a CPU with a C++ "
+        "compiler, else off",
+    )
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="bit-identical repeats on one machine, slower on CUDA",
+    )
+
+
+def add_data(parser: Parser) -> None:
+    """The data set and whether it may be fetched."""
+    parser.add_argument(
+        "--dataset",
+        default="digits",
+        metavar="D",
+        help="digits (bundled, the default), cifar10, cifar100, svhn, or folder:PATH with class "
+        "folders in train/ and test/",
+    )
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch cifar10, cifar100 (170 MB each) or svhn (250 MB) into the data folder, "
+        "verified",
+    )
+
+
+def add_recipe(parser: Parser) -> None:
+    """The recipe, the seeds, and when to stop."""
+    described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
+    parser.add_argument(
+        "--recipe",
+        metavar="R",
+        help=f"a name or a TOML file (smoke on digits, else quick). {described}; "
+        "epochs<N>: N epochs, as quick",
+    )
+    parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
+    parser.add_argument(
+        "--parallel-seeds",
+        type=whole,
+        default=1,
+        metavar="N",
+        help="runs of the same model side by side on one GPU (1)",
+    )
+    add_stop(parser)
+
+
+def add_stop(parser: Parser) -> None:
+    """When runs stop and what they may resume from."""
+    parser.add_argument(
+        "--time-limit",
+        type=positive,
+        metavar="SECONDS",
+        help="stop with a checkpoint after this; run again to resume (exit code 75)",
+    )
+    parser.add_argument(
+        "--resume-changed",
+        action="store_true",
+        help="resume even if code, torch, recipe, data or settings changed since the checkpoint; "
+        "the record says so",
+    )
+
+
+def add_speed(parser: Parser) -> None:
+    """What is timed and how it is shown."""
+    parser.add_argument("--batch-size", type=whole, help="images a step (128)")
+    parser.add_argument("--json", action="store_true", help="the records")
+
+
+def run_options(options: argparse.Namespace, plugin_sha256: str | None = None) -> RunOptions:
+    """The run's options from those groups that the command has, of `add_folders` and `add_device`.
+
+    What a command does not have keeps its default.
+    """
+    names = RunOptions.__dataclass_fields__
+    given = {name: value for name, value in vars(options).items() if name in names}
+    return RunOptions(**given, plugin_sha256=plugin_sha256)

@@ -1,0 +1,44 @@
+"""`report`: regenerate the report from the records."""
+
+from argparse import Namespace, _SubParsersAction
+from pathlib import Path
+
+from benchmarks.cli import exit_codes
+from benchmarks.cli.options import Parser, add_command, add_folders
+
+
+def add_parser(commands: _SubParsersAction) -> Parser:
+    """Its options."""
+    parser = add_command(commands, "report", "regenerate the report from the records")
+    add_folders(parser)
+    parser.add_argument(
+        "--dataset", metavar="D", help="one data set's name (all that have records)"
+    )
+    parser.add_argument(
+        "--readme",
+        type=Path,
+        metavar="PAGE",
+        help="also rewrite the table of the paper's rows in this page",
+    )
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Write the pages."""
+    from benchmarks.report.pages import build_report
+
+    for page in build_report(options.results_dir, options.reports_dir, options.dataset):
+        print(f"report: {page}")
+    if options.readme:
+        _write_readme(options.results_dir, options.readme)
+    return exit_codes.OK
+
+
+def _write_readme(results_dir: Path, page: Path) -> None:
+    from benchmarks.report import readme
+    from benchmarks.runs.listing import listed
+    from models import registry
+
+    counts = [listed(registry.get(name)) for name in registry.PAPER_TABLE]
+    readme.write(results_dir, page, counts)
+    print(f"table: {page}")

@@ -1,0 +1,51 @@
+"""`reproduce`: the paper's table, from training to the report."""
+
+from argparse import Namespace, _SubParsersAction
+
+from benchmarks.cli import exit_codes
+from benchmarks.cli import options as shared
+from benchmarks.cli.output import printed_progress
+
+
+def add_parser(commands: _SubParsersAction) -> shared.Parser:
+    """Its options."""
+    parser = shared.add_command(
+        commands,
+        "reproduce",
+        "the paper's table: train what is missing of the four rows, time them, report",
+    )
+    shared.add_data(parser)
+    shared.add_plugin(parser)
+    shared.add_device(parser)
+    shared.add_folders(parser)
+    parser.add_argument(
+        "models", nargs="*", metavar="MODEL", help="other models (the four rows of the paper)"
+    )
+    shared.add_recipe(parser)
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Train and time what is missing and write the report, if no run was stopped or refused."""
+    from benchmarks.data.datasets import dataset_name
+    from benchmarks.report.pages import build_report
+    from benchmarks.runs.reproduce import reproduce
+
+    plugin_sha256 = shared.load_plugins(options.plugin)
+    result = reproduce(
+        options.models,
+        dataset=options.dataset,
+        recipe=options.recipe,
+        seeds=options.seeds,
+        options=shared.run_options(options, plugin_sha256),
+        progress=printed_progress(),
+    )
+    code = exit_codes.of_runs(result.runs)
+    if result.halted:
+        return code
+    if any(timing.record is None for timing in result.timings):
+        code = exit_codes.FAILED
+    name = dataset_name(options.dataset)
+    for page in build_report(options.results_dir, options.reports_dir, name):
+        print(f"report: {page}")
+    return code

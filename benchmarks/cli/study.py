@@ -1,0 +1,46 @@
+"""`study`: trials that settle a recipe on the validation split."""
+
+from argparse import Namespace, _SubParsersAction
+from pathlib import Path
+
+from benchmarks.cli import exit_codes
+from benchmarks.cli import options as shared
+from benchmarks.cli.output import printed_progress
+
+
+def add_parser(commands: _SubParsersAction) -> shared.Parser:
+    """Its options."""
+    parser = shared.add_command(
+        commands,
+        "study",
+        "trials that settle a recipe on the validation split; the test set is not read",
+    )
+    shared.add_data(parser)
+    shared.add_plugin(parser)
+    shared.add_device(parser)
+    shared.add_folders(parser)
+    parser.add_argument(
+        "study", type=Path, metavar="FILE", help="what to try (results/studies/*/study.toml)"
+    )
+    parser.add_argument(
+        "--page",
+        type=Path,
+        default=Path("docs/recipes.md"),
+        metavar="PAGE",
+        help="the page whose tables are written (%(default)s)",
+    )
+    shared.add_stop(parser)
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Make the trials that are missing and write the page."""
+    from benchmarks.report import studies_page
+    from benchmarks.runs.matrix import run_study
+
+    plugin_sha256 = shared.load_plugins(options.plugin)
+    chosen = shared.run_options(options, plugin_sha256)
+    outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
+    studies_page.write_page(options.results_dir, options.page)
+    print(f"page: {options.page}")
+    return exit_codes.of_runs(outcomes)

@@ -1,0 +1,105 @@
+"""`throughput`: images per second in training and inference, by the timing protocol."""
+
+from argparse import Namespace, _SubParsersAction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.cli import exit_codes, output
+from benchmarks.cli import options as shared
+
+if TYPE_CHECKING:
+    from benchmarks.runs.bench import TimingSetup
+
+
+def add_parser(commands: _SubParsersAction) -> shared.Parser:
+    """Its options."""
+    parser = shared.add_command(
+        commands,
+        "throughput",
+        "images per second in training and inference, by the timing protocol",
+    )
+    shared.add_plugin(parser)
+    shared.add_device(parser)
+    shared.add_folders(parser)
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="one record each")
+    parser.add_argument(
+        "--pair",
+        metavar="MODEL",
+        help="instead, the ratio of a model to its plain pair, interleaved, after an A/A run",
+    )
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="instead, the operators of a training step by their share of its time",
+    )
+    shared.add_speed(parser)
+    return parser
+
+
+def run(options: Namespace) -> int:
+    """Time models, a pair, or the operators of a step."""
+    from models import registry
+
+    if bool(options.models) == bool(options.pair):
+        raise ValueError("name models, or one with --pair, not both")
+    if options.pair and options.profile:
+        raise ValueError("--profile is of models, not of a --pair")
+    shared.load_plugins(options.plugin)
+    for name in options.models or [options.pair]:
+        registry.get(name)
+
+    from benchmarks.runs.bench import timing_setup
+
+    progress = output.printed_progress(quiet=options.json)
+    setup = timing_setup(shared.run_options(options), options.batch_size, progress)
+    if options.profile:
+        return _profile(options.models, setup, options.json)
+    if options.pair:
+        return _pair(options.pair, setup, options.results_dir, options.json)
+
+    from benchmarks.runs.speed import time_models
+
+    timings = time_models(options.models, setup, options.results_dir, progress)
+    records = [timing.record for timing in timings if timing.record is not None]
+    if options.json:
+        output.print_json(records)
+    return exit_codes.OK if len(records) == len(timings) else exit_codes.FAILED
+
+
+def _profile(models: list[str], setup: "TimingSetup", as_json: bool) -> int:
+    from benchmarks.runs.speed import profile
+
+    profiles = {name: profile(name, setup) for name in models}
+    if as_json:
+        output.print_json(profiles)
+        return exit_codes.OK
+    for name, rows in profiles.items():
+        cells = [
+            (row["operator"][:70], f"{row['calls_per_step']:.1f}", f"{row['share']:.1%}")
+            for row in rows
+            if row["share"] >= 0.005
+        ]
+        output.print_table(cells, (name, "calls a step", "share"))
+    return exit_codes.OK
+
+
+def _pair(name: str, setup: "TimingSetup", results_dir: Path, as_json: bool) -> int:
+    from benchmarks.records import store
+    from benchmarks.runs.speed import time_pair
+
+    record = time_pair(name, setup)
+    path = store.save_throughput(results_dir, record)
+    if as_json:
+        output.print_json(record)
+        return exit_codes.OK
+    kinds = {"training": record}
+    kinds |= {f"inference, {kind}": ratio for kind, ratio in record["inference"].items()}
+    rows = []
+    for kind, ratio in kinds.items():
+        noisy = "noisy" if ratio["noisy"] else ""
+        intervals = (output.interval(ratio["null"]), output.interval(ratio["ratio"]))
+        rows.append((kind, *intervals, noisy, len(ratio["attempts"])))
+    headers = (" / ".join(record["pair"]), "A/A run [95 %]", "ratio [95 %]", "", "attempts")
+    output.print_table(rows, headers)
+    print(f"-> {path}")
+    return exit_codes.OK

@@ -1,0 +1,73 @@
+"""What a caller is told while runs are made and models are timed, and what came of each."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from benchmarks.runs.runner import Run
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """Which run is wanted: a model by its name, a recipe, a seed."""
+
+    model: str
+    recipe: Recipe
+    seed: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a run that was wanted.
+
+    `status`: of its record ("ok", "diverged", "interrupted", "out_of_memory", "failed"); or
+    "busy" (another process is at it), "refused" (a checkpoint of another run is there) or
+    "not_started" (stopped before), and then `record` is None and `reason` says why.
+    """
+
+    spec: RunSpec
+    record_path: Path
+    status: str
+    record: dict | None
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What came of timing a model: a speed record and its place, or why there is none."""
+
+    model: str
+    record_path: Path | None = None
+    record: dict | None = None
+    reason: str | None = None
+
+
+class Progress:
+    """Methods that are called while runs are made; here they do nothing. Override what you need."""
+
+    def note(self, text: str) -> None:
+        """A fall-back that was taken."""
+
+    def already_done(self, run: "Run") -> None:
+        """A run has its record already."""
+
+    def started(self, runs: "list[Run]") -> None:
+        """Runs begin, side by side if there is more than one."""
+
+    def step(self, run: "Run", step: int, steps: int) -> None:
+        """A run has made step `step` of the `steps` of its epoch."""
+
+    def epoch(self, run: "Run", entry: dict, epochs: int) -> None:
+        """A run has ended an epoch of its `epochs`; `entry` is the history's."""
+
+    def ended(self, run: "Run", outcome: Outcome) -> None:
+        """A run has ended, well or badly."""
+
+    def timed(self, timing: Timing) -> None:
+        """A model was timed, or could not be."""
+
+
+QUIET = Progress()

@@ -1,0 +1,72 @@
+"""A run's record from its parts: what was counted, how it ended, where and from which code."""
+
+import os
+from typing import TYPE_CHECKING
+
+import torch
+
+from benchmarks.measuring import costs
+from benchmarks.records import store
+from benchmarks.runs.settings import settings_environment
+from benchmarks.training.loop import Result, Trainer
+from models import registry
+
+if TYPE_CHECKING:
+    from benchmarks.runs.runner import Run
+
+COUNTS = ("params", "params_by_component", *store.FLOPS.values(), *store.FLOPS)
+
+
+def counts_of(model: torch.nn.Module) -> dict:
+    """The values of COUNTS: parameters by component, MACs and FLOPs."""
+    parts, macs = costs.count_parameters(model), costs.count_macs(model)
+    return {
+        "params": sum(parts.values()),
+        "params_by_component": parts,
+        "macs_per_image": macs.per_image,
+        "generator_macs": macs.generator,
+        "flops_per_image": store.doubled(macs.per_image),
+        "generator_flops": store.doubled(macs.generator),
+    }
+
+
+def record_of(
+    run: "Run", result: Result, counts: dict, trainer: Trainer | None, provenance: dict
+) -> dict:
+    """The record of a run. `counts` and `trainer` may lack where it failed before them."""
+    history = result.history
+    epochs = history.epochs
+    resolved = run.recipe.as_dict()
+    if trainer is not None:
+        resolved |= {
+            "trained_epochs": trainer.epochs,
+            "steps": trainer.total,
+            "block": trainer.kind,
+        }
+    plugin = {"plugin_sha256": run.plugin_sha256} if run.plugin_sha256 else {}
+    record = {
+        "schema_version": store.SCHEMA_VERSION,
+        "model": run.model,
+        "pair": registry.get(run.model).pair,
+        "dataset": run.data.name,
+        "dataset_fingerprint": run.data.fingerprint,
+        "recipe": resolved,
+        "seed": run.seed,
+        "status": result.status,
+        "reason": result.reason,
+        "val_error": epochs[-1]["val_error"] if result.status == "ok" else None,
+        "train_images_per_s": history.images_per_s,
+        "history": epochs,
+        "resumed": history.resumed,
+        "environment": settings_environment(run.settings),
+        "code": provenance | plugin,
+    }
+    record |= {name: counts.get(name) for name in COUNTS}
+    record |= {"study": run.study} if run.study else {"test_error": result.test_error}
+    return record
+
+
+def reason_of(error: Exception) -> str:
+    """The first line of an exception with its type, without the machine's paths."""
+    reason = f"{type(error).__name__}: {error}".splitlines()[0]
+    return reason.replace(os.getcwd(), ".").replace(os.path.expanduser("~"), "~")

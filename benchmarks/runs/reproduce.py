@@ -1,0 +1,72 @@
+"""The paper's table: train what is missing of its rows, then time them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measuring.timing import SHORT, protocol_of
+from benchmarks.records import store
+from benchmarks.runs.bench import TimingSetup, timing_data
+from benchmarks.runs.matrix import Matrix, prepare, specs_of
+from benchmarks.runs.options import RunOptions
+from benchmarks.runs.progress import QUIET, Outcome, Progress, Timing
+from benchmarks.runs.speed import time_models, untimed
+from benchmarks.training.recipes import Recipe
+from models import registry
+
+HALTED = ("interrupted", "not_started", "busy", "refused")
+"""Statuses of runs that are still to be made: nothing is timed before they are."""
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came of `reproduce`: the outcome of each run, and of each timing that was missing."""
+
+    runs: list[Outcome]
+    timings: list[Timing]
+
+    @property
+    def halted(self) -> bool:
+        """Whether runs were stopped or refused, so that the table is not complete."""
+        return any(outcome.status in HALTED for outcome in self.runs)
+
+
+def reproduce(
+    models: Iterable[str] | None = None,
+    dataset: str = "digits",
+    recipe: str | Recipe | None = None,
+    seeds: Iterable[int] = (0,),
+    options: RunOptions | None = None,
+    progress: Progress = QUIET,
+) -> Reproduction:
+    """Train what is missing of the paper's four rows and time the models; the arguments of `train`.
+
+    `models`: other models in place of the four rows. What has a record is neither trained nor
+    timed again, so that the call may be repeated after it was stopped. Models of runs that failed
+    are not timed. The report is then made by `build_report`.
+
+    Raises:
+        ValueError: as `train` does.
+    """
+    options = options or RunOptions()
+    names = list(models or registry.PAPER_TABLE)
+    matrix = prepare(specs_of(names, dataset, recipe, seeds, options), dataset, options, progress)
+    runs = matrix.execute(progress)
+    result = Reproduction(runs, [])
+    if result.halted:
+        return result
+    failed = {outcome.spec.model for outcome in runs if outcome.status not in store.DONE}
+    ended = [name for name in names if name not in failed]
+    return Reproduction(runs, _time_missing(ended, matrix, Path(options.results_dir), progress))
+
+
+def _time_missing(
+    models: list[str], matrix: Matrix, results_dir: Path, progress: Progress
+) -> list[Timing]:
+    """Time the models that have no speed record of this device, recipe and settings."""
+    recipe, settings = matrix.runs[0].recipe, matrix.settings
+    protocol = SHORT if matrix.data.name == "digits" else protocol_of(settings.device)
+    data = timing_data(matrix.data, protocol.epoch_images, settings)
+    setup = TimingSetup(data, recipe, settings, protocol)
+    missing = untimed(models, results_dir, recipe, settings)
+    return time_models(missing, setup, results_dir, progress)
