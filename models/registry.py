@@ -294,8 +294,8 @@ def build(name: str, num_classes: int = 10):
         kernels=lambda shapes: source(shapes, **spec.options),
         **backbone.arguments,
     )
-    for parameter, value in model.named_parameters():
-        value.requires_grad_(model.component_of(parameter) != spec.frozen)
+    for name_of_parameter, parameter in model.named_parameters():
+        parameter.requires_grad_(model.component_of(name_of_parameter) != spec.frozen)
     return model
 
 

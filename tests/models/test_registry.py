@@ -44,7 +44,8 @@ def test_budgets_are_met():
         if budget:
             assert abs(total(name) / (1000 * int(budget[1])) - 1) <= 0.03, name
     for source in registry.SOURCES:
-        # A template of a whole stage is a coarse step: at 40-1 the nearest is 5.7 % off, and the row is that of 100k.
+        # A template of a whole stage is a coarse step: at 40-1 the nearest is 5.7 % off, and the
+        # row is that of 100k.
         for backbone in ("16_1",) if source == "stage_template" else ("16_1", "28_1", "40_1"):
             assert (
                 abs(total(f"{source}_resnet{backbone}") / total(f"hyper_resnet{backbone}") - 1)

@@ -48,7 +48,7 @@ def test_normalize():
 
 @pytest.mark.parametrize("name", ["wide_resnet10_1_projection", "resnet8"])
 def test_l2_is_weight_decay_on_a_plain_net(name):
-    """Ten SGD steps with the objective's term and with the optimizer's `weight_decay` give the same weights."""
+    """Ten SGD steps with the objective's term give the same weights as with `weight_decay`."""
     x, y = batch()
     weights = []
     for in_objective in (True, False):
@@ -153,7 +153,7 @@ def test_a_scaled_step_moves_against_the_scaled_gradient(digits, tiny, name):
 
 
 def test_evaluate_counts_real_images_only(digits):
-    """Error and loss do not depend on the batch size, so the repeated images of the last batch do not count."""
+    """Error and loss do not depend on the batch size: the last batch's repeated images do not count."""
     model = runner.build("wide_resnet10_1", 10, seed=0).eval()
     evaluation = Evaluation(model, Normalize(digits.mean, digits.std))
     results = [
@@ -238,7 +238,7 @@ def test_weights_that_do_not_fit_are_refused(digits, tiny, tmp_path):
     "dtype, images, tolerance", [(torch.float64, 32, 1e-5), (torch.float32, 4, 1e-3)]
 )
 def test_compiled_agrees_with_eager(name, dtype, images, tolerance):
-    """In fp32 few images: where rounding turns one ReLU around, gradients of random sign are off by 3e-3 at once."""
+    """In fp32 few images: rounding that turns one ReLU around changes gradients by 3e-3 at once."""
     x, y = batch(images)
     results = []
     for compiled in ("off", "default"):
