@@ -46,7 +46,7 @@ def literal_kernel(source: HyperKernels, layer: int) -> np.ndarray:
 
 
 def laid_out(shapes, tile_of) -> list[np.ndarray]:
-    """Kernels from tiles (input channel, output channel, f, f) in float64, one by one, row by row."""
+    """Kernels from tiles (input channel, output channel, f, f) in float64, row by row."""
     kernels, number, n = [], 0, 16
     for shape in shapes:
         kernel = np.zeros((shape.out_channels, shape.in_channels, 3, 3))
@@ -356,7 +356,7 @@ SCALING = [source for source in SOURCES if source.scales_gradients]
     "source, options", [(HyperKernels, {"embedding": 3}), (TemplateKernels, {"templates": 3})]
 )
 def test_scaled_gradients_are_least_squares(source, options, monkeypatch):
-    """By dense algebra: no other step of a parameter changes the kernels more like their gradient."""
+    """By dense algebra: no other step of a parameter moves the kernels more like their gradient."""
     assert source in SCALING and len(SCALING) == 2
     monkeypatch.setattr(scaling, "DAMPING", 1e-6)
     monkeypatch.setattr(scaling, "ITERATIONS", 60)

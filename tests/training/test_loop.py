@@ -153,7 +153,7 @@ def test_a_scaled_step_moves_against_the_scaled_gradient(digits, tiny, name):
 
 
 def test_evaluate_counts_real_images_only(digits):
-    """Error and loss do not depend on the batch size: the last batch's repeated images do not count."""
+    """Error and loss do not depend on the batch size: repeated images do not count."""
     model = runner.build("wide_resnet10_1", 10, seed=0).eval()
     evaluation = Evaluation(model, Normalize(digits.mean, digits.std))
     results = [
