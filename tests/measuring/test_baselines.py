@@ -60,13 +60,13 @@ def test_the_ordinary_loop_trains(digits):
     torch.manual_seed(0)
     loop = OrdinaryLoop(
         ConvolutionalWRN(10, 1),
-        digits.train.images[:256],
-        digits.train.labels[:256],
+        digits.train.images[:128],
+        digits.train.labels[:128],
         digits.mean,
         digits.std,
         32,
         CPU,
     )
-    assert loop.loader.num_workers == 4 and len(loop.loader) == 8
+    assert loop.loader.num_workers == 4 and len(loop.loader) == 4
     losses = [loop.epoch() for _ in range(3)]
     assert losses[2] < losses[0]

@@ -1,5 +1,6 @@
 """The cases of docs/reliability.md, with real processes, signals and files where they matter."""
 
+import contextlib
 import json
 import os
 import random
@@ -103,8 +104,12 @@ class Drill:
         return process.returncode, out, err
 
     def main(self, *models, extra=()):
-        """The exit code of the same command in this process."""
-        return main(self.arguments(*models, extra=extra))
+        """The exit code of the same command in this process, on one thread too."""
+        threads = torch.get_num_threads()
+        try:
+            return main(self.arguments(*models, extra=("--threads", "1", *extra)))
+        finally:
+            torch.set_num_threads(threads)
 
     def report(self):
         """The report's page."""
@@ -153,8 +158,15 @@ def same(a, b):
 
 @pytest.fixture
 def own_models(monkeypatch):
-    """The models of the plugin are gone after a test that registers them in this process."""
+    """Each command of this process registers the plugin's models anew, and none is left."""
     monkeypatch.setattr(registry, "_PLUGINS", {})
+    load = registry.load_plugin
+
+    def load_afresh(path):
+        registry._PLUGINS.clear()
+        return load(path)
+
+    monkeypatch.setattr(registry, "load_plugin", load_afresh)
 
 
 @pytest.fixture(scope="module")
@@ -262,24 +274,35 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(reference, tmp_path):
     assert same((record | {"resumed": []}, histories, weights), expected)
 
 
-def limit_files(size):
-    """For a process: no file may grow beyond `size` bytes, as on a disk that is full."""
-    return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+@contextlib.contextmanager
+def full_disk(size):
+    """No file of this process may grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk(tmp_path, own_models):
+def test_a_full_disk(tmp_path, own_models, capsys):
     """Case 5: the checkpoint that is there stays as it is."""
     model, drill = "wide_resnet10_1", Drill(tmp_path, recipe=ONE_EPOCH)
     assert drill.main(model, extra=("--time-limit", "0.001")) == 75
     before = drill.checkpoint(model).read_bytes()
-    code, out, err = drill.run(model, preexec_fn=limit_files(len(before) // 2))
+    capsys.readouterr()
+    with full_disk(len(before) // 2):
+        code = drill.main(model)
+    out, err = capsys.readouterr()
     assert code == 1 and "File too large" in out + err and "Traceback" not in err
     assert drill.checkpoint(model).read_bytes() == before
     record = drill.record(model)
     assert record["status"] == "failed" and "File too large" in record["reason"]
     names = [path.name for path in drill.checkpoint(model).parent.iterdir()]
     assert not [name for name in names if name.startswith(".")]
-    code, out, err = drill.run(model, preexec_fn=limit_files(100))
+    with full_disk(100):
+        code = drill.main(model)
+    err = capsys.readouterr().err
     assert code == 1 and err.strip().count("\n") == 0 and "File too large" in err
 
 
@@ -321,7 +344,7 @@ def test_eight_processes_write_records(tmp_path):
 
 def test_a_loss_that_is_not_finite(tmp_path, own_models):
     """Case 9: no NaN in the record, counted in the table, not in the mean."""
-    drill = Drill(tmp_path, recipe=RECIPE + "[stored]\nlearning_rate = 1e30\n")
+    drill = Drill(tmp_path, recipe=ONE_EPOCH + "[stored]\nlearning_rate = 1e30\n")
     assert drill.main("wide_resnet10_1") == 0
     record = drill.record("wide_resnet10_1")
     assert record["status"] == "diverged" and record["test_error"] is None
@@ -339,7 +362,7 @@ def test_out_of_memory_leaves_the_rest_of_the_matrix(tmp_path, own_models, capsy
     assert drill.record("wide_resnet10_1")["status"] == "ok"
 
 
-def test_a_signal_stops_with_a_checkpoint_of_the_step(reference, tmp_path):
+def test_a_signal_stops_with_a_checkpoint_of_the_step(tmp_path, own_models):
     """Case 11: nothing of the epoch is lost, and the resumed run ends as if never stopped."""
     model, drill = "wide_resnet10_1", Drill(tmp_path)
     for number, epoch in ((signal.SIGTERM, 1), (signal.SIGINT, 2)):
@@ -350,8 +373,10 @@ def test_a_signal_stops_with_a_checkpoint_of_the_step(reference, tmp_path):
         assert process.returncode == 75 and "Traceback" not in err
         assert f"interrupted: stopped by {number.name} in epoch" in out
         assert drill.record(model)["status"] == "interrupted"
-    assert drill.run(model)[0] == 0
-    assert same(drill.result(model), reference((model, "off"))[model, "off"])
+    assert drill.main(model) == 0
+    undisturbed = Drill(tmp_path / "undisturbed")
+    assert undisturbed.main(model) == 0
+    assert same(drill.result(model), undisturbed.result(model))
 
 
 def test_a_second_signal_leaves_at_once(tmp_path):
@@ -381,19 +406,24 @@ def copied_code(root):
     return root
 
 
-def test_resume_with_other_code_is_refused_unless_allowed(tmp_path, own_models):
-    """Case 13: a copy of the code in which a comment is added; the record and the report say so."""
+def test_resume_with_other_code_is_refused_unless_allowed(tmp_path, own_models, capsys):
+    """Case 13: a run was stopped that a copy of the code made, in which a comment is added.
+
+    The record and the report say that the code has changed.
+    """
     model = "wide_resnet10_1"
     drill = Drill(tmp_path / "drill", copied_code(tmp_path / "copy"), recipe=ONE_EPOCH)
-    assert drill.main(model, extra=("--time-limit", "0.001")) == 75
     with (drill.root / "models" / "ledger.py").open("a") as file:
         file.write("# changed\n")
-    code, _, err = drill.run(model)
-    assert code == 2 and "source_sha256" in err and "--resume-changed" in err
+    code, _, err = drill.run(model, extra=("--time-limit", "0.001"))
+    assert code == 75, err
+    assert drill.main(model) == 2
+    err = capsys.readouterr().err
+    assert "source_sha256" in err and "--resume-changed" in err
     assert err.strip().count("\n") == 0
     assert drill.record(model)["status"] == "interrupted"
-    code, _, err = drill.run(model, extra=("--resume-changed",))
-    assert code == 0 and "source_sha256 changed since" in err
+    assert drill.main(model, extra=("--resume-changed",)) == 0
+    assert "source_sha256 changed since" in capsys.readouterr().err
     (resumed,) = drill.record(model)["resumed"]
     assert list(resumed["differing"]) == ["source_sha256"] and resumed["note"] is None
     assert "‡" in drill.report()

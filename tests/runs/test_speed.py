@@ -71,7 +71,7 @@ def test_what_is_timed_sets_its_own_determinism(digits, call):
 
 def test_models_without_a_speed_record_of_their_optimizer_are_untimed(few, tmp_path):
     settings, recipe = Settings(CPU), dataclasses.replace(RECIPES["smoke"], batch_size=32)
-    protocol = dataclasses.replace(SHORT, window_s=0.01, max_warmup=1)
+    protocol = dataclasses.replace(SHORT, window_s=0.01, max_warmup=1, windows=2)
     setup = TimingSetup(timing_data(few, 64, settings), recipe, settings, protocol)
     names = ["wide_resnet10_1", "hyper_resnet10_1"]
     timings = speed.time_models(names, setup, tmp_path)
@@ -159,6 +159,7 @@ def test_bounds_are_of_the_models_own_backbone(monkeypatch):
 
 
 def test_epoch_against_steps(digits):
-    made = bench(digits, "wide_resnet10_1", Settings(CPU))
-    found = speed._epoch_against_steps(made, Timer(CPU), dataclasses.replace(SHORT, epochs=2))
+    made = bench(digits, "wide_resnet10_1", Settings(CPU), images=64)
+    protocol = dataclasses.replace(SHORT, window_s=0.01, epochs=2)
+    found = speed._epoch_against_steps(made, Timer(CPU), protocol)
     assert found["rate"]["windows"] == 2 and set(found["ratio"]) == set(interval([1.0], [1.0]))
