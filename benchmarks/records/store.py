@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.system.files import write_atomically
@@ -264,35 +264,6 @@ def throughput_files(results_dir: Path, kind: str = "speed") -> list[Path]:
     """The places of all speed records of a kind."""
     pattern = "*/*.json" if kind == "speed" else f"*/{kind}/*.json"
     return sorted((results_dir / "throughput").glob(pattern))
-
-
-def load_study(results_dir: Path, study: str) -> tuple[list[dict], list[str]]:
-    """All records of a study in path order, and a line for each file that cannot be read."""
-    return _load_each((results_dir / "studies" / _name(study)).glob("*/*/*.json"), results_dir)
-
-
-def load_all(results_dir: Path, dataset: str) -> tuple[list[dict], list[str]]:
-    """All records of a data set in path order, and a line for each file that cannot be read."""
-    return _load_each((results_dir / "runs" / _name(dataset)).glob("*/*.json"), results_dir)
-
-
-def load_throughput(results_dir: Path, kind: str = "speed") -> tuple[list[dict], list[str]]:
-    """All speed records of a kind in path order, and a line for each file that cannot be read."""
-    pattern = "*/*.json" if kind == "speed" else f"*/{kind}/*.json"
-    return _load_each((results_dir / "throughput").glob(pattern), results_dir)
-
-
-def _load_each(paths: Iterable[Path], results_dir: Path) -> tuple[list[dict], list[str]]:
-    found, problems = [], []
-    for path in sorted(paths):
-        try:
-            record = load(path)
-            if not isinstance(record, dict):
-                raise RecordError(f"record {path} is no JSON object")
-            found.append(record)
-        except RecordError as error:
-            problems.append(str(error).replace(f"{results_dir}{os.sep}", ""))
-    return found, problems
 
 
 def load_published(results_dir: Path = ROOT / "results") -> dict[str, dict]:

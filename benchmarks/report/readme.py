@@ -73,7 +73,7 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     frame = frame.merge(chosen[["model", "mean", "std", "n"]], on="model", how="left")
     page = Page()
     page.table("paper", frame, columns)
-    page.add(note(chosen))
+    page.add("FLOPs are 2 x MACs; those of a generator are per forward pass.", note(chosen))
     return page
 
 

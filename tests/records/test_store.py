@@ -80,7 +80,7 @@ def test_save_and_load(tmp_path):
     path = store.save(tmp_path, RECORD)
     assert path == tmp_path / "runs" / "d" / "m" / "r-seed0.json"
     assert store.load(path) == RECORD
-    assert store.load_all(tmp_path, "d") == ([RECORD], [])
+    assert store.run_files(tmp_path, "d") == [path]
     assert [p.name for p in path.parent.iterdir()] == [path.name]
 
 
@@ -133,9 +133,7 @@ TRIAL = {key: value for key, value in RECORD.items() if key != "test_error"} | {
 def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
     path = store.save(tmp_path, TRIAL)
     assert path == tmp_path / "studies" / "rates" / "d" / "m" / "r-seed0.json"
-    assert store.load_study(tmp_path, "rates") == ([TRIAL], []) and store.load_all(
-        tmp_path, "d"
-    ) == ([], [])
+    assert store.trial_files(tmp_path) == [path] and store.run_files(tmp_path) == []
     with pytest.raises(store.RecordError, match="test_error is not allowed in a trial"):
         store.save(tmp_path, TRIAL | {"test_error": 5.0})
     with pytest.raises(store.RecordError, match="study must match"):
@@ -181,20 +179,12 @@ def test_a_torn_record_is_set_aside_and_made_again(tmp_path, capsys, content):
     assert store.load(path) == RECORD
     assert (path.parent / "r-seed0.json.damaged").read_text() == content
     assert "kept as r-seed0.json.damaged" in capsys.readouterr().err
-    assert store.load_all(tmp_path, "d") == ([RECORD], [])
+    assert store.run_files(tmp_path) == [path]
 
 
 def test_no_nan_reaches_json():
     with pytest.raises(ValueError, match="JSON compliant"):
         store.to_json({"x": float("nan")})
-
-
-def test_unreadable_files_are_reported(tmp_path):
-    path = store.save(tmp_path, RECORD)
-    (path.parent / "r-seed1.json").write_text('{"torn')
-    found, problems = store.load_all(tmp_path, "d")
-    assert found == [RECORD] and len(problems) == 1 and "r-seed1.json" in problems[0]
-    assert str(tmp_path) not in problems[0]
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
