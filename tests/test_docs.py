@@ -1,29 +1,62 @@
-"""README and docs tell the truth: examples, commands."""
+"""README and docs tell the truth: commands, examples, and the files and tests that they name."""
 
 import re
+import shlex
 
-import run_bench
+import pytest
+
+from benchmarks.cli.main import make_parser
 from benchmarks.runs import check
+from benchmarks.training import recipes
 from models import registry
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text()
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+COMMAND = re.compile(r"^ {4}.*python run_bench\.py ([^#&\n]+)", re.MULTILINE)
+NAMED = re.compile(r"`((?:benchmarks|models|tests|docs)/[\w./-]*)`")
 
 
-def test_readme_commands_parse():
-    commands = re.findall(r"^ {4}.*python run_bench\.py ([^#&\n]+)", README, re.MULTILINE)
-    assert len(commands) >= 9
-    for command in commands:
-        run_bench.make_parser().parse_args(command.split())
+def ids(page):
+    return page.name
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_commands_parse(page):
+    for command in COMMAND.findall(page.read_text()):
+        make_parser().parse_args(shlex.split(command.replace("NAME", "hyper_resnet40_1")))
+
+
+def test_the_readme_has_commands():
+    assert len(COMMAND.findall(README)) >= 9
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_the_files_that_a_page_names_exist(page):
+    named = NAMED.findall(page.read_text())
+    assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_the_tests_that_the_page_of_promises_names_exist():
+    sources = "".join(file.read_text() for file in (ROOT / "tests").rglob("test_*.py"))
+    defined = set(re.findall(r"^def (test_\w+)", sources, re.MULTILINE))
+    named = re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text())
+    assert len(named) >= 11 and set(named) <= defined
+
+
+def test_the_readmes_recipe_is_a_recipe(tmp_path):
+    (text,) = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    file = tmp_path / "longer.toml"
+    file.write_text(text)
+    recipe = recipes.load(str(file))
+    assert (recipe.name, recipe.epochs, recipe.scaled.learning_rate) == ("longer", 30, 0.3)
 
 
 def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_PLUGINS", {})
     monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
-    blocks = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs" / "adding-a-model.md").read_text(), re.DOTALL
-    )
-    for number, block in enumerate(blocks):
+    page = (ROOT / "docs" / "adding-a-model.md").read_text()
+    for number, block in enumerate(re.findall(r"```python\n(.*?)```", page, re.DOTALL)):
         file = tmp_path / f"plugin{number}.py"
         file.write_text(block)
         registry.load_plugin(str(file))
