@@ -1,6 +1,9 @@
-"""Published data sets whose files are pinned: cifar10, cifar100 and svhn. Nothing is parsed before its hashes were checked.
+"""Published data sets whose files are pinned: cifar10, cifar100 and svhn.
 
-Names, addresses and MD5s are those of torchvision's CIFAR10, CIFAR100 and SVHN; SHA-256s those of Keras and TensorFlow Datasets.
+Nothing is parsed before its hashes were checked.
+
+Names, addresses and MD5s are those of torchvision's CIFAR10, CIFAR100 and SVHN; SHA-256s those of
+Keras and TensorFlow Datasets.
 """
 
 import hashlib
@@ -31,7 +34,10 @@ from benchmarks.data.splits import (
 
 @dataclass(frozen=True)
 class Pin:
-    """A file's name and the hashes that it must have; members of a pinned tar have no SHA-256 of their own."""
+    """A file's name and the hashes that it must have.
+
+    Members of a pinned tar have no SHA-256 of their own.
+    """
 
     name: str
     md5: str
@@ -40,10 +46,13 @@ class Pin:
 
 @dataclass(frozen=True)
 class Archive:
-    """A data set as it is published: `train` and `test` files, packed in `tar` as `folder`, or bare where there is no tar.
+    """A data set as it is published.
 
-    `url`: the folder on the web of what is fetched. `read`: a file's bytes to images (uint8, N x 32 x 32 x 3) and labels (int64,
-    N); it may raise anything on bytes of another format. `flip`: whether a mirrored image keeps its meaning.
+    Its `train` and `test` files are packed in `tar` as `folder`, or bare where there is no tar.
+
+    `url`: the folder on the web of what is fetched. `read`: a file's bytes to images (uint8, N x
+    32 x 32 x 3) and labels (int64, N); it may raise anything on bytes of another format. `flip`:
+    whether a mirrored image keeps its meaning.
     """
 
     name: str
@@ -58,13 +67,16 @@ class Archive:
 
     @property
     def files(self) -> tuple[Pin, ...]:
+        """The files for training, then those for testing."""
         return (*self.train, *self.test)
 
 
 def load_archive(archive: Archive, data_dir: Path, *, download: bool = False) -> DataSet:
-    """The data set from its files in `data_dir`, unpacked or fetched first if need be and, for fetching, if `download` is set.
+    """The data set from its files in `data_dir`, unpacked or fetched first if need be and, for
+    fetching, if `download` is set.
 
     Raises DataError where the data are missing, or a hash or a file is not as pinned.
+
     """
     folder = data_dir / archive.folder
     if archive.tar is None:
@@ -86,7 +98,8 @@ def _provide(pins: tuple[Pin, ...], url: str, data_dir: Path, allowed: bool) -> 
     if missing and not allowed:
         names = " and ".join(pin.name for pin in missing)
         raise DataError(
-            f"{names} not found in {str(data_dir)!r}; put it there, or pass --download to fetch it from {url}"
+            f"{names} not found in {str(data_dir)!r}; put it there, or pass --download to fetch "
+            f"it from {url}"
         )
     for pin in missing:
         _download(f"{url}{pin.name}", pin, data_dir)
@@ -127,7 +140,10 @@ def _extract(path: Path, pin: Pin, folder: Path) -> None:
 
 
 def _verified(path: Path, pin: Pin, culprit: str) -> tuple[bytes, str]:
-    """A file's bytes and their SHA-256, read once: what is hashed is what is parsed. `culprit`: what to delete if it is damaged."""
+    """A file's bytes and their SHA-256, read once.
+
+    What is hashed is what is parsed. `culprit`: what to delete if it is damaged.
+    """
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -172,7 +188,10 @@ def _read_pickle(content: bytes, label_key: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _latin1(text: str, encoding: str) -> bytes:
-    """Stands in for `_codecs.encode`, with which protocol 2 spells bytes; no other codec is looked up."""
+    """Stands in for `_codecs.encode`, with which protocol 2 spells bytes.
+
+    No other codec is looked up.
+    """
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"encoding {encoding!r} is not allowed")
     return text.encode("latin1")
@@ -237,8 +256,9 @@ CIFAR100 = Archive(
 )
 
 
-# SVHN: MATLAB files; `X` is 32 x 32 x 3 x N, `y` is N x 1 and says 10 where the digit is 0. SciPy's reader does not survive every
-# malformed file (some end the process), so that here the hash is all that stands between it and the web.
+# SVHN: MATLAB files; `X` is 32 x 32 x 3 x N, `y` is N x 1 and says 10 where the digit is 0.
+# SciPy's reader does not survive every malformed file (some end the process): here the hash is all
+# that stands between it and the web.
 
 
 def _read_mat(content: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -3,7 +3,8 @@
     batches = Batches(data.train, batch_size=128, crop_padding=4, flip=data.flip)
     for x, y in batches.epoch(seed=0, epoch=0): ...
 
-Images leave as uint8; they are normalised with the data set's mean and deviation inside the compiled step.
+Images leave as uint8; they are normalised with the data set's mean and deviation inside the
+compiled step.
 """
 
 import hashlib
@@ -20,16 +21,19 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 
 class Batches:
-    """Shuffled, randomly cropped and flipped batches of a split, made on its device without a wait for the host.
+    """Shuffled, randomly cropped and flipped batches of a split, made on its device without a wait
+    for the host.
 
-    A crop is a window of the image's own size in the image padded by `crop_padding` black pixels on each side. The last
-    partial batch is dropped: `steps_per_epoch = N // batch_size`. Raises DataError if that is 0 or the padding < 0.
+    A crop is a window of the image's own size in the image padded by `crop_padding` black pixels
+    on each side. The last partial batch is dropped: `steps_per_epoch = N // batch_size`. Raises
+    DataError if that is 0 or the padding < 0.
     """
 
     def __init__(self, split: Split, batch_size: int, crop_padding: int, flip: bool) -> None:
         if not 1 <= batch_size <= len(split):
             raise DataError(
-                f"batch size {batch_size} is not allowed; allowed are 1 to {len(split)} (all images)"
+                f"batch size {batch_size} is not allowed; allowed are 1 to {len(split)} (all "
+                "images)"
             )
         if crop_padding < 0:
             raise DataError(
@@ -42,7 +46,9 @@ class Batches:
         self.height, self.width = split.images.shape[1:3]
 
     def epoch(self, seed: int, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield x (uint8, B x 3 x H x W, channels_last) and y (int64, B), fixed by (seed, epoch) and kind of device."""
+        """Yield x (uint8, B x 3 x H x W, channels_last) and y (int64, B), fixed by (seed, epoch)
+        and kind of device.
+        """
         order, rows, columns = self.draw(seed, epoch)
         for start in range(0, self.steps_per_epoch * self.batch_size, self.batch_size):
             batch = slice(start, start + self.batch_size)
@@ -53,7 +59,9 @@ class Batches:
             yield x.permute(0, 3, 1, 2), self.labels[index]
 
     def draw(self, seed: int, epoch: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The epoch's order (N), and per place in it the rows (N x H) and columns (N x W) of the padded image."""
+        """The epoch's order (N), and per place in it the rows (N x H) and columns (N x W) of the
+        padded image.
+        """
         device, count = self.labels.device, len(self.labels)
         generator = torch.Generator(device).manual_seed(epoch_seed(seed, epoch))
         order = torch.randperm(count, generator=generator, device=device)
@@ -70,9 +78,11 @@ class Batches:
 def evaluation_batches(
     split: Split, batch_size: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-    """Yield x (uint8, B x 3 x H x W, channels_last), y (int64, B) and `count`, in order, without augmentation.
+    """Yield x (uint8, B x 3 x H x W, channels_last), y (int64, B) and `count`, in order, without
+    augmentation.
 
-    Every batch is full, so that a compiled model sees one shape: the last repeats images; its first `count` are real.
+    Every batch is full, so that a compiled model sees one shape: the last repeats images; its
+    first `count` are real.
     """
     if batch_size < 1:
         raise DataError(f"batch size {batch_size} is not allowed; allowed are 1 and more")

@@ -2,8 +2,9 @@
 
     data = load("cifar10", Path("data")).to("cuda")
 
-Images stay uint8, N x H x W x 3 (NHWC), until the model normalises them with `mean` and `std`. The number of classes, these two
-and whether images may be mirrored are the data set's; nothing else assumes them.
+Images stay uint8, N x H x W x 3 (NHWC), until the model normalises them with `mean` and `std`. The
+number of classes, these two and whether images may be mirrored are the data set's; nothing else
+assumes them.
 """
 
 import difflib
@@ -29,9 +30,10 @@ ALLOWED = (*NAMES, "folder:PATH")
 
 
 def dataset_name(spec: str) -> str:
-    """The name in records and paths, without loading: one of NAMES, or the base name of `folder:PATH`.
+    """The name in records and paths: one of NAMES, or the base name of `folder:PATH`.
 
-    Raises DataError for an unknown name, and for a folder whose name is not [A-Za-z0-9._-]+ or that of a known set.
+    Nothing is loaded. Raises DataError for an unknown name, and for a folder whose name is not [A-Za-z0-9._-]+ or
+    that of a known set.
     """
     if spec in NAMES:
         return spec
@@ -49,7 +51,8 @@ def dataset_name(spec: str) -> str:
         )
     if name.lower() in NAMES:
         raise DataError(
-            f"folder name {name!r} belongs to a known data set; rename it, for example to {name}-png"
+            f"folder name {name!r} belongs to a known data set; rename it, for example to "
+            f"{name}-png"
         )
     return name
 
@@ -57,8 +60,9 @@ def dataset_name(spec: str) -> str:
 def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = True) -> DataSet:
     """Load one of NAMES or `folder:PATH` on the CPU.
 
-    `data_dir` holds archives and the cache. `download` allows fetching an archive. `progress` shows bars where
-    stderr is a terminal. Raises DataError, one line, for everything that the user can put right.
+    `data_dir` holds archives and the cache. `download` allows fetching an archive. `progress`
+    shows bars where stderr is a terminal. Raises DataError, one line, for everything that the user
+    can put right.
     """
     label = dataset_name(name)
     data_dir = Path(data_dir)
@@ -88,7 +92,10 @@ def _load_digits() -> DataSet:
 
 
 def _enlarge(small: np.ndarray) -> np.ndarray:
-    """N x 8 x 8 values 0..16 to N x 32 x 32 values 0..255: bilinear between pixel centres, rounded once."""
+    """N x 8 x 8 values 0..16 to N x 32 x 32 values 0..255.
+
+    Bilinear between pixel centres, rounded once.
+    """
     weights = np.zeros((IMAGE_SIZE, 8), np.int64)  # in eighths: each row sums to 8
     for row in range(IMAGE_SIZE):
         low, fraction = divmod(

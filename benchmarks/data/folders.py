@@ -1,4 +1,7 @@
-"""`folder:PATH`: images in train/CLASS/IMAGE and test/CLASS/IMAGE, decoded once and cached without pickles."""
+"""`folder:PATH`: images in train/CLASS/IMAGE and test/CLASS/IMAGE.
+
+They are decoded once and cached without pickles.
+"""
 
 import hashlib
 import io
@@ -24,9 +27,10 @@ from benchmarks.data.splits import (
 
 
 def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
-    """The data set of a folder, under `name`; decoded images are kept in `cache`, `progress` shows bars.
+    """The data set of a folder, under `name`.
 
-    Raises DataError where classes or images are missing, or an image cannot be decoded.
+    Decoded images are kept in `cache`; `progress` shows bars. Raises DataError where classes or images are missing, or an image cannot be decoded.
+
     """
     classes = _class_names(root)
     paths = _image_paths(root, classes)
@@ -43,7 +47,8 @@ def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
         _write_cache(place, images, sha256, labels)
     is_test = np.array([path.startswith("test/") for path in paths])
     parts = (*hold_out(np.flatnonzero(~is_test)), np.flatnonzero(is_test))
-    # The bare names are reserved, but a folder such as svhn-png holds the same digits, and a mirrored one is no digit.
+    # The bare names are reserved, but a folder such as svhn-png holds the same digits, and a
+    # mirrored one is no digit.
     flip = not name.lower().startswith(("digits", "svhn"))
     return assemble(name, images, labels, parts, sha256, len(classes), flip)
 
@@ -54,7 +59,8 @@ def _class_names(root: Path) -> list[str]:
     for part in ("train", "test"):
         if not (root / part).is_dir():
             raise DataError(
-                f"{str(root / part)!r} is missing; needed are train/CLASS/IMAGE and test/CLASS/IMAGE"
+                f"{str(root / part)!r} is missing; needed are train/CLASS/IMAGE and "
+                "test/CLASS/IMAGE"
             )
         found.append(
             {
@@ -74,7 +80,10 @@ def _class_names(root: Path) -> list[str]:
 
 
 def _image_paths(root: Path, classes: list[str]) -> list[str]:
-    """Paths relative to `root`, with forward slashes, sorted; every file that is not hidden counts as an image."""
+    """Paths relative to `root`, with forward slashes, sorted.
+
+    Every file that is not hidden counts as an image.
+    """
     paths = []
     folders = [f"train/{label}" for label in classes] + [f"test/{label}" for label in classes]
     for folder in folders:
@@ -111,12 +120,16 @@ def _decode(path: Path) -> np.ndarray:
     ) as error:  # Pillow's ways to say: no image
         raise DataError(f"cannot read image {str(path)!r}: {one_line(error)}") from error
     raise DataError(
-        f"image {str(path)!r} is {width}x{height} pixels; every image must be {IMAGE_SIZE}x{IMAGE_SIZE}"
+        f"image {str(path)!r} is {width}x{height} pixels; every image must be "
+        f"{IMAGE_SIZE}x{IMAGE_SIZE}"
     )
 
 
 def _map(function: Callable, items: Sequence, title: str, progress: bool, chunk: int = 250) -> list:
-    """`function` of every item, in order. Two threads overlap disk and decoder; more only fight for the interpreter."""
+    """`function` of every item, in order.
+
+    Two threads overlap disk and decoder; more only fight for the interpreter.
+    """
     from tqdm import tqdm
 
     def run(start: int) -> list:
@@ -135,7 +148,9 @@ def _map(function: Callable, items: Sequence, title: str, progress: bool, chunk:
 
 
 def _read_cache(place: Path, sha256: str, labels: np.ndarray) -> np.ndarray | None:
-    """The decoded images at `place`, or None, with a line on stderr if something is there but cannot be trusted."""
+    """The decoded images at `place`, or None, with a line on stderr if something is there but
+    cannot be trusted.
+    """
     if not place.exists():
         return None
     try:
@@ -155,7 +170,10 @@ def _read_cache(place: Path, sha256: str, labels: np.ndarray) -> np.ndarray | No
 
 
 def _write_cache(place: Path, images: np.ndarray, sha256: str, labels: np.ndarray) -> None:
-    """Store the images and, beside them, their hash; a failure costs time at the next start, so it is only noted."""
+    """Store the images and, beside them, their hash.
+
+    A failure costs time at the next start, so it is only noted.
+    """
     buffer = io.BytesIO()
     np.save(buffer, images, allow_pickle=False)
     noted = {"sha256": sha256, "decoded_sha256": decoded_sha256(images, labels)}

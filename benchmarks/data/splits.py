@@ -39,8 +39,9 @@ class Split:
 class DataSet:
     """A data set in three disjoint splits.
 
-    `mean` and `std`: of the train split, by channel, on the 0..1 scale. `flip`: whether a mirrored image keeps its
-    meaning. `fingerprint`: hashes and sizes for the record. `read_test()` is the only way to the test split.
+    `mean` and `std`: of the train split, by channel, on the 0..1 scale. `flip`: whether a mirrored
+    image keeps its meaning. `fingerprint`: hashes and sizes for the record. `read_test()` is the
+    only way to the test split.
     """
 
     name: str
@@ -65,7 +66,7 @@ class DataSet:
         return self._test
 
     def to(self, device: torch.device | str) -> "DataSet":
-        """The same data on `device`; the counter of test reads is shared, so a move hides no read."""
+        """The same data on `device`; the counter of test reads is shared: no read is hidden."""
         moved = {name: getattr(self, name).to(device) for name in ("train", "validation", "_test")}
         return replace(self, **moved)
 
@@ -84,7 +85,9 @@ def assemble(
     num_classes: int,
     flip: bool,
 ) -> DataSet:
-    """A DataSet from all images (uint8, NHWC), all labels, and the indices of train, validation and test."""
+    """A DataSet from all images (uint8, NHWC), all labels, and the indices of train, validation
+    and test.
+    """
     splits = [
         Split(torch.from_numpy(images[part]), torch.from_numpy(labels[part])) for part in parts
     ]
@@ -142,7 +145,7 @@ def listing_sha256(paths: Sequence[str], digests: Sequence[str]) -> str:
 
 
 def hold_out(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Train and validation (a tenth, at random) from the indices of the images meant for training."""
+    """Train and validation (a tenth, at random) from the indices of the training images."""
     if len(indices) < 10:
         raise DataError(
             f"{len(indices)} training images are too few: a tenth is held out for validation"

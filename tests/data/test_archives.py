@@ -1,4 +1,7 @@
-"""The published data sets: what is read, from small archives of the same formats, and that nothing is parsed unverified."""
+"""The published data sets.
+
+What is read, from small archives of the same formats, and that nothing is parsed unverified.
+"""
 
 import hashlib
 import io
@@ -43,7 +46,10 @@ def pin(name, content):
 
 
 def pack(folder, batches, extra=(), archive=CIFAR10):
-    """A tar in CIFAR's format, and the archive with pins that match it; the last batch is the test split."""
+    """A tar in CIFAR's format, and the archive with pins that match it.
+
+    The last batch is the test split.
+    """
     path = folder / archive.tar.name
     with tarfile.open(path, "w:gz") as tar:
         for name, content in batches.items():
@@ -62,7 +68,9 @@ def pack(folder, batches, extra=(), archive=CIFAR10):
 
 
 class Python2Pickler(pickle._Pickler):
-    """Pickles text and bytes as Python 2 did, as strings without an encoding, and names NumPy's module of that time."""
+    """Pickles text and bytes as Python 2 did, as strings without an encoding, and names NumPy's
+    module of that time.
+    """
 
     dispatch = dict(pickle._Pickler.dispatch)  # noqa: RUF012
 

@@ -17,7 +17,7 @@ def _split(count, size=6, seed=0):
 
 
 def _reference(split, batches, seed, epoch):
-    """Pad, crop and mirror image by image, with the parameters read off the drawn rows and columns."""
+    """Pad, crop and mirror image by image, with parameters read off the drawn rows and columns."""
     order, rows, columns = batches.draw(seed, epoch)
     p, size = batches.crop_padding, split.images.shape[1]
     for place in range(batches.steps_per_epoch * batches.batch_size):
