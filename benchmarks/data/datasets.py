@@ -32,8 +32,8 @@ ALLOWED = (*NAMES, "folder:PATH")
 def dataset_name(spec: str) -> str:
     """The name in records and paths: one of NAMES, or the base name of `folder:PATH`.
 
-    Nothing is loaded. Raises DataError for an unknown name, and for a folder whose name is not [A-Za-z0-9._-]+ or
-    that of a known set.
+    Nothing is loaded. Raises DataError for an unknown name, and for a folder whose name is not
+    [A-Za-z0-9._-]+ or that of a known set.
     """
     if spec in NAMES:
         return spec

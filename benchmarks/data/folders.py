@@ -29,8 +29,8 @@ from benchmarks.data.splits import (
 def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
     """The data set of a folder, under `name`.
 
-    Decoded images are kept in `cache`; `progress` shows bars. Raises DataError where classes or images are missing, or an image cannot be decoded.
-
+    Decoded images are kept in `cache`; `progress` shows bars. Raises DataError where classes or
+    images are missing, or an image cannot be decoded.
     """
     classes = _class_names(root)
     paths = _image_paths(root, classes)
