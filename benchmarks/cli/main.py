@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser
@@ -26,8 +27,9 @@ COMMANDS = (
 
 def make_parser() -> Parser:
     """The parser of all commands; `options.run` is then the function of the chosen one."""
+    called = Path(sys.argv[0]).name
     parser = Parser(
-        prog="run_bench.py",
+        prog="run-bench" if called == "run-bench" else "run_bench.py",
         description="How few trainable parameters reach which error, at which cost: the table of "
         "HyperNetworks (Ha, Dai, Le, ICLR 2017), measured.",
         epilog="start with: python run_bench.py reproduce --dataset digits. "

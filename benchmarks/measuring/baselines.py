@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.kernels.hyper import HyperKernels
+from models.kernels.protocol import Kernel
 
 
 class TileLoopKernels(HyperKernels):
@@ -20,8 +21,9 @@ class TileLoopKernels(HyperKernels):
     tiles with `cat`, layer by layer. Kernels and gradients equal those of `HyperKernels`.
     """
 
-    def forward(self) -> list[Tensor]:
-        kernels, number = [], 0
+    def forward(self) -> list[Kernel]:
+        kernels: list[Kernel] = []
+        number = 0
         for shape in self.shapes:
             columns = []
             for _ in range(shape.in_channels // self.tile):
