@@ -46,6 +46,7 @@ class ResNet(KernelNetwork):
         self.kernels = kernels(shapes)
 
     def classify(self, x: Tensor, kernels: list[Kernel]) -> Tensor:
+        """Logits (B, classes) of images (B, 3, 32, 32) with the given kernels."""
         x = F.relu(self.stem_norm(self.stem(x)))
         for first in range(0, len(kernels), 2):
             x = self._block(x, kernels, first)
@@ -58,6 +59,7 @@ class ResNet(KernelNetwork):
         return F.relu(out + (_option_a(x, shape) if changes_shape(shape) else x))
 
     def stored_weights(self) -> list[Tensor]:
+        """Weights under L2 besides the kernels: stem, shortcuts and classifier."""
         return [self.stem.weight, self.classifier.weight]
 
 

@@ -86,6 +86,7 @@ class WideResNet(KernelNetwork):
         nn.init.zeros_(self.classifier.bias)
 
     def classify(self, x: Tensor, kernels: list[Kernel]) -> Tensor:
+        """Logits (B, classes) of images (B, 3, 32, 32) with the given kernels."""
         x = self.stem(x)
         if self.stem_norm is not None:
             x = F.relu(self.stem_norm(x))
@@ -113,6 +114,7 @@ class WideResNet(KernelNetwork):
         return F.pad(x, (0, 0, 0, 0, 0, shape.out_channels - shape.in_channels))
 
     def stored_weights(self) -> list[Tensor]:
+        """Weights under L2 besides the kernels: stem, shortcuts and classifier."""
         shortcuts = [module.get_parameter("weight") for module in self.shortcuts.values()]
         return [self.stem.weight, *shortcuts, self.classifier.weight]
 

@@ -22,6 +22,7 @@ class TileLoopKernels(HyperKernels):
     """
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         kernels: list[Kernel] = []
         number = 0
         for shape in self.shapes:
@@ -82,6 +83,7 @@ class ConvolutionalWRN(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, classes) of images (B, 3, 32, 32)."""
         x = self.blocks(F.relu(self.stem_norm(self.stem(x))))
         return self.classifier(F.relu(self.final_norm(x)).mean((2, 3)))
 

@@ -79,6 +79,7 @@ class Timer:
             torch.cuda.synchronize(self.device)
 
     def __call__(self, run: Callable[[], object], times: int) -> float:
+        """Seconds that `times` calls of `run` take."""
         self.synchronize()
         begin = time.perf_counter()
         if self.device.type != "cuda":

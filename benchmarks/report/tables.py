@@ -39,6 +39,7 @@ class Column:
 
     @property
     def align(self) -> str:
+        """Text to the left, numbers to the right."""
         return "left" if self.form is None else "right"
 
     def number(self, row: Mapping) -> str:

@@ -76,6 +76,7 @@ class EnergyMeter:
             return
 
     def __call__(self) -> float | None:
+        """Joules so far; None where there is no counter."""
         if self.handle is None:
             return None
         try:

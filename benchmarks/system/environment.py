@@ -35,6 +35,7 @@ def _cpuinfo(key: str) -> str:
 
 
 def cpu_name() -> str:
+    """The processor's model name, or its architecture where none is told."""
     return _cpuinfo("model name") or platform.machine()
 
 

@@ -91,6 +91,7 @@ class CapturedStep:
         self.graph: torch.cuda.CUDAGraph | None = None
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on a batch; gives what `step` gives."""
         if self.calls < self.WARM_UP:
             self.calls += 1
             return self.step(x, y)

@@ -26,6 +26,7 @@ class Normalize(nn.Module):
             self.register_buffer(name, scaled, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) as uint8 to floats of mean 0 and deviation 1."""
         return (x.float() - self.mean) / self.std
 
 
@@ -47,6 +48,7 @@ class Objective(nn.Module):
         self.l2 = l2
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(loss, number of wrong answers) of a batch."""
         x = self.normalize(x)
         penalty: Tensor | float
         if isinstance(self.model, KernelNetwork):
@@ -74,6 +76,7 @@ class Evaluation(nn.Module):
         self.normalize = normalize
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(cross-entropy, whether the answer is wrong), each (B,)."""
         logits = self.model(self.normalize(x)).float()
         return F.cross_entropy(logits, y, reduction="none"), logits.argmax(1) != y
 

@@ -51,6 +51,7 @@ class BasisKernels(StageKernels):
         return filters * self.stages[stage][0].fan_in ** -0.5
 
     def of_stage(self, stage: int) -> Tensor:
+        """The kernels of a stage that keep its channels: (layers, out, f, f, in)."""
         shape = self.stages[stage][0]
         gain = (2 / (basis_filters(shape.out_channels, self.size) + BASIS_OWN)) ** 0.5
         kernels = self.coefficients[str(stage)] * gain @ self.filters(stage)

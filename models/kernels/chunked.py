@@ -38,5 +38,6 @@ class ChunkedKernels(TiledKernels):
         self.register_buffer("scale", self.scale / drawn)  # saved: it depends on what was drawn
 
     def unit_tiles(self) -> Tensor:
+        """All tiles before their scale: (T, input channel, output channel x f x f)."""
         hidden = F.relu(F.linear(self.embeddings * self.gains[0], self.w1, self.b1))
         return F.linear(hidden, self.w2 * self.gains[1], self.b2).unflatten(1, (self.tile, -1))

@@ -16,6 +16,7 @@ class FlatKernels(KernelSource):
         raise NotImplementedError
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         parts = self.flat().split([shape.numel for shape in self.shapes])
         kernels: list[Kernel] = []
         for shape, part in zip(self.shapes, parts, strict=True):

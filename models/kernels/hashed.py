@@ -29,4 +29,5 @@ class HashedKernels(FlatKernels):
         self.values = nn.Parameter(torch.randn(values))
 
     def flat(self) -> Tensor:
+        """All weights before the scale of their layers, of unit variance: (total,)."""
         return self.values[self.places]

@@ -43,6 +43,7 @@ class HyperKernels(TiledKernels):
         self.b_out = nn.Parameter(torch.zeros(out_features))
 
     def unit_tiles(self) -> Tensor:
+        """All tiles before their scale: (T, input channel, output channel x f x f)."""
         a = self._activations(self.embeddings * self.gain)
         return F.linear(a, self.w_out * self.gain, self.b_out)
 

@@ -27,4 +27,5 @@ class MultihashKernels(FlatKernels):
         self.v = nn.Parameter(on_sphere(side, rank, squared=rank))
 
     def flat(self) -> Tensor:
+        """All weights before the scale of their layers, of unit variance: (total,)."""
         return (self.u @ self.v.t() * self.gain).flatten()[: self.total]

@@ -121,6 +121,7 @@ class KernelNetwork(nn.Module):
         return self.components.get(head, head)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, classes) of images (B, 3, 32, 32)."""
         return self.classify(x, self.generate())
 
 

@@ -31,9 +31,11 @@ class SeparableKernels(KernelSource):
             self.register_parameter(f"{shape.name}_pointwise", nn.Parameter(pointwise / gain))
 
     def component_of(self, parameter: str) -> str:
+        """The ledger component that a parameter of this source belongs to."""
         return "kernels"
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         kernels: list[Kernel] = []
         for shape in self.shapes:
             pointwise = self.get_parameter(f"{shape.name}_pointwise")

@@ -27,7 +27,9 @@ class SharedKernels(KernelSource):
                 self.register_parameter(key, nn.Parameter(drawn(shape, shape.deviation)))
 
     def component_of(self, parameter: str) -> str:
+        """The ledger component that a parameter of this source belongs to."""
         return "kernels"
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         return [self.get_parameter(shared_key(shape)) for shape in self.shapes]

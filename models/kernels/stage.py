@@ -29,6 +29,7 @@ class StageKernels(KernelSource):
                 self.register_parameter(shape.name, nn.Parameter(drawn(shape)))
 
     def component_of(self, parameter: str) -> str:
+        """The ledger component that a parameter of this source belongs to."""
         return "kernels" if parameter.startswith("stage") else super().component_of(parameter)
 
     def of_stage(self, stage: int) -> Tensor:
@@ -36,6 +37,7 @@ class StageKernels(KernelSource):
         raise NotImplementedError
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         made = {}
         for stage in self.stages:
             made[stage] = iter(self.of_stage(stage).permute(0, 1, 4, 2, 3).unbind(0))

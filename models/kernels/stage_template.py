@@ -34,6 +34,7 @@ class StageTemplateKernels(StageKernels):
             self.coefficients[str(stage)] = nn.Parameter(on_sphere(len(layers), size, squared=size))
 
     def of_stage(self, stage: int) -> Tensor:
+        """The kernels of a stage that keep its channels: (layers, out, f, f, in)."""
         bank = self.banks[str(stage)]
         kernels = self.coefficients[str(stage)] @ bank.flatten(1) * self.gains[stage]
         return kernels.unflatten(1, bank.shape[1:])

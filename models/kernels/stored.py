@@ -39,7 +39,9 @@ class StoredKernels(KernelSource):
         return source
 
     def component_of(self, parameter: str) -> str:
+        """The ledger component that a parameter of this source belongs to."""
         return "kernels"
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         return [self.get_parameter(shape.name) for shape in self.shapes]

@@ -32,5 +32,6 @@ class SubspaceKernels(TiledKernels):
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), dimension, squared=dimension))
 
     def unit_tiles(self) -> Tensor:
+        """All tiles before their scale: (T, input channel, output channel x f x f)."""
         tiles = self.coefficients @ self.basis.flatten(1) * self.gain
         return tiles.unflatten(1, self.basis.shape[1:])

@@ -31,11 +31,13 @@ class TemplateKernels(TiledKernels):
         self.coefficients = nn.Parameter(on_sphere(sum(self.counts), templates, squared=templates))
 
     def unit_tiles(self) -> Tensor:
+        """All tiles before their scale: (T, input channel, output channel x f x f)."""
         tiles = self.coefficients @ self.bank.flatten(1) * self.gain
         return tiles.unflatten(1, self.bank.shape[1:])
 
     @torch.no_grad()
     def scale_gradients(self) -> None:
+        """Replace the gradients of bank and coefficients, as the base class says."""
         weights = self.scale.flatten().square()[:, None]  # of the tiles
         bank, coefficients = self.bank.flatten(1) * self.gain, self.coefficients * self.gain
         of_both = torch.stack([bank @ bank.t(), coefficients.t() @ (weights * coefficients)])

@@ -40,6 +40,7 @@ class TiledKernels(KernelSource):
         raise NotImplementedError
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         tiles = (self.unit_tiles() * self.scale).unflatten(2, (self.tile, self.size, self.size))
         kernels: list[Kernel] = []
         start = 0

@@ -31,6 +31,7 @@ class TuckerKernels(KernelSource):
             self.register_parameter(f"{shape.name}_v", nn.Parameter(v))
 
     def forward(self) -> list[Kernel]:
+        """All kernels, in the order of the shapes."""
         kernels: list[Kernel] = []
         for shape, rank in zip(self.shapes, self.ranks, strict=True):
             u = self.get_parameter(f"{shape.name}_u")
