@@ -2,7 +2,7 @@
 
 from argparse import Namespace, _SubParsersAction
 
-from benchmarks.cli import exit_codes, output
+from benchmarks.cli import exit_codes, output, speeds
 from benchmarks.cli import options as shared
 
 
@@ -34,14 +34,5 @@ def run(options: Namespace) -> int:
     setup = timing_setup(shared.run_options(options), options.batch_size, progress)
     record = compare(options.model, setup)
     path = store.save_throughput(options.results_dir, record)
-    if options.json:
-        output.print_json(record)
-        return exit_codes.OK
-    for kind in ("step", "epoch"):
-        rates, ratios = record[kind]["rates"], record[kind]["ratios"]
-        rows = [(name, f"{rate['median']:,.0f}") for name, rate in rates.items()]
-        output.print_table(rows, (kind, "images/s"))
-        rows = [(name, output.interval(ratio)) for name, ratio in ratios.items()]
-        output.print_table(rows, (kind, "ratio [95 %]"))
-    print(f"-> {path}")
+    speeds.print_comparison(record, path, options.json)
     return exit_codes.OK

@@ -32,11 +32,6 @@ def print_error(text: str) -> None:
     print(f"error: {text}", file=sys.stderr)
 
 
-def interval(ratio: dict) -> str:
-    """A ratio with its interval."""
-    return f"{ratio['median']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-
-
 def printed_progress(quiet: bool = False) -> "Progress":
     """Progress of runs and timings: a bar a run on a terminal, a line an epoch elsewhere.
 

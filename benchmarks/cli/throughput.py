@@ -4,7 +4,7 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.cli import exit_codes, output
+from benchmarks.cli import exit_codes, output, speeds
 from benchmarks.cli import options as shared
 
 if TYPE_CHECKING:
@@ -53,7 +53,11 @@ def run(options: Namespace) -> int:
     progress = output.printed_progress(quiet=options.json)
     setup = timing_setup(shared.run_options(options), options.batch_size, progress)
     if options.profile:
-        return _profile(options.models, setup, options.json)
+        from benchmarks.runs.speed import profile
+
+        profiles = {name: profile(name, setup) for name in options.models}
+        speeds.print_profiles(profiles, options.json)
+        return exit_codes.OK
     if options.pair:
         return _pair(options.pair, setup, options.results_dir, options.json)
 
@@ -66,40 +70,11 @@ def run(options: Namespace) -> int:
     return exit_codes.OK if len(records) == len(timings) else exit_codes.FAILED
 
 
-def _profile(models: list[str], setup: "TimingSetup", as_json: bool) -> int:
-    from benchmarks.runs.speed import profile
-
-    profiles = {name: profile(name, setup) for name in models}
-    if as_json:
-        output.print_json(profiles)
-        return exit_codes.OK
-    for name, rows in profiles.items():
-        cells = [
-            (row["operator"][:70], f"{row['calls_per_step']:.1f}", f"{row['share']:.1%}")
-            for row in rows
-            if row["share"] >= 0.005
-        ]
-        output.print_table(cells, (name, "calls a step", "share"))
-    return exit_codes.OK
-
-
 def _pair(name: str, setup: "TimingSetup", results_dir: Path, as_json: bool) -> int:
     from benchmarks.records import store
     from benchmarks.runs.speed import time_pair
 
     record = time_pair(name, setup)
     path = store.save_throughput(results_dir, record)
-    if as_json:
-        output.print_json(record)
-        return exit_codes.OK
-    kinds = {"training": record}
-    kinds |= {f"inference, {kind}": ratio for kind, ratio in record["inference"].items()}
-    rows = []
-    for kind, ratio in kinds.items():
-        noisy = "noisy" if ratio["noisy"] else ""
-        intervals = (output.interval(ratio["null"]), output.interval(ratio["ratio"]))
-        rows.append((kind, *intervals, noisy, len(ratio["attempts"])))
-    headers = (" / ".join(record["pair"]), "A/A run [95 %]", "ratio [95 %]", "", "attempts")
-    output.print_table(rows, headers)
-    print(f"-> {path}")
+    speeds.print_pair(record, path, as_json)
     return exit_codes.OK

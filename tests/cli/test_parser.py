@@ -140,3 +140,9 @@ def test_the_exit_code_of_runs_is_that_of_the_worst(statuses, code, tmp_path):
     spec = RunSpec("m", RECIPES["smoke"], 0)
     outcomes = [Outcome(spec, tmp_path, status, None, None) for status in statuses]
     assert exit_codes.of_runs(outcomes) == code
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_is_a_page(name):
+    assert len((ROOT / "benchmarks" / "cli" / f"{name}.py").read_text().splitlines()) <= 80
+    assert len((ROOT / "run_bench.py").read_text().splitlines()) <= 40
