@@ -70,7 +70,9 @@ def test_what_is_timed_sets_its_own_determinism(digits, call):
 
 
 def test_models_without_a_speed_record_of_their_optimizer_are_untimed(few, tmp_path):
-    settings, recipe = Settings(CPU), dataclasses.replace(RECIPES["smoke"], batch_size=32)
+    settings, smoke = Settings(CPU), RECIPES["smoke"]
+    one_rule = dataclasses.replace(smoke.scaled, backbone=None)
+    recipe = dataclasses.replace(smoke, batch_size=32, scaled=one_rule)
     protocol = dataclasses.replace(SHORT, window_s=0.01, max_warmup=1, windows=2)
     setup = TimingSetup(timing_data(few, 64, settings), recipe, settings, protocol)
     names = ["wide_resnet10_1", "hyper_resnet10_1"]
