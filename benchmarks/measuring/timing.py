@@ -44,13 +44,13 @@ class Protocol:
 
 SHORT = Protocol(
     windows=3,
-    window_s=0.5,
+    window_s=0.25,
     tolerance=0.1,
-    max_warmup=2,
+    max_warmup=1,
     pairs=3,
     attempts=1,
     epochs=1,
-    epoch_images=256,
+    epoch_images=32,
 )
 """For the demonstration on digits and for tests; every record says how many windows it has."""
 ON_CPU = Protocol()

@@ -44,7 +44,8 @@ def timing_setup(
     settings = settings_of(options, recipe, progress.note)
     protocol = protocol_of(settings.device)
     digits = datasets.load("digits", Path(options.data_dir))
-    data = timing_data(digits, protocol.epoch_images, settings)
+    images = max(protocol.epoch_images, recipe.batch_size)
+    data = timing_data(digits, images, settings)
     return TimingSetup(data, recipe, settings, protocol)
 
 

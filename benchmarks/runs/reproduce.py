@@ -66,7 +66,8 @@ def _time_missing(
     """Time the models that have no speed record of this device, recipe and settings."""
     recipe, settings = matrix.runs[0].recipe, matrix.settings
     protocol = SHORT if matrix.data.name == "digits" else protocol_of(settings.device)
-    data = timing_data(matrix.data, protocol.epoch_images, settings)
+    images = max(protocol.epoch_images, recipe.batch_size)
+    data = timing_data(matrix.data, images, settings)
     setup = TimingSetup(data, recipe, settings, protocol)
     missing = untimed(models, results_dir, recipe, settings)
     return time_models(missing, setup, results_dir, progress)

@@ -12,6 +12,7 @@ from benchmarks.measuring.timing import (
     Call,
     Protocol,
     Timer,
+    Warm,
     interleaved,
     interval,
     measure,
@@ -80,7 +81,7 @@ def time_model(name: str, setup: TimingSetup) -> dict:
         bench = Bench(build(name, setup.data.num_classes, seed=0), setup.data, recipe, settings)
         step = measure(bench.step, timer, protocol, energy)
         peak = peak_memory(settings.device)
-        epochs = _epoch_against_steps(bench, timer, protocol)
+        epochs = _epoch_against_steps(bench, step["steps_per_window"], timer, protocol)
         measured = {
             "training_step": step,
             "training_epoch": epochs["rate"],
@@ -103,10 +104,14 @@ def time_model(name: str, setup: TimingSetup) -> dict:
     }
 
 
-def _epoch_against_steps(bench: Bench, timer: Timer, protocol: Protocol) -> dict:
-    epoch = warm_up(bench.epoch, timer, replace(protocol, window_s=0, max_warmup=1))
-    step = warm_up(bench.step, timer, replace(protocol, max_warmup=1))
-    step = replace(step, steps=max(step.steps, bench.trainer.batches.steps_per_epoch))
+def _epoch_against_steps(
+    bench: Bench, steps_per_window: int, timer: Timer, protocol: Protocol
+) -> dict:
+    """Epochs and windows of steps, interleaved. The steps are warm; one epoch warms the rest."""
+    first = timer(bench.epoch.run, 1)
+    epoch = Warm(bench.epoch, steps=1, settled=True, first_call_s=first)
+    steps = max(steps_per_window, bench.trainer.batches.steps_per_epoch)
+    step = Warm(bench.step, steps=steps, settled=True, first_call_s=first)
     rates = interleaved({"epoch": epoch, "step": step}, protocol.epochs, timer)
     return {"rate": spread(rates["epoch"]), "ratio": interval(rates["epoch"], rates["step"])}
 

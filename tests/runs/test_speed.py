@@ -163,5 +163,5 @@ def test_bounds_are_of_the_models_own_backbone(monkeypatch):
 def test_epoch_against_steps(digits):
     made = bench(digits, "wide_resnet10_1", Settings(CPU), images=64)
     protocol = dataclasses.replace(SHORT, window_s=0.01, epochs=2)
-    found = speed._epoch_against_steps(made, Timer(CPU), protocol)
+    found = speed._epoch_against_steps(made, 2, Timer(CPU), protocol)
     assert found["rate"]["windows"] == 2 and set(found["ratio"]) == set(interval([1.0], [1.0]))
