@@ -13,7 +13,9 @@ from benchmarks.training import recipes, studies
 from tests.conftest import ROOT
 from tests.records.test_store import RECORD
 
-BASE = recipes.varied(recipes.RECIPES["smoke"], "smoke", {"stored": {"learning_rate": 0.05}})
+BASE = recipes.varied(
+    recipes.RECIPES["smoke"], "smoke", {"epochs": 3, "stored": {"learning_rate": 0.05}}
+)
 STUDY = studies.Study("rates", "", BASE, (0,), ())
 
 
