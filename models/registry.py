@@ -137,6 +137,11 @@ def names() -> list[str]:
     return [*listed(), *_PLUGINS]
 
 
+def is_built_in(name: str) -> bool:
+    """Whether a model is of this suite, not of a plugin."""
+    return name not in _PLUGINS
+
+
 def get(name: str) -> ModelSpec:
     """The spec of a name.
 

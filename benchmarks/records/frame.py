@@ -22,6 +22,9 @@ CONDITION = ["device", "batch_size", "threads", "precision", "compile", "torch",
 SETTING = ["device", "precision", "torch"]
 """What runs share whose errors are compared without a mark."""
 
+RATES = ("training_step", "training_epoch", "inference_generated", "inference_materialized")
+"""What the record of a model's speed measures, in images/s."""
+
 _TEXT = "string"
 RUN_COLUMNS = {
     "dataset": _TEXT,
@@ -68,6 +71,13 @@ RUN_COLUMNS = {
     "path": _TEXT,
 }
 """The columns of `load_runs` and their types: a contract."""
+
+EPOCH_COLUMNS = dict.fromkeys(RUN_KEY, _TEXT) | {"seed": "Int64", "epoch": "Int64"}
+EPOCH_COLUMNS |= dict.fromkeys(
+    ["step", "train_loss", "train_error", "val_loss", "val_error", "learning_rate", "seconds"],
+    "Float64",
+)
+"""The columns of `load_epochs` and their types: a contract."""
 
 SPEED_COLUMNS = {
     "kind": _TEXT,
@@ -144,22 +154,25 @@ def load_runs(
 def load_epochs(
     results_dir: str | Path = "results", dataset: str | None = None, studies: bool = False
 ) -> pd.DataFrame:
-    """One row an epoch of each run that ended well: `RUN_KEY`, `seed`, `epoch` (from 1) and what
-    the history has (`train_loss`, `train_error`, `val_loss`, `val_error`, `learning_rate`,
-    `seconds`, `step`); errors in percent."""
+    """One row an epoch of each run that ended well.
+
+    Columns (`EPOCH_COLUMNS` has their types): `RUN_KEY`, `seed`, `epoch` (from 1) and what the
+    history has: `step`, `train_loss`, `train_error`, `val_loss`, `val_error`, `learning_rate`,
+    `seconds`; errors in percent.
+    """
     results_dir = Path(results_dir)
     frames = []
     for path in _files(results_dir, dataset, studies):
         try:
             record = _valid(path, results_dir)
+            _run_row(record, path.name)
         except store.RecordError:
             continue  # `load_runs` lists it
-        if record["status"] != "ok":
-            continue
-        key = _key(record) | {"seed": record["seed"]}
-        frames.append(pd.DataFrame(record["history"]).assign(**key))
-    columns = [*RUN_KEY, "seed", "epoch", "val_error"]
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+        if record["status"] == "ok":
+            key = _key(record) | {"seed": record["seed"]}
+            frames.append(pd.DataFrame(record["history"]).assign(**key))
+    epochs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+    return epochs.reindex(columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
 
 
 def _files(results_dir: Path, dataset: str | None, studies: bool) -> list[Path]:
@@ -250,8 +263,8 @@ def _run_row(record: dict, path: str) -> dict:
     row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
     row |= {f"{part}_images": data[part] for part in ("train", "validation", "test")}
     row |= {
-        "flops_per_image": _doubled(record["macs_per_image"]),
-        "generator_flops": _doubled(record["generator_macs"]),
+        "flops_per_image": store.doubled(record["macs_per_image"]),
+        "generator_flops": store.doubled(record["generator_macs"]),
         "epochs": recipe.get("trained_epochs", recipe["epochs"]),
         "steps": recipe.get("steps"),
         "block": block,
@@ -277,10 +290,6 @@ def _whole_number(value: float, name: str) -> int:
     if abs(value) >= 2**63:
         raise store.RecordError(f"{name} {str(value)[:20]} is too large")
     return int(value)
-
-
-def _doubled(macs: int | None) -> int | None:
-    return None if macs is None else 2 * macs
 
 
 def load_speeds(results_dir: str | Path = "results") -> pd.DataFrame:
@@ -313,7 +322,13 @@ def load_speeds(results_dir: str | Path = "results") -> pd.DataFrame:
                 continue
             head = _speed_head(kind, record)
             head["path"] = path.relative_to(results_dir).as_posix()
-            rows += [head | row for row in _SPEED_ROWS[kind](record)]
+            measured = _SPEED_ROWS[kind](record)
+            rows += [head | row for row in measured if row["median"] is not None]
+            unknown = [row["what"] for row in measured if row["median"] is None]
+            if unknown or not measured:
+                problems.append(
+                    f"record {head['path']}: no number of {', '.join(unknown) or 'any'}"
+                )
             for name, text in _items(record.get("descriptions")):
                 descriptions[name] = str(text)
     frame = pd.DataFrame(rows, columns=list(SPEED_COLUMNS)).astype(SPEED_COLUMNS)
@@ -374,8 +389,13 @@ def _items(values: object) -> Iterable[tuple[str, object]]:
 
 def _rates(record: dict) -> list[dict]:
     measured = record.get("measurements")
-    rows = [_row(what, "images/s", values) for what, values in _items(measured)]
-    rows.append(_row("epoch_to_step", "ratio", record.get("epoch_to_step")))
+    rows = []
+    for what, values in _items(measured):
+        rows.append(_row(what if what in RATES else f"unknown rate {what}", "images/s", values))
+        if what not in RATES:
+            rows[-1]["median"] = None
+    if record.get("epoch_to_step") is not None:
+        rows.append(_row("epoch_to_step", "ratio", record["epoch_to_step"]))
     joules = at(measured, "training_step", "joules_per_image")
     single = {
         "materialize": ("s", record.get("materialize_s")),
@@ -385,8 +405,10 @@ def _rates(record: dict) -> list[dict]:
         "share_of_peak_flops": ("share", at(record, "bounds", "share_of_peak_flops")),
         "share_of_peak_bandwidth": ("share", at(record, "bounds", "share_of_peak_bandwidth")),
     }
-    rows += [_row(what, unit, {"median": value}) for what, (unit, value) in single.items()]
-    return [row for row in rows if row["median"] is not None]
+    for what, (unit, value) in single.items():
+        if value is not None:
+            rows.append(_row(what, unit, {"median": value}))
+    return rows
 
 
 def _pair_rows(record: dict) -> list[dict]:
@@ -428,5 +450,6 @@ def load_published(results_dir: str | Path = "results") -> pd.DataFrame:
     text = ("model", "registry_name", "family", "selection", "source")
     path = Path(results_dir) / "published.csv"
     if not path.exists():
-        return pd.DataFrame(columns=[*text, *types]).astype(types)
+        columns = types | dict.fromkeys(text, _TEXT)
+        return pd.DataFrame(columns=list(columns)).astype(columns)
     return pd.read_csv(path, dtype=types | dict.fromkeys(text, _TEXT))

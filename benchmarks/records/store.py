@@ -273,5 +273,6 @@ def load_published(results_dir: Path = ROOT / "results") -> dict[str, dict]:
     for row in rows:
         row["params"] = int(row["params"])
         row["test_error"] = float(row["test_error"])
-        row["macs"] = int(row["macs"]) if row["macs"] else None
+        for key in ("macs", "paper_row"):
+            row[key] = int(row[key]) if row[key] else None
     return {row["registry_name"]: row for row in rows if row["registry_name"]}

@@ -11,7 +11,7 @@ from benchmarks.report.paper import paper_section
 from benchmarks.report.recipe_tables import answers_section, recipe_section
 from benchmarks.report.speed_tables import speed_section
 from benchmarks.report.summary import GROUP, Results, load_results
-from benchmarks.report.tables import Column, code, escape, rates_text
+from benchmarks.report.tables import Column, code, escape, known, rates_text
 from benchmarks.report.verdicts import AXES
 from benchmarks.system.files import write_atomically
 from benchmarks.training.recipes import KINDS
@@ -59,8 +59,10 @@ def build_report(
     names = [dataset] if dataset else store.datasets(results_dir)
     if not names:
         raise ValueError(f"no records under {results_dir}; train something first")
-    pages = [_build_page(results_dir, reports_dir, name) for name in names]
-    write_index(reports_dir)
+    pages = []
+    for name in names:
+        pages.append(_build_page(results_dir, reports_dir, name))
+        write_index(reports_dir)
     return pages
 
 
@@ -172,8 +174,7 @@ def method_section(page: Page, results: Results) -> None:
 
 
 def _values(values: pd.Series) -> str:
-    found = values.astype("string").fillna("unknown").replace("", "unknown")
-    return ", ".join(escape(value) for value in sorted(found.unique()))
+    return ", ".join(sorted({known(value) for value in values}))
 
 
 def recipe_text(recipe: dict) -> str:

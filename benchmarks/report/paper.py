@@ -50,8 +50,8 @@ def gaps(results: Results) -> pd.DataFrame:
             place=place,
             model=hyper,
             model_other=plain,
-            plugin_sha256="",
-            plugin_sha256_other="",
+            plugin_sha256=both.plugin_sha256_hyper.fillna(""),
+            plugin_sha256_other=both.plugin_sha256_plain.fillna(""),
             label=both.label_hyper.fillna(both.label_plain),
             published_gap=errors[hyper] - errors[plain],
         )

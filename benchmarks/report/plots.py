@@ -149,7 +149,7 @@ def draw_curves(epochs: pd.DataFrame, rows: pd.DataFrame, title: str) -> "Figure
     for row in rows.itertuples():
         key = pd.Series({name: getattr(row, name) for name in RUN_KEY})
         own = epochs[(epochs[RUN_KEY] == key).all(axis=1)]
-        by_seed = own.pivot(index="epoch", columns="seed", values="val_error")
+        by_seed = own.pivot(index="epoch", columns="seed", values="val_error").astype(float)
         if by_seed.empty:
             continue
         line = {"color": row.colour, "linestyle": row.style}

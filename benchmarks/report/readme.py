@@ -29,6 +29,7 @@ def measured(results_dir: Path, rows: list[str]) -> pd.DataFrame:
     for dataset in DATASETS:
         summary = summarize(load_runs(results_dir, dataset), rows)
         ended = summary[summary["mean"].notna() & summary.model.isin(rows)]
+        ended = ended[ended.plugin_sha256 == ""]
         if ended.empty:
             continue
         groups = ended.groupby(GROUP).agg(rows=("model", "size"), steps=("steps", "max"))
@@ -70,7 +71,8 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     printed["published_millions"] = printed.params / 1e6
     printed = printed[["registry_name", "published_error", "published_millions"]]
     frame = frame.merge(printed, left_on="model", right_on="registry_name")
-    frame = frame.merge(chosen[["model", "mean", "std", "n"]], on="model", how="left")
+    errors = chosen[["model", "mean", "std", "n"]]
+    frame = frame.merge(errors, on="model", how="left", validate="one_to_one")
     page = Page()
     page.table("paper", frame, columns)
     page.add("FLOPs are 2 x MACs; those of a generator are per forward pass.", note(chosen))

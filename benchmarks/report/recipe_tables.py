@@ -7,7 +7,7 @@ from benchmarks.records.frame import CONDITION, RUN_KEY
 from benchmarks.records.store import NAME
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
-from benchmarks.report.tables import BLANK, Column, code, escape, show
+from benchmarks.report.tables import BLANK, Column, code, escape, known, show
 from benchmarks.report.verdicts import fronts, verdicts
 from benchmarks.training import recipes
 
@@ -126,7 +126,8 @@ def main_table(
     )
     without = pd.DataFrame({"model": absent, "marks": "", "n": 0, "statuses": "not yet measured"})
     without = without.astype({"model": "string", "n": "Int64"})
-    rows = pd.concat([rows, without], ignore_index=True)
+    if absent:
+        rows = pd.concat([rows, without], ignore_index=True)
     rows = rows.merge(published, left_on="model", right_on="registry_name", how="left")
     columns = [
         MODEL,
@@ -252,7 +253,7 @@ def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
 
 def condition_text(speeds: pd.DataFrame) -> str:
     """The one condition of some speeds, in words."""
-    values = {key: escape(value) for key, value in speeds.iloc[0][CONDITION].items()}
+    values = {key: known(value) for key, value in speeds.iloc[0][CONDITION].items()}
     text = (
         f"measured on {values['device']}, {values['threads']} threads, batch "
         f"{values['batch_size']}, {values['precision']}, compile {values['compile']}, "

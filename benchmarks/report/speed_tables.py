@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results
-from benchmarks.report.tables import Column, code, escape, filled
+from benchmarks.report.tables import Column, code, escape, filled, known
 
 MEASURED = [
     Column("training step", "training_step", ",.0f"),
@@ -131,7 +131,7 @@ def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str
     ]
     for number, (_, rows) in enumerate(speeds.groupby("path", sort=False), start=1):
         first = rows.iloc[0]
-        batch, threads, precision, mode = (escape(first[key]) for key in SETTINGS)
+        batch, threads, precision, mode = (known(first[key]) for key in SETTINGS)
         page.add(
             f"{code(first.model)} against other code, in one process, interleaved: ratios of "
             f"images/s [bootstrap 95 % interval]. Batch {batch}, {threads} threads; the default of "
@@ -145,5 +145,5 @@ def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str
         compared: set[str] = set()
         for names in parts[1]:
             compared.update(names.split(" / "))
-        known = sorted(set(texts) & compared)
-        page.add("\n".join(f"- {escape(key)}: {escape(texts[key])}" for key in known))
+        described = sorted(set(texts) & compared)
+        page.add("\n".join(f"- {escape(key)}: {escape(texts[key])}" for key in described))

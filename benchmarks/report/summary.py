@@ -53,8 +53,9 @@ UNNAMED_OPTIMIZER = {"stored": "sgd", "generated": "adam"}
 def estimates(errors: SeriesGroupBy) -> pd.DataFrame:
     """Mean, standard deviation (n - 1) and two-sided 95 % t-interval of each group of values.
 
-    Columns `mean`, `std`, `low`, `high`, `n`; the interval is mean ± t(n - 1) s / sqrt(n), and
-    missing where n is 1.
+    Columns `mean`, `std`, `low`, `high`, `n`. The interval is mean ± t(n - 1) s / sqrt(n), that of
+    `scipy.stats.ttest_1samp` (of differences: `ttest_rel`), for all groups at once; it is missing
+    where n is 1.
     """
     found = errors.agg(mean="mean", std="std", n="count")
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(found.n - 1, 1).astype(float))
@@ -75,7 +76,7 @@ def summarize(
 
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
     well; `val_mean` (mean validation error); `sampling` (of the images that `error` is of);
-    `statuses` ("2 ok, 1 failed"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
+    `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
     differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name);
     `other_data` (the runs of its data set have more than one fingerprint); and `FACTS`, those of
     runs that ended well before those of others.
@@ -117,6 +118,8 @@ def _ordered(summary: pd.DataFrame, paper_rows: list[str]) -> pd.DataFrame:
     short = summary.recipe + " (" + summary.recipe_hash.str[:8] + ")"
     summary["label"] = summary.recipe.where(hashes == 1, short)
     summary["other_data"] = summary.groupby("dataset").data_sha256.transform("nunique") > 1
+    with_data = summary.label + ", data " + summary.data_sha256.str[:8]
+    summary["label"] = summary.label.where(~summary.other_data, with_data)
     return summary.drop(columns=list(keys)).reset_index(drop=True)
 
 
@@ -166,7 +169,7 @@ def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataF
     }
     found = differences.rename(columns=names)
     pairs = pairs.merge(found, on=[*RUN_KEY, *OTHER], how="left")
-    pairs["across"] = pairs.across.fillna(False).astype(bool)
+    pairs["across"] = pairs.across.astype("boolean").fillna(False).astype(bool)
     return pairs
 
 
@@ -198,13 +201,14 @@ def with_images_per_s(summary: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFra
     `speeds`: under one condition (`choose_condition`).
     """
     steps = speeds[(speeds.kind == "speed") & (speeds.what == "training_step")]
+    steps = steps.drop_duplicates(["model", "optimizer"], keep="last")
     steps = steps.rename(columns={"median": "images_per_s"})[["model", "optimizer", "images_per_s"]]
     named = steps.dropna(subset=["optimizer"])
-    unnamed = steps[steps.optimizer.isna()].drop(columns="optimizer")
-    found = summary.merge(named, on=["model", "optimizer"], how="left")
-    rest = summary.merge(unnamed, on="model", how="left").images_per_s
-    assumed = summary.optimizer.isna() | (summary.optimizer == summary.block.map(UNNAMED_OPTIMIZER))
-    found["images_per_s"] = found.images_per_s.fillna(rest.where(assumed.fillna(False)))
+    found = summary.merge(named, on=["model", "optimizer"], how="left", validate="many_to_one")
+    unnamed = steps[steps.optimizer.isna()].set_index("model").images_per_s
+    assumed = found.optimizer.isna() | (found.optimizer == found.block.map(UNNAMED_OPTIMIZER))
+    rest = found.model.map(unnamed).where(assumed.fillna(False))
+    found["images_per_s"] = found.images_per_s.fillna(rest.astype("Float64"))
     return found
 
 
@@ -217,8 +221,9 @@ def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     steps = speeds[(speeds.kind == "pair") & (speeds.what == "training_step") & ~speeds.noisy]
     names = {"median": "speed_ratio", "low": "speed_ratio_low", "high": "speed_ratio_high"}
     steps = steps.assign(optimizer_other=steps.optimizer.fillna(UNNAMED_OPTIMIZER["stored"]))
-    steps = steps.rename(columns=names)[["model", "pair", "optimizer_other", *names.values()]]
-    return pairs.merge(steps, on=["model", "pair", "optimizer_other"], how="left")
+    key = ["model", "pair", "optimizer_other"]
+    steps = steps.rename(columns=names)[[*key, *names.values()]].drop_duplicates(key, keep="last")
+    return pairs.merge(steps, on=key, how="left", validate="many_to_one")
 
 
 @dataclass(frozen=True)

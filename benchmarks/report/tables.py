@@ -120,6 +120,11 @@ def escape(text: object) -> str:
     return re.sub(r"([\\`*\[\]<>&|~$]|(?<!\w)_|_(?!\w))", r"\\\1", flat(text))
 
 
+def known(value: object) -> str:
+    """A value from a record as text, or "unknown"."""
+    return "unknown" if pd.isna(value) or value == "" else escape(value)
+
+
 def code(text: object) -> str:
     """A name from a record: in code style if it is harmless there, else escaped."""
     return f"`{text}`" if NAME.fullmatch(str(text)) else escape(text)

@@ -125,7 +125,7 @@ def prepare(
             spec.seed,
             settings,
             folders,
-            plugin_sha256=options.plugin_sha256,
+            plugin_sha256=None if registry.is_built_in(spec.model) else options.plugin_sha256,
             should_stop=stop,
             resume_changed=options.resume_changed,
             study=study,
@@ -149,6 +149,8 @@ def specs_of(
     Raises:
         ValueError: for an unknown recipe or data set, or if no model or no seed is named.
     """
+    if isinstance(models, str):
+        models = [models]
     if not isinstance(recipe, Recipe):
         name = datasets.dataset_name(dataset)
         recipe = recipes.load(recipe or recipes.default_name(name))
@@ -170,7 +172,7 @@ def train(
     """Train models and write a record for each run; runs that have a record are not repeated.
 
     Args:
-        models: names of registered models.
+        models: names of registered models, or one name.
         dataset: "digits", "cifar10", "cifar100", "svhn" or "folder:PATH".
         recipe: a name, the path of a TOML file, or a recipe; "smoke" on digits, else "quick".
         seeds: one run of each model for each of them.

@@ -1,6 +1,6 @@
 """Whether records and checkpoints are what they claim.
 
-They are held against their schema, place and hashes, the registry's counts, and each other.
+They are compared with their schema, place and hashes, the registry's counts, and each other.
 """
 
 import difflib

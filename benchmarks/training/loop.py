@@ -302,7 +302,7 @@ class Trainer:
         write_checkpoint(path, state)
 
     def restore(self, state: dict) -> None:
-        """Go on from the state that a checkpoint holds.
+        """Resume from the state that a checkpoint holds.
 
         Raises:
             CheckpointError: if its weights or its optimizers' states do not fit.

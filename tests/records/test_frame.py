@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.records import store
 from benchmarks.records.frame import (
+    EPOCH_COLUMNS,
     RUN_COLUMNS,
     RUN_KEY,
     SPEED_COLUMNS,
@@ -25,6 +26,7 @@ def test_the_columns_are_a_contract(tmp_path):
         for frame, columns in (
             (load_runs(results), RUN_COLUMNS),
             (load_speeds(results), SPEED_COLUMNS),
+            (load_epochs(results), EPOCH_COLUMNS),
         ):
             assert frame.dtypes.astype(str).to_dict() == columns
             assert "object" not in set(frame.dtypes.astype(str))
@@ -146,6 +148,22 @@ def test_speeds(tmp_path):
     assert steps.loc["speed", ["median", "low", "high", "n"]].tolist() == [5.0, 4.0, 6.0, 3]
     assert steps.loc["pair", ["median", "aa_low", "n", "attempts"]].tolist() == [0.9, 0.8, 15, 1]
     assert bool(steps.loc["pair", "noisy"]) and steps.loc["pair", "pair"] == "p"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"measurements": {"training_step": {"median": "x"}}},
+        {"measurements": {"energy": {"median": 1.0}}},
+    ],
+)
+def test_a_speed_without_its_number_is_listed(tmp_path, content):
+    place = tmp_path / "throughput" / "x"
+    place.mkdir(parents=True)
+    (place / "m.json").write_text(json.dumps({"model": "m", "device": "x"} | content))
+    frame = load_speeds(tmp_path)
+    assert frame.empty and "throughput/x/m.json" in frame.attrs["problems"][0]
 
 
 def test_published_rows():

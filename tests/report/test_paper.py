@@ -57,6 +57,13 @@ def test_gaps_are_of_shared_seeds_of_one_recipe(tmp_path):
     assert "recipe quick: no seed of both members has ended well" in text
 
 
+def test_the_gap_of_models_of_a_plugin(tmp_path):
+    records = pair((10.0,), (12.0,))
+    for entry in records:
+        entry["code"] = entry["code"] | {"plugin_sha256": "f" * 64}
+    assert "recipe fast: +2.00 points" in section(tmp_path, records)
+
+
 def test_two_hashes_of_a_recipe_are_told_apart(tmp_path):
     other = pair((20.0,), (25.0,), first_seed=1, recipe="fast")
     for entry in other:

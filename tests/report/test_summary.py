@@ -80,7 +80,11 @@ def test_two_hashes_fingerprints_or_plugins_are_never_pooled(tmp_path):
     summary, pairs = frames(tmp_path, records)
     assert sorted(summary["mean"]) == [10.0, 20.0, 30.0, 40.0] and set(summary.n) == {1}
     assert summary.other_data.all() and pairs.empty
-    assert set(summary.label) == {"quick8 (aaaaaaaa)", "quick8 (bbbbbbbb)"}
+    assert set(summary.label) == {
+        "quick8 (aaaaaaaa), data aaaaaaaa",
+        "quick8 (aaaaaaaa), data eeeeeeee",
+        "quick8 (bbbbbbbb), data aaaaaaaa",
+    }
 
 
 def test_runs_that_did_not_end_well_are_counted_and_not_in_the_mean(tmp_path):
@@ -141,6 +145,16 @@ def test_a_speed_is_of_the_optimizer_that_the_row_was_trained_with(tmp_path):
         speeds = conditions(tmp_path / str(number), records, models)
         rates = with_images_per_s(summary, speeds).images_per_s
         assert [None if pd.isna(rate) else rate for rate in rates] == expected
+
+
+def test_of_two_records_of_a_speed_the_last_counts(tmp_path):
+    models = ["wide_resnet16_1", "hyper_resnet16_1"]
+    summary, _ = frames(tmp_path, [record(), *hyper((11.0,))])
+    for number, named in enumerate(({}, {"optimizer": "sgd"})):
+        records = [speed("wide_resnet16_1", rate, **named) for rate in (5000.0, 6000.0)]
+        rates = with_images_per_s(summary, conditions(tmp_path / str(number), records, models))
+        assert rates.model.tolist() == models and rates.images_per_s[0] == 6000.0
+        assert pd.isna(rates.images_per_s[1])  # it was never timed
 
 
 def test_a_pairs_speed_ratio_is_that_of_its_pair_record(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from benchmarks.runs import reproduce, runner
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
+from benchmarks.training.checkpoints import load_checkpoint, write_checkpoint
 from benchmarks.training.recipes import RECIPES
 from benchmarks.training.settings import Settings
 from models import registry
@@ -73,10 +75,20 @@ def test_what_a_limit_leaves_is_not_started(options):
 
 def test_a_checkpoint_of_another_run_is_refused_and_the_rest_is_made(options):
     train(MODELS[:1], recipe=RECIPE, options=dataclasses.replace(options, time_limit=1e-9))
-    changed = dataclasses.replace(options, plugin_sha256="e" * 64)
-    refused, other = train(MODELS, recipe=RECIPE, options=changed)
+    (checkpoint,) = Path(options.checkpoint_dir).rglob("*.ckpt")
+    state = load_checkpoint(checkpoint)
+    state["identity"]["plugin_sha256"] = "e" * 64
+    write_checkpoint(checkpoint, state)
+    refused, other = train(MODELS, recipe=RECIPE, options=options)
     assert (refused.status, refused.record) == ("refused", None)
     assert "plugin_sha256" in refused.reason and other.status == "ok"
+
+
+def test_the_hash_of_a_plugin_is_of_its_own_models_only(options):
+    """Seeds of a built-in model are pooled whatever plugin was loaded beside it."""
+    loaded = dataclasses.replace(options, plugin_sha256="e" * 64)
+    (outcome,) = train(MODELS[0], recipe=RECIPE, options=loaded)
+    assert "plugin_sha256" not in outcome.record["code"]
 
 
 def test_runs_can_be_made_outside_the_main_thread(options):
