@@ -21,13 +21,19 @@ class Page:
         """Add paragraphs; empty ones are left out."""
         self.parts += [part for part in parts if part]
 
-    def table(self, name: str, frame: pd.DataFrame, columns: Sequence[Column]) -> None:
-        """Add a table; a frame without rows adds nothing."""
+    def table(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        columns: Sequence[Column],
+        extra: Sequence[str] = (),
+    ) -> None:
+        """Add a table; a frame without rows adds nothing. `extra`: columns of the CSV besides."""
         if frame.empty:
             return
         self.parts.append(markdown(frame, columns))
         self.tables[f"{name}.tex"] = latex(frame, columns)
-        self.tables[f"{name}.csv"] = csv(frame)
+        self.tables[f"{name}.csv"] = csv(frame, columns, extra)
 
     @property
     def text(self) -> str:

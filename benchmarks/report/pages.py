@@ -123,8 +123,7 @@ def failures_section(page: Page, results: Results) -> None:
         Column("status", "status"),
         Column("reason", "reason"),
     ]
-    shown = ["model", "recipe", "recipe_hash", "seed", "status", "reason"]
-    page.table("failures", failed[shown], columns)
+    page.table("failures", failed, columns, ["recipe_hash"])
     page.add("\n".join(f"- {escape(problem)}" for problem in problems))
 
 

@@ -75,12 +75,7 @@ def answers_section(page: Page, results: Results) -> None:
         STEPS,
         OPTIMIZER,
     ]
-    shown = [
-        *("model", "model_other", "question", "answer", "difference", "difference_low"),
-        *("difference_high", "seeds", "across", "label", "recipe_hash", "steps", "optimizer_text"),
-        *("marks", "marks_other"),
-    ]
-    page.table("answers", found[shown], columns)
+    page.table("answers", found, columns, ["across", "recipe_hash", "data_sha256"])
 
 
 def recipe_section(page: Page, results: Results, group: pd.DataFrame, absent: list[str]) -> None:
@@ -92,7 +87,8 @@ def recipe_section(page: Page, results: Results, group: pd.DataFrame, absent: li
     page.add(f"## Recipe {code(first.recipe)}{_epochs_text(group, ', {} epochs')}")
     data = f" Data `{first.data_sha256[:16]}`." if first.other_data else ""
     page.add(f"Recipe hash `{first.recipe_hash}`{_description(first)}.{data}")
-    page.table(f"{slug(group)}-models", *main_table(results, group, absent))
+    rows, columns = main_table(results, group, absent)
+    page.table(f"{slug(group)}-models", rows, columns, ["macs_per_image", "generator_macs"])
     page.add(legend(results, group))
     verdict_section(page, results, group)
     pair_section(page, results, group)
@@ -143,12 +139,7 @@ def main_table(
         STEPS,
         Column("runs", "statuses"),
     ]
-    shown = [
-        *("model", "mean", "std", "n", "fronts", "published_error", "params", "published_params"),
-        *("flops_per_image", "generator_flops", "macs_per_image", "generator_macs"),
-        *("images_per_s", "optimizer_text", "steps", "statuses", "marks"),
-    ]
-    return rows[shown], columns
+    return rows, columns
 
 
 def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
@@ -219,12 +210,7 @@ def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
         Column("FLOPs/image", "flops_ratio", ".3f"),
         speed,
     ]
-    shown = [
-        *("model", "pair", "difference", "difference_low", "difference_high", "seeds", "across"),
-        *("params_ratio", "flops_ratio", "speed_ratio", "speed_ratio_low", "speed_ratio_high"),
-        "marks",
-    ]
-    page.table(f"{slug(group)}-pairs", pairs[shown], columns)
+    page.table(f"{slug(group)}-pairs", pairs, columns, ["across"])
 
 
 def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
@@ -247,8 +233,7 @@ def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
         Column("validation error", "val_mean", ".2f", " %"),
         Column("test error by seed", "by_seed"),
     ]
-    shown = ["model", "n", "mean", "low", "high", "std", "sampling", "val_mean", "by_seed", "marks"]
-    page.table(f"{slug(group)}-seeds", rows[shown], columns)
+    page.table(f"{slug(group)}-seeds", rows, columns)
 
 
 def condition_text(speeds: pd.DataFrame) -> str:

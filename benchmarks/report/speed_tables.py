@@ -108,17 +108,13 @@ def pair_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
         RATIO,
         Column("result", "verdict"),
     ]
-    shown = [
-        *("model", "pair", *SETTINGS, "what", "aa_median", "aa_low", "aa_high", "attempts"),
-        *("median", "low", "high", "verdict"),
-    ]
     if len(rows):
         page.add(
             "Images/s of a model over its plain pair's, both in one process, in interleaved "
             "windows (A B B A): median of the ratios [bootstrap 95 % interval], after an A/A run "
             "of the plain pair against itself, which must include 1 within ±2 %."
         )
-    page.table(name, rows[shown], columns)
+    page.table(name, rows, columns, ["pair"])
 
 
 def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str]) -> None:
@@ -139,9 +135,7 @@ def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str
         )
         parts = rows.what.str.split(": ", n=1, expand=True)
         rows = rows.assign(part=parts[0], against=parts[1])
-        page.table(
-            f"{name}{number}", rows[["against", "part", "median", "low", "high", "n"]], columns
-        )
+        page.table(f"{name}{number}", rows, columns)
         compared: set[str] = set()
         for names in parts[1]:
             compared.update(names.split(" / "))

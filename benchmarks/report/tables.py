@@ -1,7 +1,7 @@
 """DataFrames as Markdown, LaTeX (booktabs) and CSV; text from records made harmless.
 
-What is shown of a frame is a list of `Column`s. The CSV is the frame itself: names as they are,
-numbers unrounded.
+What is shown of a frame is a list of `Column`s. The CSV has the columns of the frame that these
+are made of: names as they are, numbers unrounded.
 """
 
 import re
@@ -96,10 +96,14 @@ def _tabulate(cells: list[list[str]], columns: Sequence[Column], form: str) -> s
     return tabulate(cells, headings, tablefmt=form, disable_numparse=True, colalign=align)
 
 
-def csv(frame: pd.DataFrame) -> str:
-    """The frame itself, without the marks of footnotes; what is not known is empty."""
-    marks = [name for name in frame if str(name).startswith("marks")]
-    return frame.drop(columns=marks).to_csv(index=False, lineterminator="\n")
+def csv(frame: pd.DataFrame, columns: Sequence[Column], extra: Sequence[str] = ()) -> str:
+    """What the columns are made of, as the frame has it, and `extra` columns; unknown is empty."""
+    names: list[str] = []
+    for column in columns:
+        parts = (column.value, column.std, column.n, column.low, column.high)
+        names += [part for part in parts if part is not None]
+    names = list(dict.fromkeys([*names, *extra]))
+    return frame[names].to_csv(index=False, lineterminator="\n")
 
 
 def filled(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Column]:

@@ -42,11 +42,12 @@ def test_markdown():
     assert [cell.endswith(":") for cell in cells(rule)] == [False, True, True, True, False]
 
 
-def test_csv_is_the_frame_unrounded_without_marks():
-    found = pd.read_csv(io.StringIO(csv(FRAME)))
-    assert found.columns.tolist() == [name for name in FRAME if name != "marks"]
+def test_csv_has_what_the_columns_are_made_of_unrounded():
+    found = pd.read_csv(io.StringIO(csv(FRAME.assign(more=1, less=2), COLUMNS, ["more", "n"])))
+    parts = ["model", "mean", "std", "n", "ratio", "low", "high", "size", "text", "more"]
+    assert found.columns.tolist() == parts
     assert found.ratio[0] == 0.987654 and found.model.tolist() == ["a_b", "<b>"]
-    assert csv(FRAME).splitlines()[2] == "<b>,8.0,,1,1.0,,,,"
+    assert csv(FRAME, COLUMNS).splitlines()[2] == "<b>,8.0,,1,1.0,,,,"
 
 
 def test_latex_is_booktabs_and_escaped():
