@@ -192,14 +192,7 @@ def _valid(path: Path, results_dir: Path) -> dict:
     except store.RecordError as error:
         raise store.RecordError(f"record {path}: {error}") from None
     assert record is not None
-    place = store.run_path(
-        results_dir,
-        record["dataset"],
-        record["model"],
-        record["recipe"]["name"],
-        record["seed"],
-        record.get("study"),
-    )
+    place = store.place_of(results_dir, record)
     if place != path:
         raise store.RecordError(f"record {path} is of another place, {place}")
     return record

@@ -167,6 +167,18 @@ def _not_finite(value: object, place: str = "record") -> str | None:
     return None
 
 
+def place_of(results_dir: Path, record: dict) -> Path:
+    """Where a valid record of a run belongs."""
+    return run_path(
+        results_dir,
+        record["dataset"],
+        record["model"],
+        record["recipe"]["name"],
+        record["seed"],
+        record.get("study"),
+    )
+
+
 def save(results_dir: Path, record: dict) -> Path:
     """Write a run's record at its place.
 
@@ -176,14 +188,7 @@ def save(results_dir: Path, record: dict) -> Path:
     """
     validate(record)
     recipe = record["recipe"]
-    path = run_path(
-        results_dir,
-        record["dataset"],
-        record["model"],
-        recipe["name"],
-        record["seed"],
-        record.get("study"),
-    )
+    path = place_of(results_dir, record)
     resumed_from = [
         entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])
     ]

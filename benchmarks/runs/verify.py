@@ -59,14 +59,7 @@ def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
 
 def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str]:
     """What is wrong with a record that follows its schema."""
-    place = store.run_path(
-        results_dir,
-        record["dataset"],
-        record["model"],
-        record["recipe"]["name"],
-        record["seed"],
-        record.get("study"),
-    )
+    place = store.place_of(results_dir, record)
     if path != place:
         yield f"it says that its place is {place}"
     try:
