@@ -1,5 +1,6 @@
 """The store of records: one JSON a run, where it lies and what it must hold."""
 
+import base64
 import csv
 import functools
 import json
@@ -9,10 +10,11 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.system.files import write_atomically
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Of new records; older versions are read as they are. `schemas/run-<version>.json` has each."""
 DONE = ("ok", "diverged")
 """Statuses that need no further run."""
@@ -117,10 +119,11 @@ def validate(record: object) -> None:
     assert isinstance(record, dict)
     if infinite := _not_finite(record):
         raise RecordError(f"{infinite} is no finite number")
-    if record.get("study") is not None and "test_error" in record:
-        raise RecordError(
-            "test_error is not allowed in a trial of a study, which does not read the test set"
-        )
+    for key in ("test_error", "test_wrong"):
+        if record.get("study") is not None and key in record:
+            raise RecordError(
+                f"{key} is not allowed in a trial of a study, which does not read the test set"
+            )
     try:
         _validator(version)(record)
     except fastjsonschema.JsonSchemaValueException as error:
@@ -139,6 +142,8 @@ def _refuse_contradictions(record: dict) -> None:
         for flops, macs in FLOPS.items():
             if record[flops] != doubled(record[macs]):
                 raise RecordError(f"{flops} {record[flops]} is not 2 x {macs} {record[macs]}")
+    if record.get("test_wrong") is not None:
+        _refuse_other_error(record)
     last = history[-1]["val_error"] if history else None
     if record["status"] == "ok" and (last is None or last != record["val_error"]):
         raise RecordError("val_error is not that of the history's last epoch")
@@ -147,9 +152,40 @@ def _refuse_contradictions(record: dict) -> None:
         raise RecordError("history's epochs are not 1, 2, 3 and so on")
 
 
+def _refuse_other_error(record: dict) -> None:
+    wrong = unpacked(record["test_wrong"], record["dataset_fingerprint"]["test"])
+    error = 100 * float(wrong.mean())
+    if record["test_error"] is None or not math.isclose(error, record["test_error"], abs_tol=1e-9):
+        raise RecordError(f"test_error {record['test_error']} is not that of test_wrong, {error}")
+
+
 def doubled(macs: int | None) -> int | None:
     """FLOPs of a number of MACs: one multiplication and one addition each."""
     return None if macs is None else 2 * macs
+
+
+def packed(flags: Any) -> str:
+    """Flags (bool, N) as text: a bit each, the first the highest of its byte, in base64."""
+    import numpy as np
+
+    return base64.b64encode(np.packbits(flags).tobytes()).decode()
+
+
+def unpacked(text: str, count: int) -> Any:
+    """The flags (bool, `count`) of `packed`.
+
+    Raises:
+        RecordError: if the text is not that of `count` flags.
+    """
+    import numpy as np
+
+    try:
+        data = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise RecordError(f"test_wrong {text[:20]!r} is not base64") from None
+    if len(data) != (count + 7) // 8:
+        raise RecordError(f"test_wrong has {len(data)} bytes, not those of {count} images")
+    return np.unpackbits(np.frombuffer(data, np.uint8), count=count).astype(bool)
 
 
 def _not_finite(value: object, place: str = "record") -> str | None:

@@ -14,6 +14,7 @@ from models import registry
 if TYPE_CHECKING:
     from benchmarks.runs.runner import Run
 
+NOT_COUNTED = {"by": None, "reason": None, "second_opinion": None}
 COUNTS = ("params", "params_by_component", *store.FLOPS.values(), *store.FLOPS)
 
 
@@ -58,12 +59,17 @@ def record_of(
         "train_images_per_s": history.images_per_s,
         "history": epochs,
         "resumed": history.resumed,
+        "flip": run.data.flip,
+        "untrained": [],
+        "counting": NOT_COUNTED | counts.get("counting", {}),
         "environment": settings_environment(run.settings),
         "code": provenance | plugin,
     }
     record |= {name: counts.get(name) for name in COUNTS}
-    record |= {"study": run.study} if run.study else {"test_error": result.test_error}
-    return record
+    if run.study:
+        return record | {"study": run.study}
+    wrong = None if result.test_wrong is None else store.packed(result.test_wrong.numpy())
+    return record | {"test_error": result.test_error, "test_wrong": wrong}
 
 
 def reason_of(error: Exception) -> str:

@@ -154,12 +154,12 @@ class Run:
         """The result of a run that an exception ended; an unexpected one is printed in full."""
         history = trainer.history if trainer else History()
         if isinstance(error, Interrupted):
-            return Result("interrupted", str(error), history, None)
+            return Result("interrupted", str(error), history)
         if is_out_of_memory(error):
-            return Result("out_of_memory", reason_of(error), history, None)
+            return Result("out_of_memory", reason_of(error), history)
         if not isinstance(error, OSError):
             traceback.print_exc()
-        return Result("failed", reason_of(error), history, None)
+        return Result("failed", reason_of(error), history)
 
     def _resume(self, trainer: Trainer) -> None:
         state, damage = load_newest(self.checkpoint_path)

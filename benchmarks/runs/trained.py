@@ -51,7 +51,7 @@ def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> 
     evaluation = settings.compiled(
         Evaluation(model.to(settings.device), normalize), isinstance(model, KernelNetwork)
     )
-    loss, error = evaluate(
+    tested = evaluate(
         evaluation, evaluation_batches(data.read_test().to(settings.device), 128), settings
     )
     return {
@@ -59,8 +59,8 @@ def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> 
         "seed": identity["seed"],
         "dataset": data.name,
         "same_data": identity.get("dataset") == data.fingerprint["decoded_sha256"],
-        "test_error": error,
-        "test_loss": loss,
+        "test_error": tested.error,
+        "test_loss": tested.loss,
     }
 
 

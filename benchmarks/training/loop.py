@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from benchmarks.data.batches import Batches
 from benchmarks.data.splits import DataSet
 from benchmarks.training.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
-from benchmarks.training.objective import Evaluation, Normalize, Objective, evaluate
+from benchmarks.training.objective import Evaluated, Evaluation, Normalize, Objective, evaluate
 from benchmarks.training.optimizers import kind_of, make_optimizer, restore_optimizer, ruled
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
@@ -66,14 +66,15 @@ class History:
 class Result:
     """What a run ended with.
 
-    `status` is "ok" or "diverged", `test_error` in percent: read once, after the last epoch, or not
-    at all.
+    `status` is "ok" or "diverged". `test_error` is in percent, `test_wrong` (bool, a test image
+    each) says which were wrong: read once, after the last epoch, or not at all.
     """
 
     status: str
     reason: str | None
     history: History
-    test_error: float | None
+    test_error: float | None = None
+    test_wrong: Tensor | None = None
 
 
 class CapturedStep:
@@ -192,19 +193,19 @@ class Trainer:
         while len(self.history.epochs) < self.epochs:
             entry = yield from self.train_epoch(len(self.history.epochs), after_step)
             images = evaluation_batches(self.data.validation, self.recipe.batch_size)
-            entry["val_loss"], entry["val_error"] = self._evaluate(images)
+            entry["val_loss"], entry["val_error"], _ = self._evaluate(images)
             if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
                 reason = f"loss is not finite in epoch {entry['epoch']}"
-                return Result("diverged", reason, self.history, None)
+                return Result("diverged", reason, self.history)
             self.history.epochs.append(entry)
             if checkpoint is not None:
                 self.save(checkpoint)
             on_epoch(entry, self.epochs)
         if not test:
-            return Result("ok", None, self.history, None)
+            return Result("ok", None, self.history)
         images = evaluation_batches(self.data.read_test(), self.recipe.batch_size)
-        _, error = self._evaluate(images)
-        return Result("ok", None, self.history, error)
+        tested = self._evaluate(images)
+        return Result("ok", None, self.history, tested.error, tested.wrong)
 
     def train_epoch(
         self, epoch: int, after_step: Callable[[int, int], None] = lambda step, steps: None
@@ -273,7 +274,7 @@ class Trainer:
         # Copies: CUDA graphs reuse the memory of what they return.
         return loss.detach().clone(), mistakes.clone()
 
-    def _evaluate(self, batches: Iterable) -> tuple[float, float]:
+    def _evaluate(self, batches: Iterable) -> Evaluated:
         self.model.eval()
         return evaluate(self.evaluation, batches, self.settings)
 

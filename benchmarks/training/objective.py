@@ -1,6 +1,7 @@
 """What is minimised and what is measured: the objective of training, and evaluation."""
 
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -86,16 +87,26 @@ def wrong_answers(logits: Tensor, y: Tensor) -> Tensor:
     return (logits.detach().argmax(1) != y).sum()
 
 
-def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> tuple[float, float]:
-    """The mean cross-entropy and the error in percent.
+class Evaluated(NamedTuple):
+    """Mean cross-entropy, error in percent, and which images were wrong: bool (N,), on the CPU."""
+
+    loss: float
+    error: float
+    wrong: Tensor
+
+
+def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> Evaluated:
+    """What a model does on all images of `batches`.
 
     A batch is (x, y, count); its first `count` images are real, the others fill it up.
     """
-    losses, wrong, images = [], [], 0
+    losses, wrong = [], []
     with torch.inference_mode(), settings.autocast():
         for x, y, count in batches:
             loss, mistakes = evaluation(x, y)
             losses.append(loss[:count].double().sum())
-            wrong.append(mistakes[:count].sum())
-            images += count
-    return float(torch.stack(losses).sum()) / images, 100 * float(torch.stack(wrong).sum()) / images
+            wrong.append(mistakes[:count])
+    of_images = torch.cat(wrong).cpu()
+    images = len(of_images)
+    loss = float(torch.stack(losses).sum()) / images
+    return Evaluated(loss, 100 * int(of_images.sum()) / images, of_images)

@@ -3,6 +3,7 @@
 import copy
 import json
 
+import numpy as np
 import pytest
 
 from benchmarks.records import provenance, store
@@ -20,7 +21,7 @@ ENTRY = {
     "seconds": 1.0,
 }
 RECORD = {
-    "schema_version": 4,
+    "schema_version": 5,
     "model": "m",
     "pair": None,
     "dataset": "d",
@@ -58,6 +59,10 @@ RECORD = {
     "flops_per_image": 20,
     "generator_flops": 0,
     "train_images_per_s": 1.0,
+    "counting": {"by": "dispatcher", "reason": None, "second_opinion": None},
+    "flip": True,
+    "untrained": [],
+    "test_wrong": None,
     "history": [ENTRY],
     "resumed": [],
     "environment": {
@@ -87,8 +92,8 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 4"),
-        ({"schema_version": 5}, "schema_version 5"),
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 5"),
+        ({"schema_version": 6}, "schema_version 6"),
         ({"status": "fine"}, "status must be one of .*, not 'fine'"),
         ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
         ({"test_error": float("nan")}, "test_error is no finite number"),
@@ -127,7 +132,8 @@ def test_another_recipe_of_the_same_name_is_refused(tmp_path):
     assert store.load(path) == RECORD
 
 
-TRIAL = {key: value for key, value in RECORD.items() if key != "test_error"} | {"study": "rates"}
+TRIAL = {key: value for key, value in RECORD.items() if not key.startswith("test_")}
+TRIAL |= {"study": "rates"}
 
 
 def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
@@ -136,21 +142,26 @@ def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
     assert store.trial_files(tmp_path) == [path] and store.run_files(tmp_path) == []
     with pytest.raises(store.RecordError, match="test_error is not allowed in a trial"):
         store.save(tmp_path, TRIAL | {"test_error": 5.0})
+    with pytest.raises(store.RecordError, match="test_wrong is not allowed in a trial"):
+        store.save(tmp_path, TRIAL | {"test_wrong": "gA=="})
     with pytest.raises(store.RecordError, match="study must match"):
         store.save(tmp_path, TRIAL | {"study": "../x"})
 
 
 def older(version):
-    """The record as versions before 4 have it, without FLOPs; the first was without `resumed`."""
+    """The record as an older version has it: FLOPs came with 4, `resumed` with 2."""
     record = copy.deepcopy(RECORD) | {"schema_version": version}
-    del record["flops_per_image"], record["generator_flops"]
+    for key in ("counting", "flip", "untrained", "test_wrong"):
+        del record[key]
+    if version < 4:
+        del record["flops_per_image"], record["generator_flops"]
     if version == 1:
         del record["resumed"]
         del record["environment"]["deterministic"], record["environment"]["parallel_seeds"]
     return record
 
 
-@pytest.mark.parametrize("version", [1, 2, 3])
+@pytest.mark.parametrize("version", [1, 2, 3, 4])
 def test_older_versions_are_read_as_they_are(version):
     record = older(version)
     before = copy.deepcopy(record)
@@ -163,6 +174,22 @@ def test_what_a_version_added_is_required_from_then_on():
         store.validate(older(1) | {"schema_version": 2})
     with pytest.raises(store.RecordError, match="flops_per_image"):
         store.validate(older(3) | {"schema_version": 4})
+    with pytest.raises(store.RecordError, match="counting"):
+        store.validate(older(4) | {"schema_version": 5})
+
+
+def test_which_images_were_wrong_agrees_with_the_error():
+    flags = np.array([True] + 8 * [False] + [True])
+    data = RECORD["dataset_fingerprint"] | {"test": 10}
+    text = store.packed(flags)
+    assert store.unpacked(text, 10).tolist() == flags.tolist()
+    record = RECORD | {"dataset_fingerprint": data, "test_wrong": text}
+    store.validate(record | {"test_error": 20.0})
+    with pytest.raises(store.RecordError, match=r"test_error 5.0 is not that of test_wrong, 20.0"):
+        store.validate(record)
+    for damaged in ("?", "gA", ""):
+        with pytest.raises(store.RecordError, match="test_wrong"):
+            store.validate(record | {"test_error": 20.0, "test_wrong": damaged})
 
 
 def test_a_run_that_was_never_counted_has_no_flops():

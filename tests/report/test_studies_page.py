@@ -23,7 +23,7 @@ def trial(model, rate, seed, error, study="rates", dataset="d", name=None, epoch
     changes = {"stored": {"learning_rate": rate}, "epochs": epochs}
     recipe = recipes.varied(BASE, name or f"smoke.{rate}", changes).as_dict()
     history = [RECORD["history"][0] | {"val_error": error or 90.0}]
-    made = {key: value for key, value in RECORD.items() if key != "test_error"} | {
+    made = {key: value for key, value in RECORD.items() if not key.startswith("test_")} | {
         "model": model,
         "seed": seed,
         "val_error": error,

@@ -33,7 +33,7 @@ def trained(digits, tiny, tmp_path):
 def test_the_error_is_the_models_own(digits, trained):
     model, path = trained
     evaluation = Evaluation(model, Normalize(digits.mean, digits.std))
-    loss, error = evaluate(evaluation, evaluation_batches(digits.read_test(), 128), CPU)
+    loss, error, _ = evaluate(evaluation, evaluation_batches(digits.read_test(), 128), CPU)
     found = evaluate_checkpoint(path, digits, CPU)
     expected = {
         "model": "hyper_resnet10_1",

@@ -156,10 +156,12 @@ def test_evaluate_counts_real_images_only(digits):
     """Error and loss do not depend on the batch size: repeated images do not count."""
     model = runner.build("wide_resnet10_1", 10, seed=0).eval()
     evaluation = Evaluation(model, Normalize(digits.mean, digits.std))
-    results = [
+    whole, parts = (
         evaluate(evaluation, evaluation_batches(digits.validation, size), CPU) for size in (180, 64)
-    ]
-    assert results[0] == pytest.approx(results[1])
+    )
+    assert whole[:2] == pytest.approx(parts[:2])
+    assert torch.equal(whole.wrong, parts.wrong)
+    assert len(whole.wrong) == len(digits.validation)
 
 
 def test_it_learns_and_reads_the_test_set_once(digits, tiny):
