@@ -2,11 +2,13 @@
 
 import importlib
 import sys
+import traceback
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
-from benchmarks.cli.options import Parser
+from benchmarks.cli.options import Parser, add_traceback
 from benchmarks.cli.output import print_error
+from benchmarks.system import faults
 
 COMMANDS = (
     "list",
@@ -35,6 +37,7 @@ def make_parser() -> Parser:
         epilog="start with: python run_bench.py reproduce --dataset digits. "
         f"{exit_codes.DESCRIPTION}",
     )
+    add_traceback(parser)
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )
@@ -45,16 +48,29 @@ def make_parser() -> Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a command; gives its exit code. Wrong input is one line on stderr."""
+    """Run a command; gives its exit code. Whatever goes wrong is one line on stderr."""
     options = make_parser().parse_args(arguments)
     try:
         return options.run(options)
-    except ValueError as error:
-        print_error(" ".join(str(error).split()))
-        return exit_codes.WRONG_INPUT
-    except OSError as error:
-        print_error(str(error))
-        return exit_codes.FAILED
     except KeyboardInterrupt:
         print("stopped; run again to resume", file=sys.stderr)
         return exit_codes.STOPPED
+    except BaseException as error:
+        if not faults.is_fault(error):
+            raise
+        if options.traceback:
+            traceback.print_exception(error)
+        return _said(error)
+
+
+def _said(error: BaseException) -> int:
+    """Print an error in one line; gives the exit code.
+
+    A ValueError of the suite is wrong input and says so itself. What a user's code raises, and any
+    other error, is a failure, with the file and line of its origin.
+    """
+    if faults.is_users(error) or not isinstance(error, ValueError | OSError):
+        print_error(faults.described(error))
+        return exit_codes.FAILED
+    print_error(" ".join(str(error).split()))
+    return exit_codes.WRONG_INPUT if isinstance(error, ValueError) else exit_codes.FAILED

@@ -17,6 +17,7 @@ class RunOptions:
     - `time_limit`: seconds after which runs stop with a checkpoint
     - `resume_changed`: resume even if code, torch, recipe, data or settings changed since the
       checkpoint; the record says so
+    - `traceback`: print the traceback of a run that fails; its reason is one line
     - `plugin_sha256`: of the file that registered the models (`models.registry.load_plugin` gives
       it), for the record
     """
@@ -33,4 +34,5 @@ class RunOptions:
     parallel_seeds: int = 1
     time_limit: float | None = None
     resume_changed: bool = False
+    traceback: bool = False
     plugin_sha256: str | None = None
