@@ -45,6 +45,7 @@ RUN_COLUMNS = {
     "generator_macs": "Int64",
     "flops_per_image": "Int64",
     "generator_flops": "Int64",
+    "uncounted": _TEXT,
     "epochs": "Float64",
     "steps": "Int64",
     "block": _TEXT,
@@ -123,7 +124,7 @@ def load_runs(
     - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
     - `test_error`, `val_error`: percent, of the last epoch
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
-      the batch), `flops_per_image`, `generator_flops` (2 x MACs)
+      the batch), `flops_per_image`, `generator_flops` (2 x MACs); `uncounted`: why there are none
     - `epochs`, `steps` of training; `block` of the recipe that was used (stored, generated,
       scaled); `optimizer`: its optimizers without their rates
     - `train_images_per_s`; `train_seconds`: training without evaluation
@@ -258,6 +259,7 @@ def _run_row(record: dict, path: str) -> dict:
     row |= {
         "flops_per_image": store.doubled(record["macs_per_image"]),
         "generator_flops": store.doubled(record["generator_macs"]),
+        "uncounted": at(record, "counting", "reason"),
         "epochs": recipe.get("trained_epochs", recipe["epochs"]),
         "steps": recipe.get("steps"),
         "block": block,

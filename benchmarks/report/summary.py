@@ -38,6 +38,7 @@ FACTS = [
     "generator_macs",
     "flops_per_image",
     "generator_flops",
+    "uncounted",
     "epochs",
     "steps",
     "block",
@@ -78,8 +79,9 @@ def summarize(
     well; `val_mean` (mean validation error); `sampling` (of the images that `error` is of);
     `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
     differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name);
-    `other_data` (the runs of its data set have more than one fingerprint); and `FACTS`, those of
-    runs that ended well before those of others.
+    `other_data` (the runs of its data set have more than one fingerprint); `other_code` (its
+    model's plugin has more than one hash in the group); and `FACTS`, those of runs that ended well
+    before those of others.
     """
     runs = runs.assign(ended=runs.status == "ok").sort_values(
         ["ended", "seed"], ascending=[False, True], kind="stable"
@@ -120,6 +122,8 @@ def _ordered(summary: pd.DataFrame, paper_rows: list[str]) -> pd.DataFrame:
     summary["other_data"] = summary.groupby("dataset").data_sha256.transform("nunique") > 1
     with_data = summary.label + ", data " + summary.data_sha256.str[:8]
     summary["label"] = summary.label.where(~summary.other_data, with_data)
+    codes = summary.groupby([*GROUP, "model"]).plugin_sha256.transform("nunique")
+    summary["other_code"] = codes > 1
     return summary.drop(columns=list(keys)).reset_index(drop=True)
 
 

@@ -2,8 +2,6 @@
 
 import torch
 
-from benchmarks.measuring import costs
-from benchmarks.runs.listing import cost_row
 from benchmarks.runs.settings import RunError
 from models import registry
 
@@ -36,20 +34,3 @@ def refuse_wrong_output(name: str, num_classes: int) -> None:
             f"model {name!r} makes {shape} of 2 images and {num_classes} classes, not {wanted}; "
             "see `check`"
         )
-
-
-def cost(name: str, num_classes: int = 10) -> dict:
-    """The row of `cost`: parameters and MACs counted on the module, compared with the closed form.
-
-    Raises:
-        costs.CountError: if the two counts differ.
-    """
-    spec = registry.get(name)
-    model = build(name, num_classes, seed=0)
-    parts, macs = costs.count_parameters(model), costs.count_macs(model)
-    if spec.closed_form:
-        counted = (parts, (macs.per_image, macs.generator))
-        closed = (spec.parameters(num_classes), spec.macs(num_classes))
-        if counted != closed:
-            raise costs.CountError(f"{name}: counted {counted}, closed form {closed}")
-    return cost_row(spec, parts, (macs.per_image, macs.generator), costs.count_frozen(model))

@@ -16,7 +16,8 @@ from benchmarks.data.splits import DataSet
 from benchmarks.records import store
 from benchmarks.records.provenance import code
 from benchmarks.runs.building import build
-from benchmarks.runs.recording import counts_of, reason_of, record_of
+from benchmarks.runs.counting import count
+from benchmarks.runs.recording import reason_of, record_of
 from benchmarks.system.files import remove_leftovers
 from benchmarks.training.checkpoints import CheckpointError, differences, load_newest
 from benchmarks.training.loop import History, Interrupted, Result, Trainer, advance
@@ -130,8 +131,8 @@ class Run:
         trainer: Trainer | None = None
         counts: dict = {}
         try:
+            counts = count(self.model, self.data.num_classes, self.seed).as_dict()
             model = build(self.model, self.data.num_classes, self.seed)
-            counts = counts_of(model)
             trainer = self._trainer(model, provenance)
             self._resume(trainer)
             result = yield from trainer.training(
