@@ -5,14 +5,11 @@ Importing this module does not import torch; `build` does. A plugin adds to it w
 """
 
 import difflib
-import hashlib
-import importlib.util
 import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from models import ledger
@@ -417,21 +414,11 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
 
 
 def load_plugin(path: str) -> str:
-    """Run a user's Python file, which registers models, and give the SHA-256 of the file.
+    """Import a user's Python file, which registers models; gives the SHA-256 of its code.
 
     Raises:
         RegistryError: if the file is missing, raises, or registers nothing.
     """
-    file, before = Path(path), len(_PLUGINS)
-    if not file.is_file():
-        raise RegistryError(f"plugin {path!r} is not a file")
-    spec = importlib.util.spec_from_file_location(f"plugin_{len(_PLUGINS)}", file)
-    if spec is None or spec.loader is None:
-        raise RegistryError(f"plugin {path!r} is not a Python file (.py)")
-    try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    except Exception as error:
-        raise RegistryError(f"plugin {path!r} raised {type(error).__name__}: {error}") from error
-    if len(_PLUGINS) == before:
-        raise RegistryError(f"plugin {path!r} registered no model")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    from models import plugins
+
+    return plugins.load(path).sha256

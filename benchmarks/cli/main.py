@@ -1,12 +1,13 @@
 """The command line: its parser, and how what goes wrong becomes one line and an exit code."""
 
+import contextlib
 import importlib
 import sys
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser
-from benchmarks.cli.output import print_error
+from benchmarks.cli.output import json_alone, print_error
 
 COMMANDS = (
     "list",
@@ -48,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Wrong input is one line on stderr."""
     options = make_parser().parse_args(arguments)
     try:
-        return options.run(options)
+        with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():
+            return options.run(options)
     except ValueError as error:
         print_error(" ".join(str(error).split()))
         return exit_codes.WRONG_INPUT

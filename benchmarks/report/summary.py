@@ -205,10 +205,11 @@ def with_images_per_s(summary: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFra
     `speeds`: under one condition (`choose_condition`).
     """
     steps = speeds[(speeds.kind == "speed") & (speeds.what == "training_step")]
-    steps = steps.drop_duplicates(["model", "optimizer"], keep="last")
-    steps = steps.rename(columns={"median": "images_per_s"})[["model", "optimizer", "images_per_s"]]
+    key = [*ROW, "optimizer"]
+    steps = steps.drop_duplicates(key, keep="last")
+    steps = steps.rename(columns={"median": "images_per_s"})[[*key, "images_per_s"]]
     named = steps.dropna(subset=["optimizer"])
-    found = summary.merge(named, on=["model", "optimizer"], how="left", validate="many_to_one")
+    found = summary.merge(named, on=key, how="left", validate="many_to_one")
     unnamed = steps[steps.optimizer.isna()].set_index("model").images_per_s
     assumed = found.optimizer.isna() | (found.optimizer == found.block.map(UNNAMED_OPTIMIZER))
     rest = found.model.map(unnamed).where(assumed.fillna(False))
@@ -225,7 +226,7 @@ def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     steps = speeds[(speeds.kind == "pair") & (speeds.what == "training_step") & ~speeds.noisy]
     names = {"median": "speed_ratio", "low": "speed_ratio_low", "high": "speed_ratio_high"}
     steps = steps.assign(optimizer_other=steps.optimizer.fillna(UNNAMED_OPTIMIZER["stored"]))
-    key = ["model", "pair", "optimizer_other"]
+    key = [*ROW, "pair", "optimizer_other"]
     steps = steps.rename(columns=names)[[*key, *names.values()]].drop_duplicates(key, keep="last")
     return pairs.merge(steps, on=key, how="left", validate="many_to_one")
 

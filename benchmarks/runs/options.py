@@ -17,8 +17,6 @@ class RunOptions:
     - `time_limit`: seconds after which runs stop with a checkpoint
     - `resume_changed`: resume even if code, torch, recipe, data or settings changed since the
       checkpoint; the record says so
-    - `plugin_sha256`: of the file that registered the models (`models.registry.load_plugin` gives
-      it), for the record
     """
 
     results_dir: str | Path = "results"
@@ -33,4 +31,3 @@ class RunOptions:
     parallel_seeds: int = 1
     time_limit: float | None = None
     resume_changed: bool = False
-    plugin_sha256: str | None = None

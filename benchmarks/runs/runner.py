@@ -23,6 +23,7 @@ from benchmarks.training.checkpoints import CheckpointError, differences, load_n
 from benchmarks.training.loop import History, Interrupted, Result, Trainer, advance
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
+from models import plugins
 
 OnEpoch = Callable[[dict, int], None]
 """Called after an epoch with the history's entry and the number of epochs."""
@@ -52,9 +53,7 @@ class OutputFolders:
 
     def record(self, run: "Run") -> Path:
         """The place of a run's record."""
-        return store.run_path(
-            self.results, run.data.name, run.model, run.recipe.name, run.seed, run.study
-        )
+        return run.id.place(self.results)
 
     def checkpoint(self, run: "Run") -> Path:
         """The place of a run's checkpoint."""
@@ -75,13 +74,27 @@ class Run:
     seed: int
     settings: Settings
     folders: OutputFolders
-    plugin_sha256: str | None = None
     should_stop: Callable[[], str | None] = lambda: None
     resume_changed: bool = False
     study: str | None = None
 
     def __post_init__(self) -> None:
         self.stream = self.settings.new_stream()
+        self.plugin_sha256 = plugins.sha256_of(self.model)
+
+    @property
+    def id(self) -> store.RunId:
+        """What tells it from every other run."""
+        fingerprint = self.data.fingerprint
+        return store.RunId(
+            self.model,
+            self.data.name,
+            (fingerprint["sha256"], fingerprint["decoded_sha256"]),
+            self.recipe.name,
+            self.seed,
+            self.plugin_sha256,
+            self.study,
+        )
 
     @property
     def title(self) -> str:

@@ -20,7 +20,7 @@ from benchmarks.measuring.timing import (
     warm_up,
 )
 from benchmarks.records import provenance, store
-from benchmarks.records.fields import condition
+from benchmarks.records.fields import at, condition
 from benchmarks.runs.bench import Bench, TimingSetup
 from benchmarks.runs.building import build
 from benchmarks.runs.counting import count
@@ -31,7 +31,7 @@ from benchmarks.system.device import EnergyMeter, peak_memory, reset_peak_memory
 from benchmarks.training import optimizers
 from benchmarks.training.recipes import RECIPES, Recipe
 from benchmarks.training.settings import Settings
-from models import ledger, registry
+from models import ledger, plugins, registry
 from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
 
@@ -151,7 +151,7 @@ def head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer)
         "batch_size": recipe.batch_size,
         "event_to_clock": spread(timer.event_to_clock) if timer.event_to_clock else None,
         "environment": environment,
-        "code": provenance.code(),
+        "code": provenance.code() | {"plugin_sha256": plugins.sha256_of(name) or ""},
     }
 
 
@@ -190,6 +190,8 @@ def _is_timed(name: str, results_dir: Path, recipe: Recipe, here: dict) -> bool:
     except store.RecordError:
         return False
     if not isinstance(record, dict) or record.get("optimizer") != optimizer:
+        return False
+    if (at(record, "code", "plugin_sha256") or "") != (plugins.sha256_of(name) or ""):
         return False
     return condition(record) == condition(here)
 
