@@ -5,14 +5,11 @@ Importing this module does not import torch; `build` does. A plugin adds to it w
 """
 
 import difflib
-import hashlib
-import importlib.util
 import re
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from inspect import signature
-from pathlib import Path
 from typing import Any
 
 from models import ledger
@@ -47,7 +44,8 @@ class RegistryError(ValueError):
 class ModelSpec:
     """One model: a backbone with a kernel source, or a builder that gives a foreign `nn.Module`.
 
-    `frozen` is a component of the kernel source that stays as drawn: a control.
+    `frozen` is a component of the kernel source that stays as drawn: a control. `builder_macs`
+    gives a foreign module's MACs where its plugin knows them: (classes) -> (per image, generator).
     """
 
     name: str
@@ -59,6 +57,7 @@ class ModelSpec:
     pair: str | None = None
     builder: Callable[[int], Any] | None = None
     frozen: str | None = None
+    builder_macs: Callable[[int], tuple[int, int]] | None = None
 
     @property
     def closed_form(self) -> bool:
@@ -92,6 +91,27 @@ class ModelSpec:
         layer_macs = source.layer_macs(shapes, **self.options) if source.layer_macs else None
         per_image = backbone.macs(shapes, num_classes, layer_macs, **backbone.arguments)
         return per_image, source.macs(shapes, **self.options)
+
+    def given_macs(self, num_classes: int = 10) -> tuple[int, int] | None:
+        """MACs per image and the generator's that are known without counting; None if unknown.
+
+        Raises:
+            RegistryError: if what a plugin gives is not two whole numbers from 0 on.
+        """
+        if self.closed_form:
+            macs = self.macs(num_classes)
+        elif self.builder_macs is not None:
+            macs = self.builder_macs(num_classes)
+        else:
+            return None
+        if not (
+            isinstance(macs, tuple) and [type(n) for n in macs] == [int, int] and min(macs) >= 0
+        ):
+            raise RegistryError(
+                f"the MACs of {self.name!r} are {macs!r}; needed are two whole numbers from 0 on, "
+                "(per image, of the generator)"
+            )
+        return macs
 
     def kernel_shapes(self) -> list[ledger.KernelShape]:
         """The 3x3 kernels that the backbone asks its source for, in forward order.
@@ -345,11 +365,17 @@ def _is_taken(name: str) -> bool:
     return True
 
 
-def register_model(name: str, pair: str | None = None) -> Callable:
-    """Decorator: a function `(num_classes) -> nn.Module` becomes the model `name`."""
+def register_model(
+    name: str, pair: str | None = None, macs: Callable[[int], tuple[int, int]] | None = None
+) -> Callable:
+    """Decorator: a function `(num_classes) -> nn.Module` becomes the model `name`.
+
+    `macs`: (num_classes) -> (MACs per image, MACs once a batch), for a module that cannot be
+    counted.
+    """
 
     def decorate(builder: Callable[[int], Any]) -> Callable[[int], Any]:
-        register(ModelSpec(name, pair=pair, builder=builder))
+        register(ModelSpec(name, pair=pair, builder=builder, builder_macs=macs))
         return builder
 
     return decorate
@@ -359,7 +385,8 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
     """Decorator: a `KernelSource` class becomes the kernel source `name`.
 
     `rows` maps new model names to the plain model whose backbone each one takes, which is then its
-    pair; `options` go to the class and to its `count`.
+    pair; `options` go to the class and to its `count`. A class may have a static method
+    `macs(shapes, **options)`, the MACs of one generation of all kernels.
 
     Raises:
         RegistryError: if the name is taken.
@@ -368,7 +395,7 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
         raise RegistryError(f"kernel source {name!r} is registered already")
 
     def decorate(source: Any) -> Any:
-        KERNELS[name] = KernelEntry(source, source.count)
+        KERNELS[name] = KernelEntry(source, source.count, getattr(source, "macs", None))
         for row, plain in (rows or {}).items():
             base = get(plain)
             spec = ModelSpec(
@@ -387,21 +414,11 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
 
 
 def load_plugin(path: str) -> str:
-    """Run a user's Python file, which registers models, and give the SHA-256 of the file.
+    """Import a user's Python file, which registers models; gives the SHA-256 of its code.
 
     Raises:
         RegistryError: if the file is missing, raises, or registers nothing.
     """
-    file, before = Path(path), len(_PLUGINS)
-    if not file.is_file():
-        raise RegistryError(f"plugin {path!r} is not a file")
-    spec = importlib.util.spec_from_file_location(f"plugin_{len(_PLUGINS)}", file)
-    if spec is None or spec.loader is None:
-        raise RegistryError(f"plugin {path!r} is not a Python file (.py)")
-    try:
-        spec.loader.exec_module(importlib.util.module_from_spec(spec))
-    except Exception as error:
-        raise RegistryError(f"plugin {path!r} raised {type(error).__name__}: {error}") from error
-    if len(_PLUGINS) == before:
-        raise RegistryError(f"plugin {path!r} registered no model")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    from models import plugins
+
+    return plugins.load(path).sha256

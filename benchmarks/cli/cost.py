@@ -20,7 +20,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
 
 
 def run(options: Namespace) -> int:
-    """Print a row for each model."""
+    """Print a row for each model; the exit code says whether each could be built."""
     from models import registry
 
     load_plugins(options.plugin)
@@ -28,7 +28,8 @@ def run(options: Namespace) -> int:
     for name in names:
         registry.get(name)
 
-    from benchmarks.runs.building import cost
+    from benchmarks.runs.listing import cost
 
-    costs.print_rows([cost(name) for name in names], options.json)
-    return exit_codes.OK
+    rows = [cost(name) for name in names]
+    costs.print_rows(rows, options.json)
+    return exit_codes.FAILED if any(row["params"] is None for row in rows) else exit_codes.OK

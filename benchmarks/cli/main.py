@@ -1,5 +1,6 @@
 """The command line: its parser, and how what goes wrong becomes one line and an exit code."""
 
+import contextlib
 import importlib
 import sys
 import traceback
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser, add_traceback
-from benchmarks.cli.output import print_error
+from benchmarks.cli.output import json_alone, print_error
 from benchmarks.system import faults
 
 COMMANDS = (
@@ -51,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Whatever goes wrong is one line on stderr."""
     options = make_parser().parse_args(arguments)
     try:
-        return options.run(options)
+        with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():
+            return options.run(options)
     except KeyboardInterrupt:
         print("stopped; run again to resume", file=sys.stderr)
         return exit_codes.STOPPED

@@ -83,15 +83,16 @@ def add_plugin(parser: Parser) -> None:
     )
 
 
-def load_plugins(paths: list[str]) -> str | None:
-    """Register the models of plugins; gives their files' SHA-256, joined by commas, or None.
+def load_plugins(paths: list[str]) -> None:
+    """Register the models of plugins.
 
     Raises:
         RegistryError: for a file that is missing, raises or registers nothing.
     """
     from models import registry
 
-    return ",".join(registry.load_plugin(path) for path in paths) or None
+    for path in paths:
+        registry.load_plugin(path)
 
 
 def add_folders(parser: Parser) -> None:
@@ -200,11 +201,11 @@ def add_speed(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="the records")
 
 
-def run_options(options: argparse.Namespace, plugin_sha256: str | None = None) -> RunOptions:
+def run_options(options: argparse.Namespace) -> RunOptions:
     """The run's options from those groups that the command has, of `add_folders` and `add_device`.
 
     What a command does not have keeps its default.
     """
     names = RunOptions.__dataclass_fields__
     given = {name: value for name, value in vars(options).items() if name in names}
-    return RunOptions(**given, plugin_sha256=plugin_sha256)
+    return RunOptions(**given)

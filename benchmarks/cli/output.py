@@ -1,17 +1,33 @@
 """How commands print: tables, notes, and the progress of runs."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from benchmarks.runs.progress import Progress
 
 
+_json_stream: TextIO | None = None
+
+
+@contextlib.contextmanager
+def json_alone() -> Iterator[None]:
+    """Keep stdout for `print_json`; what others print, such as a plugin's model, goes to stderr."""
+    global _json_stream
+    _json_stream = sys.stdout
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        _json_stream = None
+
+
 def print_json(value: object) -> None:
     """The value as indented JSON."""
-    print(json.dumps(value, indent=1))
+    print(json.dumps(value, indent=1), file=_json_stream or sys.stdout)
 
 
 def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], left: int = 1) -> None:

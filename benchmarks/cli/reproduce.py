@@ -31,13 +31,13 @@ def run(options: Namespace) -> int:
     from benchmarks.report.pages import build_report
     from benchmarks.runs.reproduce import reproduce
 
-    plugin_sha256 = shared.load_plugins(options.plugin)
+    shared.load_plugins(options.plugin)
     result = reproduce(
         options.models,
         dataset=options.dataset,
         recipe=options.recipe,
         seeds=options.seeds,
-        options=shared.run_options(options, plugin_sha256),
+        options=shared.run_options(options),
         progress=printed_progress(),
     )
     code = exit_codes.of_runs(result.runs)

@@ -38,8 +38,8 @@ def run(options: Namespace) -> int:
     from benchmarks.report import studies_page
     from benchmarks.runs.matrix import run_study
 
-    plugin_sha256 = shared.load_plugins(options.plugin)
-    chosen = shared.run_options(options, plugin_sha256)
+    shared.load_plugins(options.plugin)
+    chosen = shared.run_options(options)
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
     studies_page.write_page(options.results_dir, options.page)
     print(f"page: {options.page}")

@@ -23,13 +23,13 @@ def run(options: Namespace) -> int:
     """Train what is missing."""
     from benchmarks.runs.matrix import train
 
-    plugin_sha256 = shared.load_plugins(options.plugin)
+    shared.load_plugins(options.plugin)
     outcomes = train(
         options.models,
         dataset=options.dataset,
         recipe=options.recipe,
         seeds=options.seeds,
-        options=shared.run_options(options, plugin_sha256),
+        options=shared.run_options(options),
         progress=printed_progress(),
     )
     return exit_codes.of_runs(outcomes)

@@ -4,6 +4,7 @@ from argparse import Namespace, _SubParsersAction
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser, add_command, add_folders, add_plugin, load_plugins
+from benchmarks.cli.output import print_note
 
 
 def add_parser(commands: _SubParsersAction) -> Parser:
@@ -40,6 +41,8 @@ def run(options: Namespace) -> int:
         for problem in verify.problems(path, results_dir, checkpoint_dir):
             print(f"{path}: {problem}")
             wrong += 1
+    for note in verify.shared_names(results_dir):
+        print_note(note)
     records = sum(path.suffix == ".json" for path in paths)
     print(f"{records} records, {len(paths) - records} checkpoints: {wrong or 'nothing'} wrong")
     return exit_codes.FAILED if wrong else exit_codes.OK

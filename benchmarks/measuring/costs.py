@@ -1,52 +1,20 @@
 """What a model costs: parameters by component and MACs per image, counted on the real module.
 
 Convention: one multiply-add is one MAC (FLOPs = 2 x MACs); convolutions and matrix products count,
-and nothing else. `ZERO_COST` names every operator that is left out on purpose; any operator that is
-in neither list fails the count.
+and nothing else (docs/adding-a-model.md, "What is counted").
 """
 
-import copy
-import logging
-import warnings
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from benchmarks.measuring.products import CountError, Product, products
+from models.kernels.protocol import KernelNetwork
 from models.ledger import COMPONENTS
 
-with warnings.catch_warnings():  # fvcore's import warns of its own use of torch.jit
-    warnings.simplefilter("ignore", FutureWarning)
-    from fvcore.nn import FlopCountAnalysis
-
 IMAGE_SHAPE = (3, 32, 32)
-NOT_COUNTED = (
-    "batch_norm",
-    "layer_norm",
-    "group_norm",
-    "instance_norm",
-    "adaptive_avg_pool2d",
-    "upsample_bilinear2d",
-    "upsample_nearest2d",
-    "grid_sampler",
-    "scatter_add",
-)
-"""Operators that fvcore would count although they are no products."""
-_ZERO_COST_NAMES = """
-    _weight_norm abs adaptive_max_pool2d add add_ avg_pool2d cat chunk clamp clone constant_pad_nd
-    contiguous copy_ detach div div_ dropout exp expand expand_as fill_ flatten gather gelu
-    hardtanh_ index index_select leaky_relu linalg_vector_norm log_softmax max_pool2d mean mul mul_
-    neg new_zeros norm ones ones_like pad permute pow relu relu_ repeat repeat_interleave reshape
-    rsqrt rsub select sigmoid silu slice softmax split split_with_sizes sqrt squeeze stack sub sum t
-    tanh tile to transpose unbind unflatten unsqueeze var view view_as zeros zeros_like
-"""
-ZERO_COST = frozenset(f"aten::{name}" for name in _ZERO_COST_NAMES.split())
-"""Additions, scalings, normalisations, activations, pooling, padding and layout: no MACs."""
-
-
-class CountError(ValueError):
-    """A count that would not be true."""
 
 
 @dataclass(frozen=True)
@@ -62,59 +30,85 @@ class Macs:
 
 
 def count_parameters(model: nn.Module) -> dict[str, int]:
-    """Trainable parameters by component, all components named; the sum equals `numel()`.
+    """Trainable parameters by component, all components named.
 
-    A module without a method `component_of` does not name components: parameters of two or more
-    dimensions are `kernels`, all others `biases`.
+    A parameter that is used twice counts once, a complex number as two. A module that is not built
+    from a kernel source has two components: parameters of two or more dimensions are `kernels`,
+    all others `biases`.
     """
     parts = dict.fromkeys(COMPONENTS, 0)
-    component_of: Callable[[str], str] | None = getattr(model, "component_of", None)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if component_of is not None:
-            component = component_of(name)
+        if isinstance(model, KernelNetwork):
+            component = model.component_of(name)
         else:
             component = "kernels" if parameter.ndim > 1 else "biases"
-        parts[component] += parameter.numel()
+        parts[component] += _numbers(parameter)
     return parts
 
 
 def count_frozen(model: nn.Module) -> int:
     """Parameters that are not trained."""
-    return sum(p.numel() for p in model.parameters() if not p.requires_grad)
+    return sum(_numbers(p) for p in model.parameters() if not p.requires_grad)
+
+
+def _numbers(parameter: nn.Parameter) -> int:
+    return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
 def count_macs(model: nn.Module) -> Macs:
-    """MACs of a forward pass F(batch) in evaluation mode, on a copy of the module.
+    """MACs of a forward pass in evaluation mode.
 
-    The generator runs once whatever the batch: per_image = F(2) - F(1), generator = 2 F(1) - F(2).
+    The module itself runs, on batches of equal images, and is left in evaluation mode: count on a
+    module that is built for it. What is as large for every batch runs once a batch: it is the
+    generator's. What grows with the batch is the images'.
 
     Raises:
-        CountError: naming the operators that the counter does not know.
+        CountError: naming an operator without a formula, or totals that do not fit any batch size.
     """
-    model = copy.deepcopy(model).eval().cpu()
-    one, two = (_forward_macs(model, batch) for batch in (1, 2))
-    return Macs(per_image=two - one, generator=2 * one - two)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, *IMAGE_SHAPE, generator=generator)
+    model.eval().cpu()
+
+    def run(batch: int) -> list[Product]:
+        return products(model, image.repeat(batch, 1, 1, 1))
+
+    two, three = run(2), run(3)
+    return _by_operator(two, three) or _by_total([_sum(two), _sum(three), _sum(run(4))])
 
 
-@torch.no_grad()
-def _forward_macs(model: nn.Module, batch: int) -> int:
-    analysis = FlopCountAnalysis(model, torch.zeros(batch, *IMAGE_SHAPE))
-    analysis.unsupported_ops_warnings(False)
-    analysis.uncalled_modules_warnings(False)
-    analysis.tracer_warnings("none")
-    handlers = {f"aten::{name}": _nothing for name in NOT_COUNTED}
-    analysis.set_op_handle(**handlers)
-    logging.getLogger("fvcore.nn.jit_analysis").setLevel(logging.ERROR)
-    total = analysis.total()
-    skipped = analysis.unsupported_ops()
-    unknown = {name: times for name, times in skipped.items() if name not in ZERO_COST}
-    if unknown:
-        listed = ", ".join(f"{name} ({times} times)" for name, times in sorted(unknown.items()))
-        raise CountError(f"MACs cannot be counted: operators without a rule: {listed}")
-    return int(total)
+def _by_operator(two: Sequence[Product], three: Sequence[Product]) -> Macs | None:
+    """The MACs of two batch sizes, if each operator's are equal or grow with the batch."""
+    if [product.operator for product in two] != [product.operator for product in three]:
+        return None
+    per_image = generator = 0
+    for small, large in zip(two, three, strict=True):
+        if small.macs == large.macs:
+            generator += small.macs
+        elif 3 * small.macs == 2 * large.macs:
+            per_image += small.macs // 2
+        else:
+            return None
+    return Macs(per_image, generator)
 
 
-def _nothing(inputs: list, outputs: list) -> int:
-    return 0
+def _by_total(totals: list[int]) -> Macs:
+    """The MACs of batches of 2, 3 and 4 images, where only the totals grow evenly.
+
+    Raises:
+        CountError: if they do not.
+    """
+    two, three, four = totals
+    per_image = three - two
+    generator = two - 2 * per_image
+    if four - three != per_image or generator < 0:
+        raise CountError(
+            f"the MACs of 2, 3 and 4 images, {two:,}, {three:,} and {four:,}, are no number per "
+            "image and one per batch"
+        )
+    return Macs(per_image, generator)
+
+
+def _sum(parts: Sequence[Product]) -> int:
+    return sum(product.macs for product in parts)

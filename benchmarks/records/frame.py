@@ -45,6 +45,7 @@ RUN_COLUMNS = {
     "generator_macs": "Int64",
     "flops_per_image": "Int64",
     "generator_flops": "Int64",
+    "uncounted": _TEXT,
     "epochs": "Float64",
     "steps": "Int64",
     "block": _TEXT,
@@ -82,6 +83,7 @@ EPOCH_COLUMNS |= dict.fromkeys(
 SPEED_COLUMNS = {
     "kind": _TEXT,
     "model": _TEXT,
+    "plugin_sha256": _TEXT,
     "pair": _TEXT,
     "optimizer": _TEXT,
     "device": _TEXT,
@@ -123,7 +125,7 @@ def load_runs(
     - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
     - `test_error`, `val_error`: percent, of the last epoch
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
-      the batch), `flops_per_image`, `generator_flops` (2 x MACs)
+      the batch), `flops_per_image`, `generator_flops` (2 x MACs); `uncounted`: why there are none
     - `epochs`, `steps` of training; `block` of the recipe that was used (stored, generated,
       scaled); `optimizer`: its optimizers without their rates
     - `train_images_per_s`; `train_seconds`: training without evaluation
@@ -147,6 +149,9 @@ def load_runs(
         except store.RecordError as error:
             problems.append(_without_folder(error, results_dir))
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
+    again = frame.duplicated([*RUN_KEY, "study", "seed"])
+    problems += [f"record {path} is of a run that has another one" for path in frame.path[again]]
+    frame = frame[~again].reset_index(drop=True)
     frame.attrs = {"problems": problems, "recipes": recipes}
     return frame
 
@@ -192,9 +197,9 @@ def _valid(path: Path, results_dir: Path) -> dict:
     except store.RecordError as error:
         raise store.RecordError(f"record {path}: {error}") from None
     assert record is not None
-    place = store.place_of(results_dir, record)
-    if place != path:
-        raise store.RecordError(f"record {path} is of another place, {place}")
+    places = store.RunId.of(record).places(results_dir)
+    if path not in places:
+        raise store.RecordError(f"record {path} is of another place, {places[0]}")
     return record
 
 
@@ -258,6 +263,7 @@ def _run_row(record: dict, path: str) -> dict:
     row |= {
         "flops_per_image": store.doubled(record["macs_per_image"]),
         "generator_flops": store.doubled(record["generator_macs"]),
+        "uncounted": at(record, "counting", "reason"),
         "epochs": recipe.get("trained_epochs", recipe["epochs"]),
         "steps": recipe.get("steps"),
         "block": block,
@@ -291,7 +297,8 @@ def load_speeds(results_dir: str | Path = "results") -> pd.DataFrame:
     Columns (`SPEED_COLUMNS` has their types):
 
     - `kind`: "speed" (of one model), "pair" (ratio to the plain pair) or "compare" (ratio to other
-      code); `model`, `pair`, `optimizer` (missing in records from before it was noted)
+      code); `model`, `plugin_sha256` ("" for built-in models), `pair`, `optimizer` (missing in
+      records from before it was noted)
     - `CONDITION`: `device`, `batch_size`, `threads`, `precision`, `compile`, `torch`,
       `deterministic`; besides `device_type`
     - `what` was measured (training_step, training_epoch, inference_generated, ...) and its `unit`
@@ -350,6 +357,7 @@ def _speed_head(kind: str, record: dict) -> dict:
     return {
         "kind": kind,
         "model": record["model"],
+        "plugin_sha256": _text(at(record, "code", "plugin_sha256")) or "",
         "pair": _text(pair[-1]) if isinstance(pair, list) and pair else None,
         "optimizer": _text(record.get("optimizer")),
         "device": _text(record.get("device")),

@@ -3,12 +3,14 @@
 import base64
 import csv
 import functools
+import hashlib
 import json
 import math
 import os
 import re
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +34,73 @@ def _name(value: str) -> str:
     if not NAME.fullmatch(value) or value in (".", ".."):
         raise RecordError(f"name {value!r} is not allowed; use letters, digits, '.', '_' and '-'")
     return value
+
+
+@dataclass(frozen=True)
+class RunId:
+    """What tells a run from every other: model, data, recipe, seed, and the code of a plugin.
+
+    `data`: hashes of the data set's files and of its decoded images; None where unknown.
+    """
+
+    model: str
+    dataset: str
+    data: tuple[str | None, str | None]
+    recipe: str
+    seed: int
+    plugin_sha256: str | None = None
+    study: str | None = None
+
+    @classmethod
+    def of(cls, record: dict) -> "RunId":
+        """That of a valid record."""
+        fingerprint = record["dataset_fingerprint"]
+        return cls(
+            record["model"],
+            record["dataset"],
+            (fingerprint["sha256"], fingerprint["decoded_sha256"]),
+            record["recipe"]["name"],
+            record["seed"],
+            record["code"].get("plugin_sha256"),
+            record.get("study"),
+        )
+
+    def places(self, results_dir: Path) -> tuple[Path, Path]:
+        """Where its record may lie: the usual place, and its own if another run has that one."""
+        usual = run_path(results_dir, self.dataset, self.model, self.recipe, self.seed, self.study)
+        parts = (self.model, *(part or "" for part in self.data), self.plugin_sha256 or "")
+        digits = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+        return usual, usual.with_name(f"{usual.stem}-{digits}.json")
+
+    def place(self, results_dir: Path) -> Path:
+        """Where its record lies or is to be written."""
+        usual, own = self.places(results_dir)
+        if own.exists():
+            return own
+        there = _readable(usual)
+        return usual if there is None or self.may_replace(there) else own
+
+    def may_replace(self, record: dict) -> bool:
+        """Whether a record is of this run, or of one that did not end on the same data.
+
+        One that did not end may be of older code: its checkpoint will say so.
+        """
+        other = RunId.of(record)
+        same_data = any(a == b for a, b in zip(self.data, other.data, strict=True) if a and b)
+        known = any(a and b for a, b in zip(self.data, other.data, strict=True))
+        if self.model != other.model or (known and not same_data):
+            return False
+        return self.plugin_sha256 == other.plugin_sha256 or record["status"] not in DONE
+
+
+def _readable(path: Path) -> dict | None:
+    """The valid record at a place, or None."""
+    try:
+        record = load(path)
+        validate(record)
+    except RecordError:
+        return None
+    return record
 
 
 def run_folder(results_dir: Path, dataset: str, model: str, study: str | None = None) -> Path:
@@ -203,18 +272,6 @@ def _not_finite(value: object, place: str = "record") -> str | None:
     return None
 
 
-def place_of(results_dir: Path, record: dict) -> Path:
-    """Where a valid record of a run belongs."""
-    return run_path(
-        results_dir,
-        record["dataset"],
-        record["model"],
-        record["recipe"]["name"],
-        record["seed"],
-        record.get("study"),
-    )
-
-
 def save(results_dir: Path, record: dict) -> Path:
     """Write a run's record at its place.
 
@@ -224,7 +281,7 @@ def save(results_dir: Path, record: dict) -> Path:
     """
     validate(record)
     recipe = record["recipe"]
-    path = place_of(results_dir, record)
+    path = RunId.of(record).place(results_dir)
     resumed_from = [
         entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])
     ]

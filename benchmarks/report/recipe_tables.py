@@ -44,6 +44,8 @@ def row_marks(summary: pd.DataFrame) -> pd.Series:
     marks = pd.Series("", index=summary.index)
     for column, mark in (("dirty", "†"), ("resumed_changed", "‡"), ("mixed", "§")):
         marks += summary[column].map({True: f"{mark} ", False: ""})
+    version = "¶ " + summary.plugin_sha256.str[:8]
+    marks += version.where(summary.other_code, "").astype(object)
     return marks.str.strip()
 
 
@@ -275,9 +277,17 @@ def legend(results: Results, group: pd.DataFrame) -> str:
             group.resumed_changed
         ),
         "§ its seeds differ in device, precision or torch version.": group.mixed,
+        "¶ a model that its plugin defines in several ways; the digits are of the code's hash.": (
+            group.other_code
+        ),
         "Diverged runs are counted, and are not in the mean.": (
             group.statuses.str.contains("diverged")
         ),
     }
     lines += [note for note, marked in notes.items() if marked.any()]
+    uncounted = group[group.uncounted.notna()]
+    lines += [
+        f"The MACs of {code(row['model'])} are not counted: {escape(row['uncounted'])}."
+        for row in uncounted.to_dict("records")
+    ]
     return " ".join(lines)

@@ -38,6 +38,7 @@ FACTS = [
     "generator_macs",
     "flops_per_image",
     "generator_flops",
+    "uncounted",
     "epochs",
     "steps",
     "block",
@@ -78,8 +79,9 @@ def summarize(
     well; `val_mean` (mean validation error); `sampling` (of the images that `error` is of);
     `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
     differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name);
-    `other_data` (the runs of its data set have more than one fingerprint); and `FACTS`, those of
-    runs that ended well before those of others.
+    `other_data` (the runs of its data set have more than one fingerprint); `other_code` (its
+    model's plugin has more than one hash in the group); and `FACTS`, those of runs that ended well
+    before those of others.
     """
     runs = runs.assign(ended=runs.status == "ok").sort_values(
         ["ended", "seed"], ascending=[False, True], kind="stable"
@@ -120,6 +122,8 @@ def _ordered(summary: pd.DataFrame, paper_rows: list[str]) -> pd.DataFrame:
     summary["other_data"] = summary.groupby("dataset").data_sha256.transform("nunique") > 1
     with_data = summary.label + ", data " + summary.data_sha256.str[:8]
     summary["label"] = summary.label.where(~summary.other_data, with_data)
+    codes = summary.groupby([*GROUP, "model"]).plugin_sha256.transform("nunique")
+    summary["other_code"] = codes > 1
     return summary.drop(columns=list(keys)).reset_index(drop=True)
 
 
@@ -201,10 +205,11 @@ def with_images_per_s(summary: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFra
     `speeds`: under one condition (`choose_condition`).
     """
     steps = speeds[(speeds.kind == "speed") & (speeds.what == "training_step")]
-    steps = steps.drop_duplicates(["model", "optimizer"], keep="last")
-    steps = steps.rename(columns={"median": "images_per_s"})[["model", "optimizer", "images_per_s"]]
+    key = [*ROW, "optimizer"]
+    steps = steps.drop_duplicates(key, keep="last")
+    steps = steps.rename(columns={"median": "images_per_s"})[[*key, "images_per_s"]]
     named = steps.dropna(subset=["optimizer"])
-    found = summary.merge(named, on=["model", "optimizer"], how="left", validate="many_to_one")
+    found = summary.merge(named, on=key, how="left", validate="many_to_one")
     unnamed = steps[steps.optimizer.isna()].set_index("model").images_per_s
     assumed = found.optimizer.isna() | (found.optimizer == found.block.map(UNNAMED_OPTIMIZER))
     rest = found.model.map(unnamed).where(assumed.fillna(False))
@@ -221,7 +226,7 @@ def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     steps = speeds[(speeds.kind == "pair") & (speeds.what == "training_step") & ~speeds.noisy]
     names = {"median": "speed_ratio", "low": "speed_ratio_low", "high": "speed_ratio_high"}
     steps = steps.assign(optimizer_other=steps.optimizer.fillna(UNNAMED_OPTIMIZER["stored"]))
-    key = ["model", "pair", "optimizer_other"]
+    key = [*ROW, "pair", "optimizer_other"]
     steps = steps.rename(columns=names)[[*key, *names.values()]].drop_duplicates(key, keep="last")
     return pairs.merge(steps, on=key, how="left", validate="many_to_one")
 

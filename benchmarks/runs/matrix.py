@@ -181,7 +181,6 @@ def prepare(
             spec.seed,
             settings,
             folders,
-            plugin_sha256=None if registry.is_built_in(spec.model) else options.plugin_sha256,
             should_stop=stop,
             resume_changed=options.resume_changed,
             study=study,

@@ -18,8 +18,6 @@ class RunOptions:
     - `resume_changed`: resume even if code, torch, recipe, data or settings changed since the
       checkpoint; the record says so
     - `traceback`: print the traceback of a run that fails; its reason is one line
-    - `plugin_sha256`: of the file that registered the models (`models.registry.load_plugin` gives
-      it), for the record
     """
 
     results_dir: str | Path = "results"
@@ -35,4 +33,3 @@ class RunOptions:
     time_limit: float | None = None
     resume_changed: bool = False
     traceback: bool = False
-    plugin_sha256: str | None = None

@@ -2,9 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from benchmarks.measuring import costs
 from benchmarks.records import store
 from benchmarks.runs.settings import settings_environment
 from benchmarks.system.faults import described, one_line
@@ -14,27 +11,16 @@ from models import registry
 if TYPE_CHECKING:
     from benchmarks.runs.runner import Run
 
-NOT_COUNTED = {"by": None, "reason": None, "second_opinion": None}
-COUNTS = ("params", "params_by_component", *store.FLOPS.values(), *store.FLOPS)
-
-
-def counts_of(model: torch.nn.Module) -> dict:
-    """The values of COUNTS: parameters by component, MACs and FLOPs."""
-    parts, macs = costs.count_parameters(model), costs.count_macs(model)
-    return {
-        "params": sum(parts.values()),
-        "params_by_component": parts,
-        "macs_per_image": macs.per_image,
-        "generator_macs": macs.generator,
-        "flops_per_image": store.doubled(macs.per_image),
-        "generator_flops": store.doubled(macs.generator),
-    }
+UNCOUNTED: dict = dict.fromkeys(
+    ("params", "params_by_component", *store.FLOPS.values(), *store.FLOPS)
+) | {"counting": {"by": None, "reason": None, "second_opinion": None}}
+"""The counts of a run that failed before it was counted."""
 
 
 def record_of(
     run: "Run", result: Result, counts: dict, trainer: Trainer | None, provenance: dict
 ) -> dict:
-    """The record of a run. `counts` and `trainer` may lack where it failed before them."""
+    """The record of a run. `counts` is empty and `trainer` None where it failed before them."""
     history = result.history
     epochs = history.epochs
     resolved = run.recipe.as_dict()
@@ -65,11 +51,10 @@ def record_of(
         "resumed": history.resumed,
         "flip": run.data.flip,
         "untrained": [one_line(name) for name in run.untrained],
-        "counting": NOT_COUNTED | counts.get("counting", {}),
         "environment": settings_environment(settings),
         "code": provenance | plugin,
     }
-    record |= {name: counts.get(name) for name in COUNTS}
+    record |= UNCOUNTED | counts
     if run.study:
         return record | {"study": run.study}
     wrong = None if result.test_wrong is None else store.packed(result.test_wrong.numpy())

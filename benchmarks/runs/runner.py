@@ -16,7 +16,8 @@ from benchmarks.data.splits import DataSet
 from benchmarks.records import store
 from benchmarks.records.provenance import code
 from benchmarks.runs.building import build
-from benchmarks.runs.recording import counts_of, reason_of, record_of
+from benchmarks.runs.counting import count
+from benchmarks.runs.recording import reason_of, record_of
 from benchmarks.system.device import is_out_of_memory
 from benchmarks.system.faults import is_fault
 from benchmarks.system.files import refuse_unwritable, remove_leftovers
@@ -25,7 +26,7 @@ from benchmarks.training.checkpoints import CheckpointError, differences, load_n
 from benchmarks.training.loop import History, Interrupted, Result, Trainer, advance
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
-from models import registry
+from models import plugins, registry
 
 OnEpoch = Callable[[dict, int], None]
 """Called after an epoch with the history's entry and the number of epochs."""
@@ -54,9 +55,7 @@ class OutputFolders:
 
     def record(self, run: "Run") -> Path:
         """The place of a run's record."""
-        return store.run_path(
-            self.results, run.data.name, run.model, run.recipe.name, run.seed, run.study
-        )
+        return run.id.place(self.results)
 
     def checkpoint(self, run: "Run") -> Path:
         """The place of a run's checkpoint."""
@@ -78,7 +77,6 @@ class Run:
     seed: int
     settings: Settings
     folders: OutputFolders
-    plugin_sha256: str | None = None
     should_stop: Callable[[], str | None] = lambda: None
     resume_changed: bool = False
     study: str | None = None
@@ -87,6 +85,21 @@ class Run:
 
     def __post_init__(self) -> None:
         self.stream = self.settings.new_stream()
+        self.plugin_sha256 = plugins.sha256_of(self.model)
+
+    @property
+    def id(self) -> store.RunId:
+        """What tells it from every other run."""
+        fingerprint = self.data.fingerprint
+        return store.RunId(
+            self.model,
+            self.data.name,
+            (fingerprint["sha256"], fingerprint["decoded_sha256"]),
+            self.recipe.name,
+            self.seed,
+            self.plugin_sha256,
+            self.study,
+        )
 
     @property
     def title(self) -> str:
@@ -144,8 +157,8 @@ class Run:
         try:
             remove_leftovers(self.checkpoint_path)
             refuse_unwritable(self.record_path.parent)
+            counts = count(self.model, self.data.num_classes, self.seed).as_dict()
             model = build(self.model, self.data.num_classes, self.seed)
-            counts = counts_of(model)
             trainer = self._trainer(model, provenance)
             self._resume(trainer)
             result = yield from trainer.training(

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measuring import costs
 from benchmarks.measuring.timing import (
     Call,
     Protocol,
@@ -24,6 +23,7 @@ from benchmarks.records import provenance, store
 from benchmarks.records.fields import at, condition
 from benchmarks.runs.bench import Bench, TimingSetup
 from benchmarks.runs.building import build
+from benchmarks.runs.counting import count
 from benchmarks.runs.progress import QUIET, Progress, Timing
 from benchmarks.runs.settings import settings_environment
 from benchmarks.system.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
@@ -32,7 +32,7 @@ from benchmarks.training import optimizers
 from benchmarks.training.compiling import instead
 from benchmarks.training.recipes import RECIPES, Recipe
 from benchmarks.training.settings import Settings
-from models import ledger, registry
+from models import ledger, plugins, registry
 from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
 
@@ -105,7 +105,7 @@ def time_model(name: str, setup: TimingSetup) -> dict:
         "materialize_s": materialize_s,
         "compile_s": first_calls if settings.compile != "off" else None,
         "peak_memory_bytes": peak,
-        "bounds": _bounds(name, bench.model, step["median"], recipe, settings),
+        "bounds": _bounds(name, step["median"], recipe, settings),
     }
 
 
@@ -135,17 +135,17 @@ def _timed_materialization(model: KernelNetwork, timer: Timer) -> tuple[float, K
     return seconds[2], made[-1]
 
 
-def _bounds(
-    name: str, model: torch.nn.Module, images_per_s: float, recipe: Recipe, settings: Settings
-) -> dict | None:
+def _bounds(name: str, images_per_s: float, recipe: Recipe, settings: Settings) -> dict | None:
     """Arithmetic of a training step, three forward passes' worth, and modelled traffic.
 
-    None for a module that is not of this suite.
+    None for a module that is not of this suite, or that cannot be counted.
     """
     spec = registry.get(name)
     if spec.builder is not None:
         return None
-    macs = costs.count_macs(model)
+    macs = count(name).macs
+    if macs is None:
+        return None
     flops = 2 * 3 * (macs.per_image + macs.generator / recipe.batch_size)
     traffic = ledger.training_bytes(spec.kernel_shapes(), 4 if settings.precision == "fp32" else 2)
     device = settings_environment(settings)["device"]
@@ -163,7 +163,7 @@ def head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer)
         "batch_size": recipe.batch_size,
         "event_to_clock": spread(timer.event_to_clock) if timer.event_to_clock else None,
         "environment": environment,
-        "code": provenance.code(),
+        "code": provenance.code() | {"plugin_sha256": plugins.sha256_of(name) or ""},
     }
 
 
@@ -210,6 +210,8 @@ def _is_timed(name: str, results_dir: Path, recipe: Recipe, here: dict) -> bool:
     except store.RecordError:
         return False
     if not isinstance(record, dict) or record.get("optimizer") != optimizer:
+        return False
+    if (at(record, "code", "plugin_sha256") or "") != (plugins.sha256_of(name) or ""):
         return False
     environment = as_asked(record.get("environment"), here["environment"]["compile"])
     return condition(record | {"environment": environment}) == condition(here)

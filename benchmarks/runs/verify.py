@@ -4,10 +4,12 @@ They are compared with their schema, place and hashes, the registry's counts, an
 """
 
 import difflib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.records import store
+from benchmarks.records.frame import load_runs
 from benchmarks.training import recipes
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
 from models import registry
@@ -59,9 +61,9 @@ def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
 
 def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str]:
     """What is wrong with a record that follows its schema."""
-    place = store.place_of(results_dir, record)
-    if path != place:
-        yield f"it says that its place is {place}"
+    places = store.RunId.of(record).places(results_dir)
+    if path not in places:
+        yield f"it says that its place is {places[0]}"
     try:
         computed = recipes.from_record(record["recipe"]).hash
         if computed != record["recipe"]["hash"]:
@@ -72,6 +74,17 @@ def record_problems(record: dict, path: Path, results_dir: Path) -> Iterator[str
     steps = record["recipe"].get("steps")
     if record["status"] == "ok" and record["history"][-1]["step"] != steps:
         yield f"it ended well after {record['history'][-1]['step']} steps of {steps}"
+
+
+def shared_names(results_dir: Path) -> Iterator[str]:
+    """Names that stand for several things in the records: kinds of data, versions of a plugin."""
+    runs = load_runs(results_dir)
+    things = {"dataset": ("data_sha256", "data"), "model": ("plugin_sha256", "code")}
+    for name, (hash_column, what) in things.items():
+        for value, hashes in runs.groupby(name)[hash_column].unique().items():
+            if len(hashes) > 1:
+                listed = ", ".join(digits[:8] or "none" for digits in sorted(hashes))
+                yield f"{name} {value} is {len(hashes)} kinds of {what} ({listed}); not pooled"
 
 
 def _count_problems(record: dict) -> Iterator[str]:
@@ -102,7 +115,8 @@ def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
         return
     dataset, model, run = path.parts[-3:]
     identity = state["identity"]
-    if identity.get("model") != model or not run.endswith(f"-seed{identity.get('seed')}.ckpt"):
+    named = re.search(rf"-seed{identity.get('seed')}(-[0-9a-f]{{8}})?\.ckpt$", run)
+    if identity.get("model") != model or not named:
         yield f"it is of {identity.get('model')}, seed {identity.get('seed')}"
     try:
         study = path.parts[-4] if path.parts[-5:-4] == ("studies",) else None

@@ -42,7 +42,7 @@ def portable(text: str) -> str:
 
 
 def described(error: BaseException, longest: int = LONGEST) -> str:
-    """`Type: message (file:line)` of an exception, in one line without the machine's folders.
+    """`Type: message (file, line 3)` of an exception, in one line without the machine's folders.
 
     The place is the innermost one in the user's code; without any, the innermost of the suite.
     """
@@ -64,14 +64,14 @@ def message_of(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str | None:
-    """`file:line` of the innermost frame in the user's code, else of the suite's; None without."""
+    """`file, line 3` of the innermost frame in the user's code, else of the suite's; None without."""
     frames = list(_frames(error))
     ours = [frame for frame in frames if _is_ours(frame[0])]
     chosen = [frame for frame in frames if _is_users(frame[0])] or ours
     if not chosen:
         return None
     file, line = chosen[-1]
-    return one_line(f"{_shown(file)}:{line}")
+    return one_line(f"{_shown(file)}, line {line}")
 
 
 def is_users(error: BaseException) -> bool:

@@ -139,7 +139,7 @@ def test_a_run_that_fails_leaves_a_record_and_the_rest_is_made(own_models, desk,
     record = desk.record("breaks")
     assert record["status"] == "failed"
     assert re.fullmatch(
-        r"RuntimeError: no \| such layer \(.*test_train\.py:\d+\)", record["reason"]
+        r"RuntimeError: no \| such layer \(.*test_train\.py, line \d+\)", record["reason"]
     )
     assert record["flops_per_image"] is None and record["generator_flops"] is None
     other = desk.record("wide_resnet10_1")

@@ -28,26 +28,6 @@ def test_components(name):
     assert costs.count_parameters(build(name, 10, seed=0)) == registry.get(name).parameters()
 
 
-def test_counting_changes_nothing():
-    model = build("hyper_resnet10_1", 10, seed=0).train()
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    costs.count_macs(model)
-    assert model.training and all(torch.equal(before[k], v) for k, v in model.state_dict().items())
-
-
-class Unknown(nn.Module):
-    def forward(self, x):
-        return (
-            torch.tensordot(x, torch.ones(3072 // 1024, 10), dims=([1], [0])).mean((1, 2))
-            + torch.cumsum(x, 1).mean()
-        )
-
-
-def test_unknown_operators_fail_the_count():
-    with pytest.raises(costs.CountError, match="aten::cumsum"):
-        costs.count_macs(Unknown())
-
-
 def test_foreign_module_by_hand():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3072, 5), nn.ReLU(), nn.Linear(5, 10, bias=False))
     assert costs.count_macs(model) == costs.Macs(3072 * 5 + 50, 0)

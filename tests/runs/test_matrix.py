@@ -84,13 +84,6 @@ def test_a_checkpoint_of_another_run_is_refused_and_the_rest_is_made(options):
     assert "plugin_sha256" in refused.reason and other.status == "ok"
 
 
-def test_the_hash_of_a_plugin_is_of_its_own_models_only(options):
-    """Seeds of a built-in model are pooled whatever plugin was loaded beside it."""
-    loaded = dataclasses.replace(options, plugin_sha256="e" * 64)
-    (outcome,) = train(MODELS[0], recipe=RECIPE, options=loaded)
-    assert "plugin_sha256" not in outcome.record["code"]
-
-
 def test_runs_can_be_made_outside_the_main_thread(options):
     """There are no signals to catch there."""
     outcomes = []

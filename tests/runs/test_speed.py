@@ -151,13 +151,13 @@ def test_bounds_are_of_the_models_own_backbone(monkeypatch):
     """resnet8 has a stem and one block a stage; a foreign module has no modelled traffic."""
     monkeypatch.setattr(registry, "_PLUGINS", {})
     registry.register_model("foreign")(lambda classes: None)
-    settings, model = Settings(CPU, "fp32"), build("resnet8", 10, 0)
-    bounds = speed._bounds("resnet8", model, 1.0, RECIPES["smoke"], settings)
+    settings = Settings(CPU, "fp32")
+    bounds = speed._bounds("resnet8", 1.0, RECIPES["smoke"], settings)
     assert bounds["modelled_bytes_per_image"] == 15 * 4 * (
         16 * 1024 + 2 * (16 * 1024 + 32 * 256 + 64 * 64)
     )
     assert bounds["flops_per_image"] == 6 * registry.get("resnet8").macs()[0]
-    assert speed._bounds("foreign", model, 1.0, RECIPES["smoke"], settings) is None
+    assert speed._bounds("foreign", 1.0, RECIPES["smoke"], settings) is None
 
 
 def test_epoch_against_steps(digits):

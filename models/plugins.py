@@ -1,0 +1,314 @@
+"""Users' files that register models: imported as Python would, and known by the code they are of.
+
+    load("my_models.py")
+
+The folder of a plugin (or of the package that it is in) is on `sys.path`, so that it may import its
+neighbours. Its identity is a hash of its file and of every module outside installed packages that
+it imports, wherever the import stands.
+"""
+
+import ast
+import contextlib
+import hashlib
+import importlib.util
+import inspect
+import os
+import site
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from models import registry
+
+SUITE = Path(__file__).resolve().parents[1]
+OWN_PACKAGES = (SUITE / "models", SUITE / "benchmarks")
+
+
+@dataclass
+class Plugin:
+    """A loaded file: the hash of its code, and what it has registered."""
+
+    file: Path
+    sha256: str
+    models: list[str]
+    kernels: list[str]
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that it registered is still there, from the code that lies on the disk."""
+        there = all(name in registry._PLUGINS for name in self.models)
+        return there and self.sha256 == code_sha256(self.file)
+
+
+LOADED: dict[Path, Plugin] = {}
+
+
+def load(path: str) -> Plugin:
+    """Import a plugin, a file or a package's folder; one that has not changed is not run again.
+
+    What it prints goes to stderr.
+
+    Raises:
+        RegistryError: if it is missing, raises (with file and line), registers nothing, or its
+            imports are ambiguous.
+    """
+    file = _file_of(path)
+    known = LOADED.get(file)
+    if known is not None and known.whole:
+        return known
+    if known is not None:
+        _forget(LOADED.pop(file))
+    models, kernels = set(registry._PLUGINS), set(registry.KERNELS)
+    plugin = Plugin(file, code_sha256(file), [], [])
+    try:
+        _import(path, file)
+    finally:
+        plugin.models += [name for name in registry._PLUGINS if name not in models]
+        plugin.kernels += [name for name in registry.KERNELS if name not in kernels]
+        if sys.exc_info()[0] is not None:
+            _forget(plugin)
+    if not plugin.models:
+        raise registry.RegistryError(f"plugin {path!r} registered no model")
+    plugin.sha256 = code_sha256(file)  # with what it imported in other ways than by a statement
+    LOADED[file] = plugin
+    return plugin
+
+
+def sha256_of(model: str) -> str | None:
+    """The hash of the code that a model is of; None for the suite's own.
+
+    That of a model which no plugin registered is of the file that its builder is in, or of the
+    builder's own source in a notebook.
+    """
+    if registry.is_built_in(model):
+        return None
+    spec = registry.get(model)
+    hashes = [
+        plugin.sha256
+        for plugin in LOADED.values()
+        if model in plugin.models or (spec.builder is None and spec.kernels in plugin.kernels)
+    ]
+    return ",".join(sorted(hashes)) or _sha256_of_object(
+        spec.builder or registry.KERNELS[spec.kernels].load()
+    )
+
+
+def _sha256_of_object(value: Any) -> str:
+    try:
+        file = inspect.getsourcefile(value)
+        if file is not None and Path(file).is_file():
+            return code_sha256(Path(file).resolve())
+        source = inspect.getsource(value)
+    except (OSError, TypeError):
+        source = repr(value)  # typed in without a file: never the same twice
+    return hashlib.sha256(source.encode()).hexdigest()
+
+
+def _file_of(path: str) -> Path:
+    file = Path(path).expanduser()
+    if file.is_dir() and (file / "__init__.py").is_file():
+        file = file / "__init__.py"
+    if not file.is_file():
+        raise registry.RegistryError(f"plugin {path!r} is not a file")
+    if file.suffix != ".py":
+        raise registry.RegistryError(f"plugin {path!r} is not a Python file (.py)")
+    return file.resolve()
+
+
+def _forget(plugin: Plugin) -> None:
+    """Take back what a plugin registered, and its modules, before it is loaded anew."""
+    for name in plugin.models:
+        registry._PLUGINS.pop(name, None)
+    for name in plugin.kernels:
+        registry.KERNELS.pop(name, None)
+    files = set(code_files(plugin.file))
+    for name, module in list(sys.modules.items()):
+        if _file_of_module(module) in files:
+            del sys.modules[name]
+
+
+def _root_and_name(file: Path) -> tuple[Path, str]:
+    """The folder that must be on `sys.path`, and the module's name there."""
+    parts = [] if file.stem == "__init__" else [file.stem]
+    folder = file.parent
+    while (folder / "__init__.py").is_file():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return folder, ".".join(parts)
+
+
+def _import(path: str, file: Path) -> ModuleType:
+    root, name = _root_and_name(file)
+    _refuse_ambiguous(path, file, root)
+    _refuse_installed_name(path, name)
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
+    taken = name in sys.modules  # by another plugin, or by a package of this suite
+    if taken:
+        name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return _executed(name, file) if taken else importlib.import_module(name)
+    except Exception as error:
+        raise registry.RegistryError(f"plugin {path!r} raised {told(error)}") from error
+    except SystemExit as error:
+        raise registry.RegistryError(f"plugin {path!r} ends the program: {told(error)}") from error
+
+
+def _executed(name: str, file: Path) -> ModuleType:
+    """The module of a file under a name that is not its own."""
+    folders = [str(file.parent)] if file.stem == "__init__" else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=folders)
+    assert spec is not None and spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _refuse_ambiguous(path: str, file: Path, root: Path) -> None:
+    """Refuse a plugin whose neighbour has the name of a module that is loaded from elsewhere."""
+    packages = [place / "__init__.py" for place in file.parents if place.is_relative_to(root)]
+    for other in [*code_files(file), *filter(Path.is_file, packages)]:
+        if other == file or not other.is_relative_to(root):
+            continue
+        name = _root_and_name(other)[1]
+        loaded = _file_of_module(sys.modules.get(name))
+        if loaded is not None and loaded != other:
+            raise registry.RegistryError(
+                f"plugin {path!r} imports {name!r} from {other}, but {loaded} is loaded under that "
+                "name; rename one of them"
+            )
+
+
+def _refuse_installed_name(path: str, name: str) -> None:
+    """Refuse a file that would hide an installed module from all others."""
+    if name in sys.modules:
+        return
+    spec = importlib.util.find_spec(name.split(".")[0])
+    if spec is not None and spec.origin is not None and not is_users(spec.origin):
+        raise registry.RegistryError(
+            f"plugin {path!r} has the name of an installed module; rename it"
+        )
+
+
+def told(error: BaseException) -> str:
+    """An exception in one line, with the file and line of the user's code that raised it."""
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    if isinstance(error, SyntaxError):
+        return text
+    frames = traceback.extract_tb(error.__traceback__)
+    users = [frame for frame in frames if is_users(frame.filename)]
+    return f"{text} ({Path(users[-1].filename).name}, line {users[-1].lineno})" if users else text
+
+
+# What code a plugin is
+
+
+def code_sha256(file: Path) -> str:
+    """The hash of a file and the users' modules that it imports; its own where it imports none."""
+    files = code_files(file)
+    if files == [file]:
+        return hashlib.sha256(file.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for name, path in sorted((_root_and_name(path)[1], path) for path in files):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def code_files(file: Path) -> list[Path]:
+    """A file and all modules outside installed packages that it imports, directly or not."""
+    found, waiting = [file], [file]
+    while waiting:
+        for other in _imports(waiting.pop()):
+            if other not in found:
+                found.append(other)
+                waiting.append(other)
+    return found
+
+
+def _imports(file: Path) -> Iterator[Path]:
+    """The users' modules that one file imports, at its top or anywhere in it."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return  # importing it will say so
+    root, name = _root_and_name(file)
+    package = name.split(".") if file.stem == "__init__" else name.split(".")[:-1]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _modules(root, alias.name.split("."), None)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = base + (node.module.split(".") if node.module else [])
+            for alias in node.names:
+                yield from _modules(root, base, alias.name)
+    yield from _at_run_time(file)
+
+
+def _modules(root: Path, parts: list[str], member: str | None) -> Iterator[Path]:
+    """The files of a dotted name, and of its member if that is a module too."""
+    for folder in [root, *map(Path, sys.path)]:
+        places = [folder.joinpath(*parts[:count]) for count in range(1, len(parts) + 1)]
+        if not all(_source(place) or place.is_dir() for place in places):
+            continue
+        if member is not None:
+            places.append(folder.joinpath(*parts, member))
+        files = [file for file in map(_source, places) if file is not None]
+        if files:
+            yield from filter(is_users, files)
+            return
+
+
+def _source(place: Path) -> Path | None:
+    """The file of a module or package that would lie at `place`."""
+    for file in (place / "__init__.py", place.with_name(f"{place.name}.py")):
+        if file.is_file():
+            return file.resolve()
+    return None
+
+
+def _at_run_time(file: Path) -> Iterator[Path]:
+    """The users' modules among the globals of a loaded one, however they were imported."""
+    for module in list(sys.modules.values()):
+        if _file_of_module(module) != file:
+            continue
+        for value in list(vars(module).values()):
+            source = sys.modules.get(getattr(value, "__module__", None) or "", None)
+            for candidate in (value if isinstance(value, ModuleType) else None, source):
+                path = _file_of_module(candidate)
+                if path is not None and is_users(path):
+                    yield path
+
+
+def _file_of_module(module: ModuleType | None) -> Path | None:
+    name = getattr(module, "__file__", None)
+    return Path(name).resolve() if isinstance(name, str) else None
+
+
+def is_users(file: str | Path) -> bool:
+    """Whether a Python file is neither installed nor Python's nor this suite's."""
+    path = Path(file)
+    if path.suffix != ".py" or not path.is_file():
+        return False
+    path = path.resolve()
+    return not any(path.is_relative_to(folder) for folder in (*_installed(), *OWN_PACKAGES))
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    folders = [sysconfig.get_paths()[name] for name in names]
+    folders += [site.getusersitepackages(), *site.getsitepackages()]
+    return tuple({Path(os.path.realpath(folder)) for folder in folders})
