@@ -33,6 +33,8 @@ CIFAR10 = ("cifar10", "cifar10-9980", "cifar10-jpeg")
 CONFIDENCE = 0.95
 FACTS = [
     "pair",
+    "kernels",
+    "frozen",
     "params",
     "macs_per_image",
     "generator_macs",

@@ -71,14 +71,12 @@ def _includes_zero(pairs: pd.DataFrame) -> pd.Series:
     return ((pairs.difference_low <= 0) & (pairs.difference_high >= 0)).fillna(False).astype(bool)
 
 
-def family(models: pd.Series) -> pd.Series:
-    """The first part of registry names: "hyper" of `hyper_resnet40_1`; "" where there is none."""
-    return models.str.extract(r"^(.*?)_resnet")[0].fillna("")
+def is_plain(kernels: pd.Series, pairs: pd.Series) -> pd.Series:
+    """Whether kernels are neither generated nor shared.
 
-
-def is_plain(models: pd.Series, pairs: pd.Series) -> pd.Series:
-    """Whether kernels are neither generated nor shared: no pair, or separable convolutions."""
-    return pairs.isna() | (family(models) == "separable")
+    They are stored or separable; a foreign module's count as such if it has no pair.
+    """
+    return kernels.isin(["stored", "separable"]) | (kernels.isna() & pairs.isna())
 
 
 def _at_most(pairs: pd.DataFrame, column: str, times: float = 1.0) -> pd.Series:
@@ -91,19 +89,20 @@ def _of_its_size(pairs: pd.DataFrame) -> pd.Series:
 
 
 def _plain_of_its_parameters(pairs: pd.DataFrame) -> pd.Series:
-    return is_plain(pairs.model_other, pairs.pair_other) & _at_most(pairs, "params")
+    return is_plain(pairs.kernels_other, pairs.pair_other) & _at_most(pairs, "params")
 
 
 def _plain_of_its_flops(pairs: pd.DataFrame) -> pd.Series:
-    return is_plain(pairs.model_other, pairs.pair_other) & _at_most(pairs, "flops_per_image")
+    return is_plain(pairs.kernels_other, pairs.pair_other) & _at_most(pairs, "flops_per_image")
 
 
 def _template_bank(pairs: pd.DataFrame) -> pd.Series:
-    return (family(pairs.model_other) == "template") & _of_its_size(pairs)
+    return (pairs.kernels_other == "template").fillna(False) & _of_its_size(pairs)
 
 
 def _other_source(pairs: pd.DataFrame) -> pd.Series:
-    source = ~is_plain(pairs.model_other, pairs.pair_other) & (family(pairs.model_other) != "hyper")
+    is_hyper = (pairs.kernels_other == "hyper").fillna(False)
+    source = ~is_plain(pairs.kernels_other, pairs.pair_other) & ~is_hyper
     return source & _of_its_size(pairs)
 
 
@@ -126,8 +125,8 @@ def verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
     `seeds`, `across`; `answer`: yes, no, undecided or not measured. A hypernetwork with a frozen
     part is a control, and is not asked about.
     """
-    frozen = summary.model.str.contains("_frozen_")
-    asked = summary[(family(summary.model) == "hyper") & ~frozen & summary["mean"].notna()]
+    is_hyper = (summary.kernels == "hyper").fillna(False)
+    asked = summary[is_hyper & summary.frozen.isna() & summary["mean"].notna()]
     asked = asked.assign(order=range(len(asked)))
     pairs = asked.merge(summary[summary.val_mean.notna()], on=GROUP, suffixes=("", "_other"))
     pairs = pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]

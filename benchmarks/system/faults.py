@@ -64,7 +64,7 @@ def message_of(error: BaseException) -> str:
 
 
 def place(error: BaseException) -> str | None:
-    """`file, line 3` of the innermost frame in the user's code, else of the suite's; None without."""
+    """`file, line 3` of the innermost frame in the user's code, else in the suite's, or None."""
     frames = list(_frames(error))
     ours = [frame for frame in frames if _is_ours(frame[0])]
     chosen = [frame for frame in frames if _is_users(frame[0])] or ours

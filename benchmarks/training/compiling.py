@@ -125,7 +125,8 @@ class _CompiledOrEager:
             return result
         generators.restore(drawn)
         result = self.module(*batch)  # if it is the model that fails, it says so here
-        self.compiler.fall_back(described(failure, longest=120))
+        cause = getattr(failure, "inner_exception", failure)  # what torch's compiler itself raised
+        self.compiler.fall_back(described(cause, longest=120))
         return result
 
     def _count(self, compilations: int) -> None:
