@@ -63,10 +63,15 @@ def _time_and_save(name: str, setup: TimingSetup, results_dir: Path) -> Timing:
     except BaseException as error:
         if not is_fault(error):
             raise
-        if setup.traceback:
-            traceback.print_exception(error)
-        return Timing(name, reason=described(error))
+        return _untimable(name, error, setup)
     return Timing(name, path, record)
+
+
+def _untimable(name: str, error: BaseException, setup: TimingSetup) -> Timing:
+    """Why a model cannot be timed."""
+    if setup.traceback:
+        traceback.print_exception(error)
+    return Timing(name, reason=described(error))
 
 
 def time_model(name: str, setup: TimingSetup) -> dict:
@@ -275,6 +280,21 @@ def _pair_of(over: Call, under: Call, timer: Timer, protocol: Protocol) -> dict:
     warm_over = warm_up(over, timer, protocol)
     warm_under = warm_up(under, timer, protocol)
     return paired(warm_over, warm_under, timer, protocol)
+
+
+def profile_models(
+    models: Iterable[str], setup: TimingSetup, progress: Progress = QUIET
+) -> dict[str, list[dict]]:
+    """The `profile` of each model that can be timed; `progress.timed` is told of the others."""
+    profiles = {}
+    for name in models:
+        try:
+            profiles[name] = profile(name, setup)
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            progress.timed(_untimable(name, error, setup))
+    return profiles
 
 
 def profile(name: str, setup: TimingSetup, steps: int = 10) -> list[dict]:
