@@ -32,6 +32,7 @@ class Broken(Exception):
 def _batch(size: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (size, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    x = x.contiguous(memory_format=torch.channels_last)  # as in training
     return x, torch.arange(size) % CLASSES
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from benchmarks.records import store
-from benchmarks.runs import matrix, runner
+from benchmarks.runs import check, matrix, runner
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
@@ -227,6 +227,45 @@ def test_what_is_evaluated_and_exported_is_what_was_trained(options, few, tmp_pa
     assert export(path, tmp_path / "out.safetensors", materialized=False) == 6
     assert torch.equal(state[0], torch.get_rng_state()) and state[1] == random.getstate()
     assert "mean" in load_checkpoint(path)["buffers"]
+
+
+def problems(name):
+    return {title: problem for title, problem in check.run(name) if problem is not None}
+
+
+def test_check_tries_what_training_and_evaluation_need(options):
+    assert problems("Permutes") == {}
+    shape, *_ = problems("TupleInTraining").values()
+    assert "give Output in training, not (3, 7)" in shape
+    (problem,) = problems("Unused").values()
+    assert problem == "extra.0.weight gets no gradient (and 5 more parameters)"
+
+
+def test_check_says_what_the_seed_does_not_decide(options):
+    @registry.register_model("unseeded")
+    class Unseeded(Parts):
+        """Its buffer comes from a generator that no seed reaches."""
+
+        def __init__(self, classes):
+            super().__init__(classes)
+            order = torch.from_numpy(np.random.default_rng().permutation(3072))
+            self.register_buffer("order", order, persistent=False)
+
+        def forward(self, x):
+            return super().forward(x.flatten(1)[:, self.order])
+
+    found = problems("unseeded")
+    assert found["the seed decides the weights"] == "two builds from seed 0 differ in order"
+    assert "gives other outputs" in found["weights can be saved and loaded"]
+
+
+def test_check_lets_a_layer_be_skipped_by_chance(options):
+    @registry.register_model("skips")
+    class Skips(Parts):
+        def between(self, x):
+            return x + self.second(x) if not self.training or random.random() < 0.3 else x
+
+    assert problems("skips") == {}
 
 
 @pytest.mark.parametrize(
