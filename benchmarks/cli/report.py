@@ -15,6 +15,11 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         "--dataset", metavar="D", help="one data set's name (all that have records)"
     )
     parser.add_argument(
+        "--question",
+        metavar="MODEL",
+        help="the model that the front page asks about (the hypernetworks)",
+    )
+    parser.add_argument(
         "--readme",
         type=Path,
         metavar="PAGE",
@@ -27,7 +32,10 @@ def run(options: Namespace) -> int:
     """Write the pages."""
     from benchmarks.report.pages import build_report
 
-    for page in build_report(options.results_dir, options.reports_dir, options.dataset):
+    pages = build_report(
+        options.results_dir, options.reports_dir, options.dataset, options.question
+    )
+    for page in pages:
         print(f"report: {page}")
     if options.readme:
         _write_readme(options.results_dir, options.readme)

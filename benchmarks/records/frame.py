@@ -34,6 +34,7 @@ RUN_COLUMNS = {
     "model": _TEXT,
     "plugin_sha256": _TEXT,
     "pair": _TEXT,
+    "kernels": _TEXT,
     "study": _TEXT,
     "seed": "Int64",
     "status": _TEXT,
@@ -68,6 +69,7 @@ RUN_COLUMNS = {
     "dirty": "boolean",
     "source_sha256": _TEXT,
     "resumed_changed": "boolean",
+    "test_wrong": _TEXT,
     "schema_version": "Int64",
     "path": _TEXT,
 }
@@ -121,7 +123,8 @@ def load_runs(
 
     - `dataset`, `data_sha256` (of the files; "" if unknown), `recipe`, `recipe_hash`, `model`,
       `plugin_sha256` ("" for built-in models): the key of a row, `RUN_KEY`; `pair` (the plain
-      model of the same backbone), `study`, `seed`
+      model of the same backbone), `kernels` (the source's name; missing for foreign modules and in
+      records from before version 5), `study`, `seed`
     - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
     - `test_error`, `val_error`: percent, of the last epoch
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
@@ -133,7 +136,8 @@ def load_runs(
       `torch` (version)
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
     - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
-      `resumed_changed` (continued from a checkpoint of other code or settings),
+      `resumed_changed` (continued from a checkpoint of other code or settings), `test_wrong` (which
+      test images were wrong: `benchmarks.records.store.unpacked`),
       `schema_version`, `path` (relative to `results_dir`)
 
     `frame.attrs["problems"]` has a line for each file that is no valid record, and
@@ -220,6 +224,8 @@ def _key(record: dict) -> dict:
 
 _AS_IT_STANDS = (
     "pair",
+    "kernels",
+    "test_wrong",
     "study",
     "seed",
     "status",

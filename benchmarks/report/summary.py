@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.core.groupby import SeriesGroupBy
 from scipy import stats
 
+from benchmarks.records import store
 from benchmarks.records.frame import (
     CONDITION,
     RUN_KEY,
@@ -29,10 +30,12 @@ ROW = RUN_KEY[4:]
 """What tells the rows of a group apart: the model and the code of its plugin."""
 OTHER = [f"{column}_other" for column in ROW]
 CIFAR10 = ("cifar10", "cifar10-9980", "cifar10-jpeg")
-"""Data sets beside whose errors the published ones of CIFAR-10 may stand."""
+"""Data sets beside whose gaps the published ones of CIFAR-10 may stand."""
+CIFAR10_ITSELF = ("cifar10", "cifar10-9980")
 CONFIDENCE = 0.95
 FACTS = [
     "pair",
+    "kernels",
     "params",
     "macs_per_image",
     "generator_macs",
@@ -76,9 +79,11 @@ def summarize(
     """One row a `RUN_KEY`, ordered by group; in a group `paper_rows` first, pairs adjacent.
 
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
-    well; `val_mean` (mean validation error); `sampling` (of the images that `error` is of);
+    well; `val_mean` (mean validation error); `train_seconds` (mean of a run); `device`,
+    `precision` (all that there are); `sampling` (of the images that `error` is of);
     `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
-    differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name);
+    differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name), `slug`
+    (the same for files);
     `other_data` (the runs of its data set have more than one fingerprint); `other_code` (its
     model's plugin has more than one hash in the group); and `FACTS`, those of runs that ended well
     before those of others.
@@ -91,6 +96,9 @@ def summarize(
     summary = by_row[FACTS].first()
     summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
     summary["n"] = summary.n.fillna(0).astype("Int64")
+    summary["train_seconds"] = ended.groupby(RUN_KEY).train_seconds.mean()
+    for column in ("device", "precision"):
+        summary[column] = ended.groupby(RUN_KEY)[column].agg(_distinct)
     summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()
     images = summary.test_images if error == "test_error" else summary.validation_images
     summary["sampling"] = sampling_error(summary["mean"], images)
@@ -100,6 +108,10 @@ def summarize(
     settings = ended.groupby(RUN_KEY)[SETTING].nunique(dropna=False)
     summary["mixed"] = (settings > 1).any(axis=1).reindex(summary.index, fill_value=False)
     return _ordered(summary.reset_index(), list(paper_rows))
+
+
+def _distinct(values: pd.Series) -> str:
+    return ", ".join(sorted(values.dropna().unique()))
 
 
 def _statuses(statuses: pd.Series) -> str:
@@ -122,9 +134,20 @@ def _ordered(summary: pd.DataFrame, paper_rows: list[str]) -> pd.DataFrame:
     summary["other_data"] = summary.groupby("dataset").data_sha256.transform("nunique") > 1
     with_data = summary.label + ", data " + summary.data_sha256.str[:8]
     summary["label"] = summary.label.where(~summary.other_data, with_data)
+    summary["slug"] = _slugs(summary)
     codes = summary.groupby([*GROUP, "model"]).plugin_sha256.transform("nunique")
     summary["other_code"] = codes > 1
     return summary.drop(columns=list(keys)).reset_index(drop=True)
+
+
+def _slugs(summary: pd.DataFrame) -> pd.Series:
+    """The names of a recipe's files: with its hash and its data's where the name is not alone."""
+    hashes = summary.groupby(["dataset", "recipe"]).recipe_hash.transform("nunique")
+    plain = summary.recipe.str.fullmatch(store.NAME.pattern).astype(bool)
+    names = summary.recipe.where(plain, "recipe")
+    with_hash = names + "-" + summary.recipe_hash.str[:8]
+    names = names.where((hashes == 1) & plain, with_hash)
+    return names.where(~summary.other_data, names + "-" + summary.data_sha256.str[:8])
 
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:
@@ -175,6 +198,17 @@ def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataF
     pairs = pairs.merge(found, on=[*RUN_KEY, *OTHER], how="left")
     pairs["across"] = pairs.across.astype("boolean").fillna(False).astype(bool)
     return pairs
+
+
+def family(rows: pd.DataFrame) -> pd.Series:
+    """What kind of model each row is: "plain" without a pair, else its kernel source.
+
+    A foreign module that has a pair is "foreign". Records from before version 5 do not name the
+    source; that of their models, all built in, is the first part of the name.
+    """
+    old = rows.model.str.extract(r"^(.*?)_resnet\d")[0].where(rows.plugin_sha256 == "")
+    kinds = rows.kernels.fillna(old).fillna("foreign")
+    return kinds.where(rows.pair.notna(), "plain")
 
 
 def paper_rows(published: pd.DataFrame) -> list[str]:
@@ -251,6 +285,20 @@ class Results:
     def paper_rows(self) -> list[str]:
         """Registry names of the rows of the paper's table."""
         return paper_rows(self.published)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published errors may stand beside these: they are of the same images."""
+        return self.dataset in CIFAR10_ITSELF
+
+    @property
+    def published_gaps(self) -> dict[str, float]:
+        """Published points of each hypernetwork of the paper above its plain network."""
+        rows, errors = self.paper_rows, self.published.set_index("registry_name").test_error
+        return {
+            hyper: float(errors[hyper] - errors[plain])
+            for plain, hyper in zip(rows[::2], rows[1::2], strict=True)
+        }
 
 
 def load_results(results_dir: Path, dataset: str) -> Results:

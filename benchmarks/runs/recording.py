@@ -24,6 +24,7 @@ def record_of(
     history = result.history
     epochs = history.epochs
     resolved = run.recipe.as_dict()
+    spec = registry.get(run.model)
     if trainer is not None:
         resolved |= {
             "trained_epochs": trainer.epochs,
@@ -34,7 +35,8 @@ def record_of(
     record = {
         "schema_version": store.SCHEMA_VERSION,
         "model": run.model,
-        "pair": registry.get(run.model).pair,
+        "pair": spec.pair,
+        "kernels": spec.kernels if spec.builder is None else None,
         "dataset": run.data.name,
         "dataset_fingerprint": run.data.fingerprint,
         "recipe": resolved,
