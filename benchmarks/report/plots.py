@@ -198,18 +198,11 @@ def place_labels(
 ) -> None:
     """Write (text, x, y, colour) beside their points, where they cover nothing."""
     import textalloc
-    from matplotlib.collections import LineCollection
 
     figure.draw_without_rendering()  # settles the layout: boxes are where they will be
     figure.set_layout_engine("none")
     texts, xs, ys, colours = zip(*entries, strict=True)
     lines = [np.asarray(line.get_xydata(), float) for line in axes.get_lines()]
-    lines += [
-        np.asarray(path, float)
-        for bars in axes.collections
-        if isinstance(bars, LineCollection)
-        for path in bars.get_segments()
-    ]
     textalloc.allocate(
         axes,
         [float(x) for x in xs],
