@@ -1,5 +1,6 @@
 """README and docs tell the truth: commands, examples, and the files and tests that they name."""
 
+import json
 import re
 import shlex
 
@@ -64,3 +65,15 @@ def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
     assert set(registry._PLUGINS) == names
     for name in registry._PLUGINS:
         assert [problem for _, problem in check.run(name) if problem] == []
+
+
+def test_the_notebook_runs_and_has_no_outputs(monkeypatch):
+    notebook = json.loads((ROOT / "docs" / "explore.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(ROOT / "docs")
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+            exec("".join(cell["source"]), names)
+    assert len(names["table"]) and len(names["rows"]) and len(names["orders"])
+    assert set(names["rows"].columns) == {"mean", "std", "count"}
