@@ -91,8 +91,7 @@ def write_report(
     csv = results.runs.drop(columns="test_wrong").to_csv(index=False, lineterminator="\n")
     write_atomically(folder / "results.csv", csv)
     files = [file for file in (forest, *figures.values()) if file]
-    drawn = [folder / file for file in files]
-    write_folder(folder, pages, [*drawn, *(file.with_suffix(".png") for file in drawn)])
+    write_folder(folder, pages, [folder / file for file in files])
     return folder / "README.md"
 
 

@@ -322,15 +322,13 @@ def _figure(height: float, rows: list[int]) -> "tuple[Figure, list[Axes]]":
     return figure, list(axes[:, 0])
 
 
-def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write a figure as SVG and PNG, the same bytes for the same numbers; gives the files."""
-    written = []
-    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata)
-        written.append(folder / f"{name}.{kind}")
-        write_atomically(written[-1], buffer.getvalue())
-    return written
+def save(figure: "Figure", folder: Path, name: str) -> Path:
+    """Write a figure as SVG, the same bytes for the same numbers; gives the file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    path = folder / f"{name}.svg"
+    write_atomically(path, buffer.getvalue())
+    return path
 
 
 def many_sizes(rows: pd.DataFrame) -> bool:

@@ -159,7 +159,7 @@ def test_the_users_settings_change_no_figure(results, tmp_path):
     def bytes_of(folder):
         with plots.style():
             figure = plots.draw_errors(results.summary, results.runs, "t")
-            return [path.read_bytes() for path in plots.save(figure, folder, "f")]
+            return plots.save(figure, folder, "f").read_bytes()
 
     before = bytes_of(tmp_path / "a")
     with matplotlib.rc_context():
