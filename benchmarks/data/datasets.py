@@ -74,7 +74,7 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
 
 
 def _folder_path(spec: str) -> Path:
-    return Path(spec.removeprefix("folder:"))
+    return Path(spec.removeprefix("folder:")).expanduser()
 
 
 # digits: 1,797 grey images that come with scikit-learn

@@ -20,16 +20,6 @@ from benchmarks.system.files import write_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOTES = {
-    "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a "
-    "demonstration that everything works, not a measure of the models.",
-    "cifar10-9980": "CIFAR-10 itself, lossless: all training images, and 9,980 of the 10,000 test "
-    "images (20 are left out).",
-    "cifar10-jpeg": "CIFAR-10 re-encoded as JPEG, quality 75: errors run higher than on CIFAR-10 "
-    "and compare only with each other.",
-    "svhn": "Street View House Numbers, cropped digits: trained on `train` alone, without `extra`.",
-}
-
 
 def build_report(
     results_dir: str | Path = "results",
@@ -77,9 +67,8 @@ def write_report(
     """Write the report of a data set; gives its front page."""
     with plots.style():
         forest, figures = _draw(results, folder / "figures")
-    note = NOTES.get(results.dataset, f"Image classification on `{results.dataset}`.")
     pages = {
-        "README.md": overview(results, note, forest, question, trials),
+        "README.md": overview(results, forest, question, trials),
         "speed.md": speed_page(results),
         "method.md": method_page(results),
     }
