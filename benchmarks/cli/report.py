@@ -15,6 +15,15 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         "--dataset", metavar="D", help="one data set's name (all that have records)"
     )
     parser.add_argument(
+        "--html",
+        action="store_true",
+        help="also write index.html beside each report: one file to sort, filter and plot the "
+        "rows in a browser, without a network",
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="write index.html and open it in the browser"
+    )
+    parser.add_argument(
         "--readme",
         type=Path,
         metavar="PAGE",
@@ -27,11 +36,23 @@ def run(options: Namespace) -> int:
     """Write the pages."""
     from benchmarks.report.pages import build_report
 
-    for page in build_report(options.results_dir, options.reports_dir, options.dataset):
+    html = options.html or options.open
+    pages = build_report(options.results_dir, options.reports_dir, options.dataset, html=html)
+    for page in pages:
         print(f"report: {page}")
     if options.readme:
         _write_readme(options.results_dir, options.readme)
+    if options.open:
+        _open([page for page in pages if page.suffix == ".html"])
     return exit_codes.OK
+
+
+def _open(pages: list[Path]) -> None:
+    import webbrowser
+
+    for page in pages:
+        if not webbrowser.open(page.resolve().as_uri()):
+            raise OSError(f"no browser was found to open {page}")
 
 
 def _write_readme(results_dir: Path, page: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.records import store
-from benchmarks.report import plots
+from benchmarks.report import explore, plots
 from benchmarks.report.page import Page, remove_others
 from benchmarks.report.paper import paper_section
 from benchmarks.report.recipe_tables import answers_section, recipe_section
@@ -46,11 +46,13 @@ def build_report(
     results_dir: str | Path = "results",
     reports_dir: str | Path = "reports",
     dataset: str | None = None,
+    html: bool = False,
 ) -> list[Path]:
     """Regenerate the pages of all data sets that have records, or of one, and the index.
 
     Writes `reports_dir`/<dataset>/README.md with its tables (Markdown, LaTeX, CSV) and figures,
-    from the records under `results_dir` alone. Gives the paths of the pages.
+    from the records under `results_dir` alone; `html`: index.html too, the page to explore. Gives
+    the paths of the pages.
 
     Raises:
         ValueError: if there are no records.
@@ -61,17 +63,19 @@ def build_report(
         raise ValueError(f"no records under {results_dir}; train something first")
     pages = []
     for name in names:
-        pages.append(_build_page(results_dir, reports_dir, name))
+        pages += _build_pages(results_dir, reports_dir, name, html)
         write_index(reports_dir)
     return pages
 
 
-def _build_page(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
+def _build_pages(results_dir: Path, reports_dir: Path, dataset: str, html: bool) -> list[Path]:
     results = load_results(results_dir, dataset)
     if results.runs.empty and not results.runs.attrs["problems"]:
         raise ValueError(
             f"no records of data set {dataset!r} under {results_dir}; train something first"
         )
+    if html:
+        explore.start_library()
     folder, page = reports_dir / dataset, Page()
     note = NOTES.get(dataset, f"Image classification on `{dataset}`.")
     page.add(f"# {escape(dataset)}", note)
@@ -92,7 +96,8 @@ def _build_page(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
     speed_section(page, results)
     method_section(page, results)
     page.add("Every table is also there as LaTeX (booktabs) and CSV, in [`tables/`](tables).")
-    return page.write(folder)
+    written = [page.write(folder)]
+    return [*written, explore.write_explorer(results, folder)] if html else written
 
 
 def figures_section(page: Page, figures: dict[str, str | None]) -> None:
