@@ -129,7 +129,7 @@ function withLabels(vega) {
 async function drawPlot(rows, state) {
   const turn = drawing += 1;
   const drawn = rows.filter((row) => row[state.x] !== null && row[state.y] !== null);
-  const front = drawn.length > 1 ? paretoFront(drawn, state.x, state.y) : [];
+  const front = paretoFront(drawn, state.x, state.y);
   document.getElementById("plot-note").textContent = plotNote(rows, drawn, front, state);
   hideTip();
   const place = document.getElementById("plot");
