@@ -108,7 +108,7 @@ _ON_DARK = {"#000000": "#f0f0f0", "#0072b2": "#3b9ee5"}
 NOTES = (
     "A row is a model trained with one recipe; open it to see its runs. Click a heading to sort.",
     "Test error: of the last epoch, mean ± standard deviation over seeds. Points above the plain "
-    "pair: the difference in test error over the seeds that both have, with its 95 % t-interval.",
+    "pair: the difference in test error over the seeds that both have, with its 95 % t-interval.",
     "Parameters: those that are trained. Weights: 4 bytes for each of them (fp32). "
     "FLOPs are 2 x MACs of a forward pass. Training time: mean of a run, without evaluation.",
 )

@@ -3,6 +3,7 @@
 const SYMBOLS = Object.fromEntries(
   Object.entries(data.looks).map(([family, [, , shape]]) => [family, shape]));
 const LOG_FROM = 3;
+const NARROW = 600; // pixels; the legend is then below
 let view = null;
 let drawing = 0;
 
@@ -93,11 +94,11 @@ function specification(rows, front, state, width) {
         },
       },
     ],
-    config: themeOfPlot(),
+    config: themeOfPlot(width < NARROW),
   };
 }
 
-function themeOfPlot() {
+function themeOfPlot(narrow) {
   const [ink, soft, grid, line] = ["--ink", "--soft", "--grid", "--line"].map(css);
   const font = getComputedStyle(document.body).fontFamily;
   return {
@@ -106,7 +107,8 @@ function themeOfPlot() {
       tickColor: line, labelFontSize: 12, titleFontSize: 13, titleFontWeight: 600,
       tickCount: 8 },
     legend: { labelColor: ink, titleColor: soft, labelFontSize: 12, symbolSize: 110,
-      symbolStrokeWidth: 0, symbolOpacity: 1 },
+      symbolStrokeWidth: 0, symbolOpacity: 1,
+      ...(narrow ? { orient: "bottom", columns: 3 } : {}) },
   };
 }
 
@@ -160,7 +162,7 @@ function plotNote(rows, drawn, front, state) {
   if (drawn.length > 1) {
     const good = (axis) => `${QUANTITIES[axis].label.replace(" (%)", "")} `
       + (QUANTITIES[axis].better === "low" ? "down" : "up");
-    texts.push(`Dashed: the Pareto front of the ${drawn.length} points shown, ${front.length} on `
+    texts.push(`Dashed and outlined: the Pareto front of the ${drawn.length} points shown, ${front.length} on `
       + `it (good is ${good(state.y)}, ${good(state.x)}).`);
   }
   const recipes = new Set(drawn.map((row) => row.label)).size;
