@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmarks.records import store
-from benchmarks.report import plots
+from benchmarks.report import explore, plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.method import method_page
 from benchmarks.report.overview import overview, trials_by_family
@@ -26,12 +26,14 @@ def build_report(
     reports_dir: str | Path = "reports",
     dataset: str | None = None,
     question: str | None = None,
+    html: bool = False,
 ) -> list[Path]:
     """Regenerate the reports of all data sets that have records, or of one, and the index.
 
     Writes `reports_dir`/<dataset>/, from the records under `results_dir` alone: README.md,
     recipes/<recipe>.md, speed.md, method.md, all runs as results.csv, tables (LaTeX and CSV) and
-    figures. `question`: the model that the front page asks about. Gives the front pages' paths.
+    figures. `question`: the model that the front page asks about; `html`: index.html too, the
+    page to explore. Gives the paths of the front pages, and of these.
 
     Raises:
         ValueError: if there are no records, or none of the model that is asked about.
@@ -41,11 +43,15 @@ def build_report(
     if not names:
         raise ValueError(f"no records under {results_dir}; train something first")
     trials = trials_by_family(results_dir)
+    if html:
+        explore.start_library()
     pages = []
     for name in names:
         results = load_results(results_dir, name)
         _refuse_nothing(results, results_dir, question)
         pages.append(write_report(results, reports_dir / name, trials, question))
+        if html:
+            pages.append(explore.write_explorer(results, reports_dir / name))
         write_index(reports_dir)
     return pages
 
