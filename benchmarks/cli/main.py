@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser
-from benchmarks.cli.output import json_alone, print_error
+from benchmarks.cli.output import json_alone, print_any_text, print_error
 
 COMMANDS = (
     "list",
@@ -47,6 +47,7 @@ def make_parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Wrong input is one line on stderr."""
+    print_any_text()
     options = make_parser().parse_args(arguments)
     try:
         with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():

@@ -53,7 +53,7 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
 
     `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
     """
-    published = load_published(results_dir)
+    published = load_published()
     rows = paper_rows(published)
     chosen = measured(results_dir, rows)
     columns = [

@@ -5,10 +5,9 @@ from benchmarks.report import paper
 from benchmarks.report.page import Page
 from benchmarks.report.summary import paper_rows
 from models import registry
-from tests.conftest import ROOT
 from tests.report.made import record, results_of, speed
 
-ROWS = paper_rows(load_published(ROOT / "results"))
+ROWS = paper_rows(load_published())
 
 
 def pair(plain, hyper, depth="40_1", recipe="fast", first_seed=0, **changes):
