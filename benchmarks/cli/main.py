@@ -7,7 +7,7 @@ from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser
-from benchmarks.cli.output import json_alone, print_error
+from benchmarks.cli.output import json_alone, print_any_text, print_error
 
 COMMANDS = (
     "list",
@@ -28,13 +28,13 @@ COMMANDS = (
 
 def make_parser() -> Parser:
     """The parser of all commands; `options.run` is then the function of the chosen one."""
-    called = Path(sys.argv[0]).name
+    installed = Path(sys.argv[0]).stem == "run-bench"
     parser = Parser(
-        prog="run-bench" if called == "run-bench" else "run_bench.py",
+        prog="run-bench" if installed else "run_bench.py",
         description="How few trainable parameters reach which error, at which cost: the table of "
         "HyperNetworks (Ha, Dai, Le, ICLR 2017), measured.",
-        epilog="start with: python run_bench.py reproduce --dataset digits. "
-        f"{exit_codes.DESCRIPTION}",
+        epilog=f"start with: {'run-bench' if installed else 'python run_bench.py'} "
+        f"reproduce --dataset digits. {exit_codes.DESCRIPTION}",
     )
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
@@ -47,6 +47,7 @@ def make_parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Wrong input is one line on stderr."""
+    print_any_text()
     options = make_parser().parse_args(arguments)
     try:
         with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():

@@ -28,7 +28,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         type=Path,
         default=Path("docs/recipes.md"),
         metavar="PAGE",
-        help="the page whose tables are written (%(default)s)",
+        help="the page whose tables are written, made if it is not there (%(default)s)",
     )
     shared.add_stop(parser)
     return parser
@@ -41,6 +41,7 @@ def run(options: Namespace) -> int:
 
     shared.load_plugins(options.plugin)
     chosen = shared.run_options(options)
+    studies_page.head(options.page)  # a page without the mark is refused before the trials
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
     studies_page.write_page(options.results_dir, options.page)
     print(f"page: {options.page}")

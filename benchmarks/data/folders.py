@@ -179,7 +179,7 @@ def _read_cache(place: Path, sha256: str, labels: np.ndarray) -> np.ndarray | No
         return None
     try:
         pixels = np.load(place, allow_pickle=False)
-        noted = json.loads(place.with_suffix(".json").read_text())
+        noted = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
         if pixels.dtype != np.uint8 or pixels.shape != (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3):
             raise ValueError(f"{pixels.dtype} {pixels.shape} is not the shape of the data")
         if noted != {"sha256": sha256, "decoded_sha256": decoded_sha256(pixels, labels)}:
@@ -204,7 +204,7 @@ def _write_cache(place: Path, pixels: np.ndarray, sha256: str, labels: np.ndarra
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _write_atomically(place, buffer.getbuffer())
-        _write_atomically(place.with_suffix(".json"), json.dumps(noted, indent=1).encode())
+        _write_atomically(place.with_suffix(".json"), json.dumps(noted, indent=1).encode("utf-8"))
     except OSError as error:
         print(f"note: cache {str(place)!r} is not written: {one_line(error)}", file=sys.stderr)
 

@@ -304,7 +304,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     """Everything that is known of a data set."""
     runs = load_runs(results_dir, dataset)
     speeds = load_speeds(results_dir)
-    published = load_published(results_dir).dropna(subset=["registry_name"])
+    published = load_published().dropna(subset=["registry_name"])
     data = known_data(dataset, runs)
     if not data.cifar10:
         published = published.iloc[:0]

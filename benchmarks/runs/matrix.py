@@ -20,6 +20,7 @@ from benchmarks.runs.runner import Busy, OutputFolders, Run, execute_together, s
 from benchmarks.runs.settings import settings_of, with_overrides
 from benchmarks.system.stop import Stop
 from benchmarks.training import recipes, studies
+from benchmarks.training import seeds as seed_numbers
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
 from models import registry
@@ -146,15 +147,17 @@ def specs_of(
     `recipe`: a name, the path of a TOML file, or a recipe; the data set's default if None.
 
     Raises:
-        ValueError: for an unknown recipe or data set, or if no model or no seed is named.
+        ValueError: for an unknown recipe or data set, a seed that is not allowed, or if no model
+            or no seed is named.
     """
+    chosen_seeds = seed_numbers.checked(seeds)
     if isinstance(models, str):
         models = [models]
     if not isinstance(recipe, Recipe):
         name = datasets.dataset_name(dataset)
         recipe = recipes.load(recipe or recipes.default_name(name))
     chosen = with_overrides(recipe, options)
-    specs = [RunSpec(model, chosen, seed) for model, seed in product(models, seeds)]
+    specs = [RunSpec(model, chosen, seed) for model, seed in product(models, chosen_seeds)]
     if not specs:
         raise ValueError("no runs are wanted: name at least one model and one seed")
     return specs
@@ -174,7 +177,7 @@ def train(
         models: names of registered models, or one name.
         dataset: "digits", "cifar10", "cifar100", "svhn" or "folder:PATH".
         recipe: a name, the path of a TOML file, or a recipe; "smoke" on digits, else "quick".
-        seeds: one run of each model for each of them.
+        seeds: one run of each model for each of them; whole numbers from 0 on.
         options: folders, device, when to stop.
         progress: methods that are called meanwhile.
 

@@ -2,7 +2,7 @@
 
 import re
 
-from benchmarks.training.recipe_types import Block, Recipe, Rule
+from benchmarks.training.recipe_types import MAX_EPOCHS, Block, Recipe, Rule
 
 # Settled on the validation split (docs/recipes.md): SGD and SCALED in all studies, ADAM, for
 # sources that do not scale their gradients, in pair16.
@@ -81,7 +81,7 @@ DESCRIPTIONS = {
     "smoke": "2 epochs of small batches, fp32, eager: a minute or less a run, for digits and tests",
 }
 
-ALLOWED = (*RECIPES, "epochs<N>")
+ALLOWED = (*RECIPES, f"epochs<N> (N from 1 to {MAX_EPOCHS})")
 """Names of the built-in recipes, as messages list them."""
 
 _EPOCHS = re.compile(r"epochs([1-9][0-9]{0,4})")

@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.system.files import read_text
 from benchmarks.training.built_in import (
     ALLOWED,
     DESCRIPTIONS,
@@ -81,7 +82,7 @@ def load(text: str) -> Recipe:
 
 def _from_toml(path: Path) -> Recipe:
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.training import recipes
+from benchmarks.system.files import read_text
+from benchmarks.training import recipes, seeds
 from benchmarks.training.messages import unknown_key
 from benchmarks.training.recipes import Recipe
 
@@ -60,7 +61,8 @@ def load(path: Path) -> Study:
         RecipeError: for a change that is not allowed.
     """
     try:
-        content = StudyFile.model_validate(tomllib.loads(path.read_text()))
+        content = StudyFile.model_validate(tomllib.loads(read_text(path)))
+        chosen = seeds.checked(content.seeds)
     except OSError as error:
         raise StudyError(f"study {path}: {error.strerror}") from None
     except ValidationError as error:
@@ -79,7 +81,7 @@ def load(path: Path) -> Study:
                     )
             trials.append((model, recipes.varied(base, f"{base.name}.{name}", changes)))
     name = path.resolve().parent.name
-    return Study(name, content.about, base, tuple(content.seeds), tuple(trials))
+    return Study(name, content.about, base, tuple(chosen), tuple(trials))
 
 
 def _one_line(error: ValidationError) -> str:
