@@ -31,7 +31,7 @@ def run(options: Namespace) -> int:
     recipe = with_overrides(recipes.load("smoke"), chosen)
     data = datasets.load(options.dataset, options.data_dir, download=options.download)
     settings = settings_of(chosen, recipe, print_note)
-    result = trained.evaluate_checkpoint(options.checkpoint, data, settings)
+    result = trained.evaluate_checkpoint(options.checkpoint, data, settings, print_note)
     print(
         f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "
         f"test error {result['test_error']:.2f} %, cross-entropy {result['test_loss']:.4f}"

@@ -28,11 +28,23 @@ class Parser(argparse.ArgumentParser):
 
 def add_command(commands: argparse._SubParsersAction, name: str, text: str) -> Parser:
     """The parser of a command; `text` says what it does."""
-    return commands.add_parser(
+    parser = commands.add_parser(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=exit_codes.DESCRIPTION,
+    )
+    add_traceback(parser, default=argparse.SUPPRESS)  # it may stand before the command too
+    return parser
+
+
+def add_traceback(parser: Parser, default: object = False) -> None:
+    """--traceback, of every command."""
+    parser.add_argument(
+        "--traceback",
+        action="store_true",
+        default=default,
+        help="print the traceback of an error too, which is otherwise one line",
     )
 
 

@@ -6,6 +6,7 @@ ended.groupby(RUN_KEY).test_error.agg(["mean", "std", "count"])
 """
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ RUN_COLUMNS = {
     "plugin_sha256": _TEXT,
     "pair": _TEXT,
     "kernels": _TEXT,
+    "frozen": _TEXT,
     "study": _TEXT,
     "seed": "Int64",
     "status": _TEXT,
@@ -123,8 +125,8 @@ def load_runs(
 
     - `dataset`, `data_sha256` (of the files; "" if unknown), `recipe`, `recipe_hash`, `model`,
       `plugin_sha256` ("" for built-in models): the key of a row, `RUN_KEY`; `pair` (the plain
-      model of the same backbone), `kernels` (the source's name; missing for foreign modules and in
-      records from before version 5), `study`, `seed`
+      model of the same backbone); `kernels` (its kernel source; missing for a foreign module),
+      `frozen` (the component of it that is not trained); `study`, `seed`
     - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
     - `test_error`, `val_error`: percent, of the last epoch
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
@@ -224,7 +226,6 @@ def _key(record: dict) -> dict:
 
 _AS_IT_STANDS = (
     "pair",
-    "kernels",
     "test_wrong",
     "study",
     "seed",
@@ -266,6 +267,7 @@ def _run_row(record: dict, path: str) -> dict:
     row |= {key: environment[key] for key in _OF_ENVIRONMENT}
     row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
     row |= {f"{part}_images": data[part] for part in ("train", "validation", "test")}
+    row |= _source(record)
     row |= {
         "flops_per_image": store.doubled(record["macs_per_image"]),
         "generator_flops": store.doubled(record["generator_macs"]),
@@ -284,6 +286,26 @@ def _run_row(record: dict, path: str) -> dict:
         if kind == "Int64" and row[key] is not None:
             row[key] = _whole_number(row[key], f"record {path}: {key}")
     return row
+
+
+_BUILT_IN = re.compile(r"(?P<family>.*?)_?resnet\d.*?(_frozen_(?P<frozen>generator|embeddings))?")
+"""A name of this suite's own rows. No plugin may take one that builds."""
+_STORED = ("", "wide", "narrow")
+
+
+def _source(record: dict) -> dict:
+    """The kernel source of a record's model, and its frozen component.
+
+    Records from before these were noted have them in the names of built-in models; what kernels a
+    plugin's model had, they do not tell.
+    """
+    if "kernels" in record:
+        return {"kernels": record["kernels"], "frozen": record.get("frozen")}
+    match = _BUILT_IN.fullmatch(record["model"])
+    if match is None or "plugin_sha256" in record["code"]:
+        return {"kernels": None, "frozen": None}
+    family = match["family"]
+    return {"kernels": "stored" if family in _STORED else family, "frozen": match["frozen"]}
 
 
 def _whole_number(value: float, name: str) -> int:

@@ -5,6 +5,7 @@ import csv
 import functools
 import hashlib
 import io
+import itertools
 import json
 import math
 import os
@@ -335,10 +336,19 @@ def load_or_set_aside(path: Path) -> dict | None:
         problem = f"record {path} is no record of a run"
     except RecordError as error:
         problem = str(error)
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = _free(path.with_name(f"{path.name}.damaged"))
     os.replace(path, aside)
     print(f"note: {problem}; kept as {aside.name}, the run is made again", file=sys.stderr)
     return None
+
+
+def _free(path: Path) -> Path:
+    """The path, with a number behind it if something lies there: nothing is overwritten."""
+    numbers = itertools.count(2)
+    free = path
+    while free.exists():
+        free = path.with_name(f"{path.name}{next(numbers)}")
+    return free
 
 
 def datasets(results_dir: Path) -> list[str]:

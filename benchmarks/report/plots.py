@@ -326,19 +326,19 @@ def _figure(height: float, rows: list[int]) -> "tuple[Figure, list[Axes]]":
     return figure, list(axes[:, 0])
 
 
-def save(figure: "Figure", folder: Path, name: str) -> list[Path]:
-    """Write a figure as SVG and PNG, the same bytes for the same numbers; gives the files."""
+def save(figure: "Figure", folder: Path, name: str) -> Path:
+    """Write a figure as SVG, the same bytes for the same numbers; gives the file."""
+    from matplotlib.transforms import Bbox
+
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:  # the solver's last digits differ from process to process
-        axes.set_position([round(bound, 6) for bound in axes.get_position().bounds])
-    written = []
-    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata)
-        written.append(folder / f"{name}.{kind}")
-        write_atomically(written[-1], buffer.getvalue())
-    return written
+        axes.set_position(Bbox(axes.get_position().get_points().round(6)))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    path = folder / f"{name}.svg"
+    write_atomically(path, buffer.getvalue())
+    return path
 
 
 def many_sizes(rows: pd.DataFrame) -> bool:

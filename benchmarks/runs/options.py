@@ -29,6 +29,7 @@ class RunOptions:
     - `time_limit`: seconds after which runs stop with a checkpoint
     - `resume_changed`: resume even if code, torch, recipe, data or settings changed since the
       checkpoint; the record says so
+    - `traceback`: print the traceback of a run that fails; its reason is one line
 
     Raises:
         OptionError: for a number that is not allowed.
@@ -47,6 +48,7 @@ class RunOptions:
     parallel_seeds: int = 1
     time_limit: float | None = None
     resume_changed: bool = False
+    traceback: bool = False
 
     def __post_init__(self) -> None:
         for name in ("results_dir", "checkpoint_dir", "data_dir"):

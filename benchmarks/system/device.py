@@ -1,4 +1,6 @@
-"""What a device tells: peak memory, energy, its data sheet; and how freed memory is kept."""
+"""What a device tells: memory, its peak and its end, energy, its data sheet; and how freed memory
+is kept.
+"""
 
 import ctypes
 import os
@@ -6,6 +8,8 @@ from pathlib import Path
 
 import pynvml
 import torch
+
+from benchmarks.system.faults import message_of
 
 PEAKS = {
     "NVIDIA H200": {"flops": 989e12, "bytes_per_s": 4.8e12},
@@ -35,6 +39,16 @@ def keep_freed_memory() -> bool:
     mapped = mallopt(_M_MMAP_THRESHOLD, 2**25)
     trimmed = mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     return bool(mapped and trimmed)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused.
+
+    On CUDA torch's allocator raises a type of its own, on a CPU only the message tells.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "DefaultCPUAllocator: can't allocate memory" in message_of(error)
 
 
 def reset_peak_memory(device: torch.device) -> None:

@@ -38,6 +38,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     _sync_folder(path.parent)
 
 
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder, and try whether files can be made in it.
+
+    Raises:
+        OSError: if they cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
+
+
 def keep_previous(path: Path, place: Path) -> None:
     """Keep the file at `path` at `place` too. At every moment there is a file at `path`."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
