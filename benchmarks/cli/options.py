@@ -1,6 +1,7 @@
 """Groups of options that several commands share, and what their values mean."""
 
 import argparse
+import os
 from pathlib import Path
 from typing import NoReturn
 
@@ -60,10 +61,16 @@ def whole(text: str) -> int:
     return int(text)
 
 
+def expanded_path(text: str) -> Path:
+    """A path, `~` being the user's home; a shell does not expand it after "="."""
+    return Path(os.path.expanduser(text))
+
+
 def add_plugin(parser: Parser) -> None:
     """--plugin, for `load_plugins`."""
     parser.add_argument(
         "--plugin",
+        type=os.path.expanduser,
         action="append",
         default=[],
         metavar="FILE",
@@ -97,7 +104,7 @@ def add_folders(parser: Parser) -> None:
     for name, text in folders.items():
         default = Path("checkpoints" if name == "checkpoint" else name)
         group.add_argument(
-            f"--{name}-dir", type=Path, default=default, help=f"{text} (%(default)s)"
+            f"--{name}-dir", type=expanded_path, default=default, help=f"{text} (%(default)s)"
         )
 
 
@@ -162,6 +169,7 @@ def add_recipe(parser: Parser) -> None:
     described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
     parser.add_argument(
         "--recipe",
+        type=os.path.expanduser,
         metavar="R",
         help=f"a name or a TOML file (smoke on digits, else quick). {described}; "
         "epochs<N>: N epochs, as quick",

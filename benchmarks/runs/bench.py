@@ -62,7 +62,10 @@ class Bench:
     def __init__(self, model: torch.nn.Module, data: DataSet, recipe: Recipe, settings: Settings):
         self.data, self.recipe, self.settings = data, recipe, settings
         batches = Batches(
-            data.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=data.flip
+            data.train,
+            recipe.batch_size,
+            crop_padding=recipe.crop_padding,
+            flip=recipe.flips(data.flip),
         )
         self.trainer = Trainer(model, data, batches, recipe, settings, seed=0, identity={})
         self.model = self.trainer.model

@@ -1,5 +1,6 @@
 """What all commands that train or time have in common: folders, device, data, when to stop."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,4 +36,4 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for name in ("results_dir", "checkpoint_dir", "data_dir"):
-            object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
+            object.__setattr__(self, name, Path(os.path.expanduser(getattr(self, name))))

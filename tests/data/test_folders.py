@@ -219,7 +219,8 @@ def test_premultiplied_colours_are_taken_as_they_are(tmp_path, mode):
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WEBP", "JPEG", "BMP", "AVIF", "SPIDER"])
 @pytest.mark.filterwarnings("ignore")
 def test_every_damaged_file_is_refused_with_its_name(tmp_path, kind):
-    if kind not in Image.SAVE and not (Image.init() and kind in Image.SAVE):
+    Image.init()
+    if kind not in Image.SAVE:
         pytest.skip(f"this Pillow writes no {kind}")
     path, generator = tmp_path / "image", np.random.default_rng(0)
     buffer = io.BytesIO()
