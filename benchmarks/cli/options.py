@@ -1,6 +1,7 @@
 """Groups of options that several commands share, and what their values mean."""
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -78,10 +79,16 @@ def whole(most: int, least: int = 1) -> Callable[[str], int]:
     return number
 
 
+def expanded_path(text: str) -> Path:
+    """A path, `~` being the user's home; a shell does not expand it after "="."""
+    return Path(os.path.expanduser(text))
+
+
 def add_plugin(parser: Parser) -> None:
     """--plugin, for `load_plugins`."""
     parser.add_argument(
         "--plugin",
+        type=os.path.expanduser,
         action="append",
         default=[],
         metavar="FILE",
@@ -115,7 +122,7 @@ def add_folders(parser: Parser) -> None:
     for name, text in folders.items():
         default = Path("checkpoints" if name == "checkpoint" else name)
         group.add_argument(
-            f"--{name}-dir", type=Path, default=default, help=f"{text} (%(default)s)"
+            f"--{name}-dir", type=expanded_path, default=default, help=f"{text} (%(default)s)"
         )
 
 
@@ -180,6 +187,7 @@ def add_recipe(parser: Parser) -> None:
     described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
     parser.add_argument(
         "--recipe",
+        type=os.path.expanduser,
         metavar="R",
         help=f"a name or a TOML file (smoke on digits, else quick). {described}; "
         "epochs<N>: N epochs, as quick",

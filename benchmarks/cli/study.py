@@ -21,11 +21,14 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     shared.add_device(parser)
     shared.add_folders(parser)
     parser.add_argument(
-        "study", type=Path, metavar="FILE", help="what to try (results/studies/*/study.toml)"
+        "study",
+        type=shared.expanded_path,
+        metavar="FILE",
+        help="what to try (results/studies/*/study.toml)",
     )
     parser.add_argument(
         "--page",
-        type=Path,
+        type=shared.expanded_path,
         default=Path("docs/recipes.md"),
         metavar="PAGE",
         help="the page whose tables are written, made if it is not there (%(default)s)",

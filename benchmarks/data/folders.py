@@ -35,16 +35,24 @@ LEFT_BEHIND = frozenset(
         "ehthumbs_vista.db",
         "desktop.ini",
         "icon\r",
+        "icon\uf00d",  # the same, as SMB has it
         "@eadir",
         "@tmp",
+        "@recycle",
         "#recycle",
+        "#snapshot",
         "__macosx",
         "$recycle.bin",
         "system volume information",
+        "recycler",
+        "network trash folder",
+        "temporary items",
         "lost+found",
     )
 )
 """What operating systems leave in folders, in lower case; besides all that is hidden (".")."""
+STREAMS = (":zone.identifier", ":encryptable", "@synoeastream", "@synoresource")
+"""Ends of names, in lower case: streams of Windows and of network storage, copied as files."""
 
 
 def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
@@ -127,10 +135,12 @@ def _names(folder: Path, folders: bool = False) -> list[str]:
         return [
             entry.name
             for entry in entries
-            if not entry.name.startswith(".")
-            and entry.name.lower() not in LEFT_BEHIND
-            and (entry.is_dir() or not folders)
+            if not _is_left_behind(entry.name) and (entry.is_dir() or not folders)
         ]
+
+
+def _is_left_behind(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LEFT_BEHIND or name.lower().endswith(STREAMS)
 
 
 def _image_paths(root: Path, folder: str) -> list[str]:

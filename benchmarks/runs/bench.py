@@ -72,7 +72,10 @@ class Bench:
     ):
         self.data, self.recipe, self.settings = data, recipe, settings
         batches = Batches(
-            data.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=data.flip
+            data.train,
+            recipe.batch_size,
+            crop_padding=recipe.crop_padding,
+            flip=recipe.flips(data.flip),
         )
         self.trainer = Trainer(model, data, batches, recipe, settings, 0, {}, foreign)
         self.model = self.trainer.model

@@ -1,6 +1,7 @@
 """What all commands that train or time have in common: folders, device, data, when to stop."""
 
 import math
+import os
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -52,7 +53,7 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for name in ("results_dir", "checkpoint_dir", "data_dir"):
-            object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
+            object.__setattr__(self, name, Path(os.path.expanduser(getattr(self, name))))
         if self.threads is not None:
             _refuse_other_than_whole("threads", self.threads, MAX_THREADS)
         _refuse_other_than_whole("parallel_seeds", self.parallel_seeds, MAX_COUNT)

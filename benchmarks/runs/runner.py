@@ -104,7 +104,7 @@ class Run:
     @property
     def flip(self) -> bool:
         """Whether training mirrors images at random."""
-        return self.data.flip if self.recipe.flip is None else self.recipe.flip
+        return self.recipe.flips(self.data.flip)
 
     @property
     def title(self) -> str:

@@ -126,7 +126,7 @@ class Recipe:
     precision: Precision = "auto"
     compile: CompileMode = "auto"
     scaled: Block | None = None
-    flip: Annotated[bool | None, Strict()] = None
+    flip: Annotated[bool | None, Strict(), Field(description="true or false")] = None
 
     @model_validator(mode="after")
     def _blocks_fit_their_kinds(self) -> Self:
@@ -168,6 +168,10 @@ class Recipe:
         if scales_gradients and self.scaled is not None:
             return "scaled"
         return "generated"
+
+    def flips(self, default: bool) -> bool:
+        """Whether training mirrors images; `default` is what the data set says."""
+        return default if self.flip is None else self.flip
 
     def block(self, kind: str) -> Block:
         """The block of a kind of kernel sources.

@@ -242,6 +242,8 @@ def test_toml(tmp_path):
             'name="a"\nbase="quick"\ncrop_padding=17',
             "crop_padding 17 is not allowed; it is 0 to 16",
         ),
+        ('name="a"\nbase="quick"\nflip="no"', "flip 'no' is not allowed; it is true or false"),
+        ('name="a"\nbase="quick"\nflip=1', "flip 1 is not allowed; it is true or false"),
         (
             'name="a"\nbase="quick"\n[stored]\nwarmup=1',
             r"warmup 1 is not allowed; it is in \[0, 1\)",
