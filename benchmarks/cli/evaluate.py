@@ -27,7 +27,7 @@ def run(options: Namespace) -> int:
     from benchmarks.training import recipes
 
     shared.load_plugins(options.plugin)
-    recipe = with_overrides(recipes.load("smoke"), options.precision, options.compile)
+    recipe = with_overrides(recipes.load("demo"), options.precision, options.compile)
     data = datasets.load(options.dataset, options.data_dir, download=options.download)
     settings = settings_of(shared.run_options(options), recipe, print_note)
     result = trained.evaluate_checkpoint(options.checkpoint, data, settings)

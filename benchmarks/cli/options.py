@@ -153,8 +153,7 @@ def add_recipe(parser: Parser) -> None:
     parser.add_argument(
         "--recipe",
         metavar="R",
-        help=f"a name or a TOML file (smoke on digits, else quick). {described}; "
-        "epochs<N>: N epochs, as quick",
+        help=f"a name or a TOML file (demo on digits, else {recipes.DEFAULT}). {described}",
     )
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
     parser.add_argument(

@@ -19,7 +19,7 @@ WRONG = [
     (["cost", "wide_resnt40_1"], "unknown model 'wide_resnt40_1'; nearest: wide_resnet40_1"),
     (["check", "wide_resnet41_1"], "depth 41 is not 6n"),
     (["train", "wide_resnet10_1", "--dataset", "digit"], "'digit'"),
-    (["train", "wide_resnet10_1", "--recipe", "smok"], "nearest: smoke"),
+    (["train", "wide_resnet10_1", "--recipe", "dmo"], "nearest: demo"),
     (["train", "wide_resnet10_1", "--seeds", "-1"], "seeds from 0 on|expected one argument"),
     (["train", "wide_resnet10_1", "--seeds", "2-1"], "'2-1' is not allowed"),
     (["train", "wide_resnet10_1", "--time-limit", "0"], "'0' is not allowed"),
@@ -137,7 +137,7 @@ def test_list_and_help_load_neither_torch_nor_pandas():
     ],
 )
 def test_the_exit_code_of_runs_is_that_of_the_worst(statuses, code, tmp_path):
-    spec = RunSpec("m", RECIPES["smoke"], 0)
+    spec = RunSpec("m", RECIPES["demo"], 0)
     outcomes = [Outcome(spec, tmp_path, status, None, None) for status in statuses]
     assert exit_codes.of_runs(outcomes) == code
 
