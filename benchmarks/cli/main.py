@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
-from benchmarks.cli.options import Parser
 from benchmarks.cli.output import json_alone, print_error
+from benchmarks.cli.parser import Parser, Version
 
 COMMANDS = (
     "list",
@@ -27,7 +27,7 @@ COMMANDS = (
 
 
 def make_parser() -> Parser:
-    """The parser of all commands; `options.run` is then the function of the chosen one."""
+    """The parser of all commands; `options.run` and `options.parser` are then the chosen one's."""
     called = Path(sys.argv[0]).name
     parser = Parser(
         prog="run-bench" if called == "run-bench" else "run_bench.py",
@@ -36,18 +36,21 @@ def make_parser() -> Parser:
         epilog="start with: python run_bench.py reproduce --dataset digits. "
         f"{exit_codes.DESCRIPTION}",
     )
+    parser.add_argument("--version", action=Version, help="the version, and a checkout's commit")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )
     for name in COMMANDS:
         command = importlib.import_module(f"benchmarks.cli.{name}")
-        command.add_parser(commands).set_defaults(run=command.run)
+        own = command.add_parser(commands)
+        own.set_defaults(run=command.run, parser=own)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Wrong input is one line on stderr."""
-    options = make_parser().parse_args(arguments)
+    options, unknown = make_parser().parse_known_args(arguments)
+    options.parser.refuse_unknown(unknown)
     try:
         with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():
             return options.run(options)

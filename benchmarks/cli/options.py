@@ -2,19 +2,11 @@
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
 from benchmarks.cli import exit_codes
+from benchmarks.cli.parser import Parser
 from benchmarks.runs.options import RunOptions
 from benchmarks.training import recipes
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one line of error."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with one line on stderr."""
-        self.exit(exit_codes.WRONG_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
 def add_command(commands: argparse._SubParsersAction, name: str, text: str) -> Parser:
