@@ -27,9 +27,10 @@ def run(options: Namespace) -> int:
     from benchmarks.training import recipes
 
     shared.load_plugins(options.plugin)
-    recipe = with_overrides(recipes.load("demo"), options.precision, options.compile)
+    chosen = shared.run_options(options)
+    recipe = with_overrides(recipes.load("demo"), chosen)
     data = datasets.load(options.dataset, options.data_dir, download=options.download)
-    settings = settings_of(shared.run_options(options), recipe, print_note)
+    settings = settings_of(chosen, recipe, print_note)
     result = trained.evaluate_checkpoint(options.checkpoint, data, settings)
     print(
         f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "

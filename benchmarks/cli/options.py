@@ -122,6 +122,16 @@ def add_device(parser: Parser) -> None:
     )
 
 
+def add_flip(parser: Parser) -> None:
+    """Whether training mirrors images."""
+    parser.add_argument(
+        "--flip",
+        action=argparse.BooleanOptionalAction,
+        help="mirror training images at random, or never (the recipe's; else never on digits and "
+        "svhn, and at random on every other data set)",
+    )
+
+
 def add_data(parser: Parser) -> None:
     """The data set and whether it may be fetched."""
     parser.add_argument(

@@ -20,6 +20,15 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         help="the model that the front page asks about (the hypernetworks)",
     )
     parser.add_argument(
+        "--html",
+        action="store_true",
+        help="also write index.html beside each report: one file to sort, filter and plot the "
+        "rows in a browser, without a network",
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="write index.html and open it in the browser"
+    )
+    parser.add_argument(
         "--readme",
         type=Path,
         metavar="PAGE",
@@ -32,14 +41,25 @@ def run(options: Namespace) -> int:
     """Write the pages."""
     from benchmarks.report.pages import build_report
 
+    html = options.html or options.open
     pages = build_report(
-        options.results_dir, options.reports_dir, options.dataset, options.question
+        options.results_dir, options.reports_dir, options.dataset, options.question, html
     )
     for page in pages:
         print(f"report: {page}")
     if options.readme:
         _write_readme(options.results_dir, options.readme)
+    if options.open:
+        _open([page for page in pages if page.suffix == ".html"])
     return exit_codes.OK
+
+
+def _open(pages: list[Path]) -> None:
+    import webbrowser
+
+    for page in pages:
+        if not webbrowser.open(page.resolve().as_uri()):
+            raise OSError(f"no browser was found to open {page}")
 
 
 def _write_readme(results_dir: Path, page: Path) -> None:

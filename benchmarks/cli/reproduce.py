@@ -15,6 +15,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         "the paper's table: train what is missing of the four rows, time them, report",
     )
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)

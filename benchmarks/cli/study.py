@@ -16,6 +16,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         "trials that settle a recipe on the validation split; the test set is not read",
     )
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)

@@ -11,6 +11,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     """Its options."""
     parser = shared.add_command(commands, "train", "train models and write a record for each run")
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)

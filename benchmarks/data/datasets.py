@@ -85,7 +85,7 @@ def _nearest(spec: str) -> str:
 
 
 def _folder_path(spec: str) -> Path:
-    return Path(spec.removeprefix("folder:"))
+    return Path(spec.removeprefix("folder:")).expanduser()
 
 
 # digits: 1,797 grey images that come with scikit-learn

@@ -39,15 +39,13 @@ MIN_SEEDS = 3
 """An interval of fewer seeds is not shown."""
 
 
-def overview(
-    results: Results, note: str, forest: str | None, question: str | None, trials: pd.Series
-) -> Page:
-    """The page. `note`: what the images are; `forest`: the figure's file, if it was drawn.
+def overview(results: Results, forest: str | None, question: str | None, trials: pd.Series) -> Page:
+    """The page. `forest`: the figure's file, if it was drawn.
 
     `question`: a model to ask about in place of the hypernetworks. `trials`: of `trials_by_family`.
     """
     page = Page()
-    page.add(f"# {escape(results.dataset)}", opening(results, note))
+    page.add(f"# {escape(results.dataset)}", opening(results))
     add_comparison(page, results)
     if forest:
         page.add(f"![Which models do best for their number of parameters?]({forest})", FOREST_NOTE)
@@ -66,9 +64,9 @@ FOREST_NOTE = (
 )
 
 
-def opening(results: Results, note: str) -> str:
+def opening(results: Results) -> str:
     """Which images, how many runs, what training, which hardware, how many hours."""
-    ended = results.runs[results.runs.status == "ok"]
+    ended, note = results.runs[results.runs.status == "ok"], results.data.note
     if ended.empty:
         return f"{note} No run has ended well."
     epochs = ended.epochs.dropna()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmarks.records import store
-from benchmarks.report import plots
+from benchmarks.report import explore, plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.method import method_page
 from benchmarks.report.overview import overview, trials_by_family
@@ -21,28 +21,20 @@ from benchmarks.training.messages import nearest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NOTES = {
-    "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a "
-    "demonstration that everything works, not a measure of the models.",
-    "cifar10-9980": "CIFAR-10 itself, lossless: all training images, and 9,980 of the 10,000 test "
-    "images (20 are left out).",
-    "cifar10-jpeg": "CIFAR-10 re-encoded as JPEG, quality 75: errors run higher than on CIFAR-10 "
-    "and compare only with each other.",
-    "svhn": "Street View House Numbers, cropped digits: trained on `train` alone, without `extra`.",
-}
-
 
 def build_report(
     results_dir: str | Path = "results",
     reports_dir: str | Path = "reports",
     dataset: str | None = None,
     question: str | None = None,
+    html: bool = False,
 ) -> list[Path]:
     """Regenerate the reports of all data sets that have records, or of one, and the index.
 
     Writes `reports_dir`/<dataset>/, from the records under `results_dir` alone: README.md,
     recipes/<recipe>.md, speed.md, method.md, all runs as results.csv, tables (LaTeX and CSV) and
-    figures. `question`: the model that the front page asks about. Gives the front pages' paths.
+    figures. `question`: the model that the front page asks about; `html`: index.html too, the
+    page to explore. Gives the paths of the front pages, and of these.
 
     Raises:
         ValueError: if there are no records, or none of the model that is asked about.
@@ -52,11 +44,15 @@ def build_report(
     if not names:
         raise ValueError(f"no records under {results_dir}; train something first")
     trials = trials_by_family(results_dir)
+    if html:
+        explore.start_library()
     pages = []
     for name in names:
         results = load_results(results_dir, name)
         _refuse_nothing(results, results_dir, question)
         pages.append(write_report(results, reports_dir / name, trials, question))
+        if html:
+            pages.append(explore.write_explorer(results, reports_dir / name))
         write_index(reports_dir)
     return pages
 
@@ -79,9 +75,8 @@ def write_report(
     """Write the report of a data set; gives its front page."""
     with plots.style():
         forest, figures = _draw(results, folder / "figures")
-    note = NOTES.get(results.dataset, f"Image classification on `{results.dataset}`.")
     pages = {
-        "README.md": overview(results, note, forest, question, trials),
+        "README.md": overview(results, forest, question, trials),
         "speed.md": speed_page(results),
         "method.md": method_page(results),
     }

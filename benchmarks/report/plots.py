@@ -45,6 +45,12 @@ LOOKS = {
     "hashed": ("#cc79a7", "v"),
     "tucker": ("#e69f00", "P"),
     "chunked": ("#56b4e9", "X"),
+    "stage_template": ("#d55e00", "<"),
+    "shared": ("#009e73", "s"),
+    "multihash": ("#cc79a7", "D"),
+    "separable": ("#e69f00", ">"),
+    "subspace": ("#56b4e9", "o"),
+    "foreign": ("#999999", "*"),
 }
 """Colour (Okabe and Ito's, safe for the colour-blind) and marker of a family, everywhere."""
 _MORE = list(product([colour for colour, _ in LOOKS.values()], "<>ph*d"))

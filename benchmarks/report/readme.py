@@ -8,7 +8,6 @@ from benchmarks.records.frame import load_published
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.overview import ABOVE_PAIR, MIN_SEEDS, opening
 from benchmarks.report.page import Page
-from benchmarks.report.pages import NOTES
 from benchmarks.report.summary import Results, load_results, paper_rows
 from benchmarks.report.tables import Column
 from benchmarks.system.files import write_atomically
@@ -66,7 +65,7 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     columns = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
     page.table("paper", frame, columns)
     if found is not None:
-        page.add(opening(results, NOTES.get(results.dataset, "")))
+        page.add(opening(results))
     return page
 
 

@@ -22,6 +22,7 @@ from benchmarks.records.frame import (
     load_runs,
     load_speeds,
 )
+from benchmarks.report.known_data import KnownData, known_data
 from benchmarks.report.tables import optimizer_text
 
 GROUP = RUN_KEY[:4]
@@ -29,9 +30,6 @@ GROUP = RUN_KEY[:4]
 ROW = RUN_KEY[4:]
 """What tells the rows of a group apart: the model and the code of its plugin."""
 OTHER = [f"{column}_other" for column in ROW]
-CIFAR10 = ("cifar10", "cifar10-9980", "cifar10-jpeg")
-"""Data sets beside whose gaps the published ones of CIFAR-10 may stand."""
-CIFAR10_ITSELF = ("cifar10", "cifar10-9980")
 CONFIDENCE = 0.95
 FACTS = [
     "pair",
@@ -270,6 +268,7 @@ class Results:
     """The frames that a report of one data set is made of."""
 
     dataset: str
+    data: KnownData
     runs: pd.DataFrame
     epochs: pd.DataFrame
     summary: pd.DataFrame
@@ -289,7 +288,7 @@ class Results:
     @property
     def comparable(self) -> bool:
         """Whether published errors may stand beside these: they are of the same images."""
-        return self.dataset in CIFAR10_ITSELF
+        return self.data.cifar10 == "itself"
 
     @property
     def published_gaps(self) -> dict[str, float]:
@@ -306,7 +305,8 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     runs = load_runs(results_dir, dataset)
     speeds = load_speeds(results_dir)
     published = load_published(results_dir).dropna(subset=["registry_name"])
-    if dataset not in CIFAR10:
+    data = known_data(dataset, runs)
+    if not data.cifar10:
         published = published.iloc[:0]
     summary = summarize(runs, paper_rows(published))
     compared = choose_condition(speeds, summary.model.unique())
@@ -316,6 +316,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     summary["optimizer_text"] = pd.Series(texts, index=summary.index, dtype="string")
     return Results(
         dataset=dataset,
+        data=data,
         runs=runs,
         epochs=load_epochs(results_dir, dataset),
         summary=summary,

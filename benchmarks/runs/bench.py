@@ -39,7 +39,7 @@ def timing_setup(
     Raises:
         RunError: for a device that is not there.
     """
-    recipe = with_overrides(recipes.load(recipes.DEFAULT), options.precision, options.compile)
+    recipe = with_overrides(recipes.load(recipes.DEFAULT), options)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size)
     settings = settings_of(options, recipe, progress.note)
     protocol = protocol_of(settings.device)

@@ -153,7 +153,7 @@ def specs_of(
     if not isinstance(recipe, Recipe):
         name = datasets.dataset_name(dataset)
         recipe = recipes.load(recipe or recipes.default_name(name))
-    chosen = with_overrides(recipe, options.precision, options.compile)
+    chosen = with_overrides(recipe, options)
     specs = [RunSpec(model, chosen, seed) for model, seed in product(models, seeds)]
     if not specs:
         raise ValueError("no runs are wanted: name at least one model and one seed")
@@ -204,7 +204,7 @@ def run_study(
     studies.refuse_elsewhere(file, Path(options.results_dir))
     specs = []
     for (model, recipe), seed in product(study.trials, study.seeds):
-        chosen = with_overrides(recipe, options.precision, options.compile)
+        chosen = with_overrides(recipe, options)
         specs.append(RunSpec(model, chosen, seed))
     if not specs:
         raise ValueError(f"study {file} has no trials")

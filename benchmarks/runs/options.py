@@ -11,7 +11,7 @@ class RunOptions:
     - `results_dir`, `checkpoint_dir`, `data_dir`: folders of records, checkpoints and data sets
     - `download`: whether a data set that is not there may be fetched (cifar10, cifar100, svhn)
     - `device`: "auto" (CUDA if there is one), "cpu" or "cuda"; `threads`: CPU threads (all cores)
-    - `precision`, `compile`: in place of the recipe's, if they are given
+    - `precision`, `compile`, `flip`: in place of the recipe's, if they are given
     - `deterministic`: bit-identical repeats on one machine, slower on CUDA
     - `parallel_seeds`: runs of a model side by side on one GPU
     - `time_limit`: seconds after which runs stop with a checkpoint
@@ -27,7 +27,12 @@ class RunOptions:
     threads: int | None = None
     precision: str | None = None
     compile: str | None = None
+    flip: bool | None = None
     deterministic: bool = False
     parallel_seeds: int = 1
     time_limit: float | None = None
     resume_changed: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("results_dir", "checkpoint_dir", "data_dir"):
+            object.__setattr__(self, name, Path(getattr(self, name)).expanduser())

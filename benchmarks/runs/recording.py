@@ -47,7 +47,7 @@ def record_of(
         "train_images_per_s": history.images_per_s,
         "history": epochs,
         "resumed": history.resumed,
-        "flip": run.data.flip,
+        "flip": run.flip,
         "untrained": [],
         "environment": settings_environment(run.settings),
         "code": provenance | plugin,

@@ -97,6 +97,11 @@ class Run:
         )
 
     @property
+    def flip(self) -> bool:
+        """Whether training mirrors images at random."""
+        return self.data.flip if self.recipe.flip is None else self.recipe.flip
+
+    @property
     def title(self) -> str:
         """What the run is, for messages."""
         study = f", study {self.study}" if self.study else ""
@@ -208,7 +213,7 @@ class Run:
             self.data.train,
             self.recipe.batch_size,
             crop_padding=self.recipe.crop_padding,
-            flip=self.data.flip,
+            flip=self.flip,
         )
         identity = {
             "model": self.model,

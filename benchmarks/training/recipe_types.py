@@ -98,7 +98,8 @@ class Recipe:
     """A named recipe: a block for stored kernels, one for generated ones, and perhaps one for
     sources that scale their gradients (SGD; without it they take the block of generated ones).
 
-    `precision` and `compile` "auto" are resolved per device and recorded as used.
+    `precision` and `compile` "auto" are resolved per device and recorded as used. `flip`: whether
+    training mirrors images at random; None is what the data set has by default.
 
     Raises:
         pydantic.ValidationError: for a value that is not allowed; it is a ValueError.
@@ -116,6 +117,7 @@ class Recipe:
     precision: Precision = "auto"
     compile: CompileMode = "auto"
     scaled: Block | None = None
+    flip: Annotated[bool | None, Strict()] = None
 
     @model_validator(mode="after")
     def _blocks_fit_their_kinds(self) -> Self:
@@ -145,6 +147,8 @@ class Recipe:
                     for key, value in block.items()
                     if key not in PARTS or value is not None
                 }
+        if self.flip is None:  # it came later still
+            del content["flip"]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -5,7 +5,7 @@ from benchmarks.report import paper
 from benchmarks.report.summary import paper_rows
 from models import registry
 from tests.conftest import ROOT
-from tests.report.made import record, results_of, speed
+from tests.report.made import on, record, results_of, speed
 
 ROWS = paper_rows(load_published(ROOT / "results"))
 
@@ -23,12 +23,12 @@ def pair(plain, hyper, depth="40_1", recipe=None):
 
 def lines(folder, records, dataset="cifar10-jpeg"):
     """What is said of the gaps."""
-    records = [entry | {"dataset": dataset} for entry in records]
+    records = [on(dataset, entry) for entry in records]
     return paper.gap_lines(results_of(folder, records, dataset=dataset))
 
 
 def still_open(folder, records, dataset="cifar10", speeds=()):
-    records = [entry | {"dataset": dataset} for entry in records]
+    records = [on(dataset, entry) for entry in records]
     return " ".join(paper.still_open(results_of(folder, records, speeds, dataset)))
 
 

@@ -60,6 +60,7 @@ def test_every_field_changes_the_hash():
         "crop_padding": 3,
         "precision": "fp32",
         "compile": "off",
+        "flip": False,
         "stored": dataclasses.replace(base.stored, l2=0.1),
         "generated": dataclasses.replace(base.generated, l2=0.1),
         "scaled": dataclasses.replace(base.stored, l2=0.2),
