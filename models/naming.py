@@ -27,3 +27,9 @@ def plain(name: str) -> str:
 def near(name: str, names: Iterable[str]) -> list[str]:
     """Up to three of the names that are near one, the nearest first."""
     return difflib.get_close_matches(plain(name), list(names), n=3)
+
+
+def family(name: str) -> str:
+    """How a name begins, up to its depth: `hyper_resnet` of `hyper_resnet40_1`."""
+    begin = re.match(r"[A-Za-z._-]+", name)
+    return begin[0].rstrip("._-") if begin else name

@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.measuring import costs
 from benchmarks.runs.building import build
-from benchmarks.runs.counting import count
+from benchmarks.runs.counting import component_differences, count
 from benchmarks.training.objective import Normalize, Objective
 from models import registry
 from models.kernels.protocol import KernelNetwork
@@ -98,9 +98,7 @@ def exact_count(name: str, model: nn.Module) -> None:
         raise Broken(f"the components sum to {counted}, the parameters to {real}")
     if spec.builder is not None:
         return
-    closed = spec.parameters(CLASSES)
-    both = {key: (closed.get(key, 0), parts.get(key, 0)) for key in closed | parts}
-    differing = {key: pair for key, pair in both.items() if pair[0] != pair[1]}
+    differing = component_differences(name, parts, CLASSES)
     if differing:
         raise Broken(
             f"closed form and module differ, (closed form, module) by component: {differing}"

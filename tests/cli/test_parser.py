@@ -93,24 +93,6 @@ def test_cost_of_all(capsys):
     assert counted == rows(capsys)
 
 
-@pytest.mark.parametrize("command", [("list",), ("cost", "hyper_resnet40_1")])
-def test_tables_show_flops(command, capsys):
-    """40-1 of the paper: 83,018,368 MACs per image, 51,544,064 of the generator."""
-    assert code_of(*command) == 0
-    out = capsys.readouterr().out
-    (row,) = [line.split() for line in out.splitlines() if line.startswith("hyper_resnet40_1 ")]
-    assert row == [
-        "hyper_resnet40_1",
-        "wide_resnet40_1",
-        "96,602",
-        "166,036,736",
-        "103,088,128",
-        "8.02",
-        "%",
-    ]
-    assert out.count("FLOPs = 2 x MACs") == 1 and "FLOPs/image" in out
-
-
 def test_list_and_help_load_neither_torch_nor_pandas():
     code = (
         "import contextlib, sys\n"
