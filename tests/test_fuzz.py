@@ -271,7 +271,7 @@ def test_checkpoints(tmp_path, digits, tiny):
 
 
 TOML = """name = "mine"
-base = "quick"
+base = "epochs10"
 epochs = 30
 batch_size = 64
 precision = "bf16"

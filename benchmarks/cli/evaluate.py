@@ -27,7 +27,7 @@ def run(options: Namespace) -> int:
 
     shared.load_plugins(options.plugin)
     chosen = shared.run_options(options)
-    recipe = with_overrides(recipes.load("smoke"), chosen)
+    recipe = with_overrides(recipes.load("demo"), chosen)
     data = datasets.load(options.dataset, options.data_dir, download=options.download)
     settings = settings_of(chosen, recipe, print_note)
     result = trained.evaluate_checkpoint(options.checkpoint, data, settings, print_note)

@@ -5,9 +5,9 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
 
 from benchmarks.cli import exit_codes
+from benchmarks.cli.parser import Parser
 from benchmarks.runs.options import MAX_THREADS, RunOptions
 from benchmarks.training import recipes
 from benchmarks.training import seeds as seed_numbers
@@ -16,15 +16,6 @@ from benchmarks.training.recipe_types import MAX_BATCH_SIZE
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse with one line of error."""
-
-    def error(self, message: str) -> NoReturn:
-        """Leave with one line on stderr."""
-        message = " ".join(message.split())
-        self.exit(exit_codes.WRONG_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
 
 def add_command(commands: argparse._SubParsersAction, name: str, text: str) -> Parser:
@@ -189,8 +180,7 @@ def add_recipe(parser: Parser) -> None:
         "--recipe",
         type=os.path.expanduser,
         metavar="R",
-        help=f"a name or a TOML file (smoke on digits, else quick). {described}; "
-        "epochs<N>: N epochs, as quick",
+        help=f"a name or a TOML file (demo on digits, else {recipes.DEFAULT}). {described}",
     )
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
     parser.add_argument(

@@ -48,7 +48,8 @@ def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], left: 
     from tabulate import tabulate
 
     alignment = ["left"] * left + ["right"] * (len(headers) - left)
-    print(tabulate(rows, headers, disable_numparse=True, colalign=alignment))
+    plain = {"disable_numparse": True, "preserve_whitespace": True}  # names may be indented
+    print(tabulate(rows, headers, colalign=alignment, **plain))
 
 
 def print_note(text: str) -> None:

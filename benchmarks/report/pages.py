@@ -16,6 +16,7 @@ from benchmarks.report.speed_tables import speed_page
 from benchmarks.report.summary import GROUP, Results, load_results
 from benchmarks.report.tables import escape
 from benchmarks.system.files import write_atomically
+from benchmarks.training.messages import nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -61,6 +62,7 @@ def _refuse_nothing(results: Results, results_dir: Path, question: str | None) -
     if runs.empty and not runs.attrs["problems"]:
         raise ValueError(
             f"no records of data set {name!r} under {results_dir}; train something first"
+            f"{nearest(name, store.datasets(results_dir))}"
         )
     if question is not None and question not in set(runs.model):
         there = ", ".join(sorted(runs.model.unique()))

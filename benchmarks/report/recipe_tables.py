@@ -77,7 +77,7 @@ def _epochs_text(group: pd.DataFrame, text: str) -> str:
 
 def _description(first: pd.Series) -> str:
     """What a built-in recipe is, if these runs are of it as it is today."""
-    built_in = recipes.built_in(first.recipe)
+    built_in = recipes.recorded(first.recipe)
     if built_in is None or built_in.hash != first.recipe_hash:
         return ""
     return f": {escape(recipes.description(first.recipe))}"

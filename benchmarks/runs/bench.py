@@ -37,12 +37,12 @@ class TimingSetup:
 def timing_setup(
     options: RunOptions, batch_size: int | None = None, progress: Progress = QUIET
 ) -> TimingSetup:
-    """The setup of `throughput` and `compare`: `quick` on digits, repeated to a whole epoch.
+    """The setup of `throughput` and `compare`: `epochs10` on digits, repeated to a whole epoch.
 
     Raises:
         RunError: for a device that is not there.
     """
-    recipe = with_overrides(recipes.load("quick"), options)
+    recipe = with_overrides(recipes.load(recipes.DEFAULT), options)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size)
     settings = settings_of(options, recipe, progress.note)
     protocol = protocol_of(settings.device)

@@ -233,7 +233,7 @@ def train(
     Args:
         models: names of registered models, or one name.
         dataset: "digits", "cifar10", "cifar100", "svhn" or "folder:PATH".
-        recipe: a name, the path of a TOML file, or a recipe; "smoke" on digits, else "quick".
+        recipe: a name, the path of a TOML file, or a recipe; "demo" on digits, else "epochs10".
         seeds: one run of each model for each of them; whole numbers from 0 on.
         options: folders, device, when to stop.
         progress: methods that are called meanwhile.

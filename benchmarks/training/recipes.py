@@ -7,6 +7,7 @@ field, and results with different hashes are never pooled.
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -16,11 +17,14 @@ from pydantic import TypeAdapter, ValidationError
 from benchmarks.system.files import read_text
 from benchmarks.training.built_in import (
     ALLOWED,
+    DEFAULT,
     DESCRIPTIONS,
+    FORMER,
     RECIPES,
     built_in,
     default_name,
     description,
+    recorded,
 )
 from benchmarks.training.messages import not_among, shown, unknown_key
 from benchmarks.training.recipe_types import (
@@ -36,7 +40,9 @@ from benchmarks.training.recipe_types import (
 __all__ = [
     "ALLOWED",
     "COMPILE_MODES",
+    "DEFAULT",
     "DESCRIPTIONS",
+    "FORMER",
     "KINDS",
     "PARTS",
     "PRECISIONS",
@@ -52,6 +58,7 @@ __all__ = [
     "from_record",
     "load",
     "optimizer_names",
+    "recorded",
     "rules",
     "varied",
 ]
@@ -72,12 +79,22 @@ def load(text: str) -> Recipe:
         return recipe
     if text.endswith(".toml"):
         return _from_toml(Path(text))
-    near = difflib.get_close_matches(text, ALLOWED, n=1)
-    hint = f"nearest: {near[0]}; " if near else ""
     raise RecipeError(
-        f"unknown recipe {text!r}; {hint}allowed are {', '.join(ALLOWED)}, "
+        f"unknown recipe {shown(text)}; {_hint(text)}allowed are {', '.join(ALLOWED)}, "
         "or a file ending in .toml"
     )
+
+
+def _hint(name: str) -> str:
+    """What a recipe is called now, or which name is near."""
+    if name in FORMER:
+        return f"now {FORMER[name]}; "
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    epochs = re.fullmatch(r"(?:epochs?|ep|e)?(\d+)(?:epochs?|ep|e)?", plain)
+    if epochs and built_in(f"epochs{int(epochs[1])}"):
+        return f"nearest: epochs{int(epochs[1])}; "
+    near = difflib.get_close_matches(name.lower(), ALLOWED, n=1)
+    return f"nearest: {near[0]}; " if near else ""
 
 
 def _from_toml(path: Path) -> Recipe:
@@ -89,11 +106,12 @@ def _from_toml(path: Path) -> Recipe:
         raise RecipeError(f"recipe {path}: {error}") from None
     try:
         name, base = _text(values, "name"), _text(values, "base")
-        if built_in(name) is not None:
+        if recorded(name) is not None:
             raise RecipeError(f"name {name!r} is taken by a built-in recipe")
         recipe = built_in(base)
         if recipe is None:
-            raise RecipeError(not_among("base", base, ALLOWED))
+            now = f" (now {FORMER[base]})" if base in FORMER else ""
+            raise RecipeError(f"{not_among('base', base, ALLOWED)}{now}")
         return varied(recipe, name, values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None
@@ -134,7 +152,7 @@ def from_record(values: dict) -> Recipe:
         RecipeError: for a value that is not allowed.
     """
     # What a record does not name, because it is older, its recipe did not have.
-    base = dataclasses.replace(RECIPES["quick"], scaled=None)
+    base = dataclasses.replace(load(DEFAULT), scaled=None)
     fields = {field.name for field in dataclasses.fields(Recipe)}
     return _checked(_changed(base, {key: values[key] for key in values if key in fields}))
 

@@ -69,7 +69,8 @@ def load(path: Path) -> Study:
         raise StudyError(f"study {path}: {_one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         raise StudyError(f"study {path}: {error}") from None
-    base = recipes.varied(recipes.load(content.base), content.base, content.fixed)
+    start = recipes.recorded(content.base) or recipes.load(content.base)
+    base = recipes.varied(start, content.base, content.fixed)
     trials = []
     for model, changes_by_name in content.trials.items():
         for name, changes in changes_by_name.items():

@@ -38,7 +38,7 @@ class OneKernel(KernelSource):
     def forward(self):
         return [self.weight[: s.out_channels, : s.in_channels] for s in self.shapes]
 '''
-RECIPE = 'name = "tiny"\nbase = "smoke"\nepochs = 1\nbatch_size = 64\n'
+RECIPE = 'name = "tiny"\nbase = "demo"\nepochs = 1\nbatch_size = 64\n'
 
 
 def code_of(*arguments):

@@ -63,7 +63,7 @@ def test_it_stops_neither_training_nor_its_neighbours(tmp_path):
     options = RunOptions(
         results_dir=tmp_path / "r", checkpoint_dir=tmp_path / "c", compile="off", threads=1
     )
-    (outcome,) = train(["fourier"], "digits", "smoke", options=options)
+    (outcome,) = train(["fourier"], "digits", "demo", options=options)
     assert outcome.status == "ok", outcome.reason
     record = outcome.record
     assert record["macs_per_image"] is None and record["flops_per_image"] is None

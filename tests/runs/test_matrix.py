@@ -20,7 +20,7 @@ from benchmarks.training.settings import Settings
 from models import registry
 
 MODELS = ["wide_resnet10_1", "hyper_resnet10_1"]
-RECIPE = dataclasses.replace(RECIPES["smoke"], name="short", epochs=1, batch_size=64)
+RECIPE = dataclasses.replace(RECIPES["demo"], name="short", epochs=1, batch_size=64)
 
 
 class Told(Progress):
@@ -123,7 +123,7 @@ def test_runs_can_be_made_outside_the_main_thread(options):
         ({"models": ["wide_resnt10_1"]}, "unknown model"),
         ({"models": []}, "at least one model"),
         ({"seeds": []}, "at least one model and one seed"),
-        ({"recipe": "smok"}, "nearest: smoke"),
+        ({"recipe": "dmo"}, "nearest: demo"),
         ({"dataset": "digit"}, "unknown data set"),
     ],
 )
