@@ -46,6 +46,7 @@ class Matrix:
             else:
                 missing.append(run)
         made: dict[Path, Outcome] = {}
+        progress.planned(missing)
         with self.stop:
             for group in side_by_side(missing, self.settings.parallel_seeds):
                 if made and self.stop():
@@ -200,6 +201,12 @@ def run_study(
         ValueError: for a study that cannot be read, has no trials, or does not lie beside its
             records.
     """
+    study, specs = specs_of_study(file, options)
+    return prepare(specs, dataset, options, progress, study).execute(progress)
+
+
+def specs_of_study(file: Path, options: RunOptions) -> tuple[str, list[RunSpec]]:
+    """The name of a study and its trials; raises as `run_study` does."""
     study = studies.load(file)
     studies.refuse_elsewhere(file, Path(options.results_dir))
     specs = []
@@ -208,4 +215,4 @@ def run_study(
         specs.append(RunSpec(model, chosen, seed))
     if not specs:
         raise ValueError(f"study {file} has no trials")
-    return prepare(specs, dataset, options, progress, study.name).execute(progress)
+    return study.name, specs
