@@ -207,6 +207,11 @@ def add_stop(parser: Parser) -> None:
         help="resume even if code, torch, recipe, data or settings changed since the checkpoint; "
         "the record says so",
     )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only say what would run, how long it took elsewhere and where records go",
+    )
 
 
 def add_speed(parser: Parser) -> None:

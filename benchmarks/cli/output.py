@@ -52,6 +52,16 @@ def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], left: 
     print(tabulate(rows, headers, colalign=alignment, **plain))
 
 
+def duration(seconds: float) -> str:
+    """A time in its usual unit: `45 s`, `12 min`, `1.5 h`, `2.1 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
+
+
 def print_note(text: str) -> None:
     """A note on stderr."""
     print(f"note: {text}", file=sys.stderr)

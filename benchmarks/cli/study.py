@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
 from benchmarks.cli.output import printed_progress
+from benchmarks.cli.plan import print_plan
 
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
@@ -41,9 +42,12 @@ def run(options: Namespace) -> int:
     """Make the trials that are missing and write the page."""
     from benchmarks.report import studies_page
     from benchmarks.runs.matrix import run_study
+    from benchmarks.runs.planning import plan_study
 
     shared.load_plugins(options.plugin)
     chosen = shared.run_options(options)
+    if options.dry_run:
+        return print_plan(plan_study(options.study, options.dataset, chosen))
     studies_page.head(options.page)  # a page without the mark is refused before the trials
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
     studies_page.write_page(options.results_dir, options.page)

@@ -59,6 +59,7 @@ class Matrix:
                 outcomes[run.record_path] = outcome
                 _tell(progress, run, outcome)
         missing = [run for run in self.runs if run.record_path not in outcomes]
+        progress.planned(missing)
         begun = False
         with self.stop:
             for group in side_by_side(missing, self.settings.parallel_seeds):
@@ -260,6 +261,12 @@ def run_study(
         ValueError: for a study that cannot be read, has no trials, or does not lie beside its
             records.
     """
+    study, specs = specs_of_study(file, options)
+    return prepare(specs, dataset, options, progress, study).execute(progress)
+
+
+def specs_of_study(file: Path, options: RunOptions) -> tuple[str, list[RunSpec]]:
+    """The name of a study and its trials; raises as `run_study` does."""
     study = studies.load(file)
     studies.refuse_elsewhere(file, Path(options.results_dir))
     specs = []
@@ -268,4 +275,4 @@ def run_study(
         specs.append(RunSpec(model, chosen, seed))
     if not specs:
         raise ValueError(f"study {file} has no trials")
-    return prepare(specs, dataset, options, progress, study.name).execute(progress)
+    return study.name, specs

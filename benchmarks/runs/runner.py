@@ -59,8 +59,12 @@ class OutputFolders:
 
     def checkpoint(self, run: "Run") -> Path:
         """The place of a run's checkpoint."""
+        return self.checkpoint_of(run.id)
+
+    def checkpoint_of(self, run: store.RunId) -> Path:
+        """The place of the checkpoint of a run that is known by its id."""
         tree = self.checkpoints / "studies" / run.study if run.study else self.checkpoints
-        return tree / run.data.name / run.model / f"{self.record(run).stem}.ckpt"
+        return tree / run.dataset / run.model / f"{run.place(self.results).stem}.ckpt"
 
 
 @dataclass

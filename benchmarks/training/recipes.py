@@ -93,7 +93,7 @@ def _hint(name: str) -> str:
     epochs = re.fullmatch(r"(?:epochs?|ep|e)?(\d+)(?:epochs?|ep|e)?", plain)
     if epochs and built_in(f"epochs{int(epochs[1])}"):
         return f"nearest: epochs{int(epochs[1])}; "
-    near = difflib.get_close_matches(name.lower(), ALLOWED, n=1)
+    near = difflib.get_close_matches(name.lower(), DESCRIPTIONS, n=1)
     return f"nearest: {near[0]}; " if near else ""
 
 
@@ -110,8 +110,10 @@ def _from_toml(path: Path) -> Recipe:
             raise RecipeError(f"name {name!r} is taken by a built-in recipe")
         recipe = built_in(base)
         if recipe is None:
-            now = f" (now {FORMER[base]})" if base in FORMER else ""
-            raise RecipeError(f"{not_among('base', base, ALLOWED)}{now}")
+            allowed = ", ".join(ALLOWED)
+            raise RecipeError(
+                f"base {shown(base)} is not allowed; {_hint(base)}choose from {allowed}"
+            )
         return varied(recipe, name, values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None

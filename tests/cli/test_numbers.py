@@ -62,5 +62,5 @@ def test_so_it_is_in_python(wrong, allowed):
 def test_seeds_are_checked_in_python(few_are_loaded):
     for wrong in ([2**64], ["0"], range(3 * 10**9)):
         with pytest.raises(ValueError, match="seed") as error:
-            train(["wide_resnet10_1"], recipe="smoke", seeds=wrong)
+            train(["wide_resnet10_1"], recipe="demo", seeds=wrong)
         one_line(error)

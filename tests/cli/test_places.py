@@ -20,9 +20,9 @@ from tests.conftest import ROOT, one_line
 from tests.records.test_store import RECORD
 
 BOM = b"\xef\xbb\xbf"
-RECIPE = '# Grüße, π\nname = "tiny"\nbase = "smoke"\nepochs = 1\nbatch_size = 256\n'
+RECIPE = '# Grüße, π\nname = "tiny"\nbase = "demo"\nepochs = 1\nbatch_size = 256\n'
 STUDY = (
-    'about = "für π"\nbase = "smoke"\nseeds = [0]\nfixed = {}\n[trials.wide_resnet10_1]\na = {}\n'
+    'about = "für π"\nbase = "demo"\nseeds = [0]\nfixed = {}\n[trials.wide_resnet10_1]\na = {}\n'
 )
 PLUGIN = """
 from torch import nn

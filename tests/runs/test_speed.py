@@ -54,7 +54,7 @@ def bench(digits, name, settings, batch_size=32, images=256):
 
 @pytest.mark.parametrize("flip", [None, True])
 def test_what_is_timed_mirrors_as_its_recipe_does(digits, flip):
-    recipe = dataclasses.replace(RECIPES["quick"], batch_size=32, flip=flip)
+    recipe = dataclasses.replace(load("epochs10"), batch_size=32, flip=flip)
     data = timing_data(digits, 64, Settings(CPU))
     made = Bench(build("wide_resnet10_1", 10, 0), data, recipe, Settings(CPU))
     assert made.trainer.batches.flip is bool(flip)
