@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from benchmarks.runs.options import RunOptions
     from benchmarks.runs.reproduce import reproduce
 
+__version__ = "0.1.0"
+
 __all__ = [
     "RUN_KEY",
     "RunOptions",

@@ -4,7 +4,6 @@ Importing this module does not import torch; `build` does. A plugin adds to it w
 `@register_model` and `@register_kernels` (docs/adding-a-model.md).
 """
 
-import difflib
 import re
 from bisect import bisect_left
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import Any
 
-from models import ledger
+from models import ledger, naming
 from models.entries import BackboneEntry, KernelEntry
 from models.kernels import counts
 from models.listed import PAPER_TABLE, SOURCES, listed
@@ -285,7 +284,9 @@ def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
 
 
 def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name, names(), n=3)
+    meant = naming.plain(name)
+    known = meant != name and _is_taken(meant)
+    near = [meant] if known else naming.near(name, names())
     nearest = f"nearest: {', '.join(near)}; " if near else ""
     wide = ", ".join(f"{family}{{depth}}_{{width}}" for family in WIDE_FAMILIES)
     return (

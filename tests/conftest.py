@@ -55,8 +55,8 @@ def few_are_loaded(few, monkeypatch):
 
 @pytest.fixture
 def tiny():
-    """One epoch of `smoke`, batch 256: four steps on digits."""
-    return dataclasses.replace(recipes.RECIPES["smoke"], name="tiny", epochs=1, batch_size=256)
+    """One epoch of `demo`, batch 256: four steps on digits."""
+    return dataclasses.replace(recipes.RECIPES["demo"], name="tiny", epochs=1, batch_size=256)
 
 
 class Hostile:

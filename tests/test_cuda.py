@@ -84,7 +84,7 @@ def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
 
     Bit for bit under `--deterministic`.
     """
-    recipe = dataclasses.replace(RECIPES["smoke"], epochs=1, batch_size=64)
+    recipe = dataclasses.replace(RECIPES["demo"], epochs=1, batch_size=64)
     chosen = settings("fp32", "graph", deterministic)
 
     def runs(folder, seeds):

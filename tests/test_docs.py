@@ -1,5 +1,6 @@
 """README and docs tell the truth: commands, examples, and the files and tests that they name."""
 
+import json
 import re
 import shlex
 
@@ -49,7 +50,7 @@ def test_the_readmes_recipe_is_a_recipe(tmp_path):
     file = tmp_path / "longer.toml"
     file.write_text(text)
     recipe = recipes.load(str(file))
-    assert (recipe.name, recipe.epochs, recipe.scaled.learning_rate) == ("longer", 30, 0.3)
+    assert (recipe.name, recipe.epochs, recipe.scaled.learning_rate) == ("longer", 60, 0.3)
 
 
 def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
@@ -64,3 +65,27 @@ def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
     assert set(registry._PLUGINS) == names
     for name in registry._PLUGINS:
         assert [problem for _, problem in check.run(name) if problem] == []
+
+
+def test_the_notebook_runs_and_has_no_outputs(monkeypatch):
+    notebook = json.loads((ROOT / "docs" / "explore.ipynb").read_text(encoding="utf-8"))
+    monkeypatch.chdir(ROOT / "docs")
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None
+            exec("".join(cell["source"]), names)
+    assert len(names["table"]) and len(names["rows"]) and len(names["orders"])
+    assert set(names["rows"].columns) == {"mean", "std", "count"}
+
+
+@pytest.mark.slow
+def test_the_readmes_python_runs(tmp_path, monkeypatch):
+    plugin, script = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    monkeypatch.chdir(tmp_path)
+    exec(plugin, {"__name__": "plugin"})
+    assert [problem for _, problem in check.run("linear") if problem] == []
+    names: dict = {}
+    exec(script, names)
+    assert len(names["ended"]) == 2

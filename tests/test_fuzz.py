@@ -167,7 +167,7 @@ def test_records(tmp_path, monkeypatch, quarter):
 
     What is accepted is shown as it is, the rest is listed in one line.
     """
-    monkeypatch.setattr(pages.plots, "write_figures", lambda *arguments: {})
+    monkeypatch.setattr(pages, "_draw", lambda *arguments: (None, {}))
     path = tmp_path / "runs" / "cifar10-jpeg" / "hyper_resnet16_1" / "study5-seed0.json"
     path.parent.mkdir(parents=True)
     good = json.loads((ROOT / "results" / path.relative_to(tmp_path)).read_text())
@@ -271,7 +271,7 @@ def test_checkpoints(tmp_path, digits, tiny):
 
 
 TOML = """name = "mine"
-base = "quick"
+base = "epochs10"
 epochs = 30
 batch_size = 64
 precision = "bf16"
@@ -355,7 +355,7 @@ def repinned(path, archive):
 
 @pytest.mark.parametrize("name", ["../../x", "<script>alert(1)</script>", "a|b", "..", ""])
 def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(pages.plots, "write_figures", lambda *arguments: {})
+    monkeypatch.setattr(pages, "_draw", lambda *arguments: (None, {}))
     record = json.loads(
         (ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/study5-seed0.json").read_text()
     )
@@ -370,7 +370,9 @@ def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, monkeypatch, nam
     place.write_text(json.dumps(record | {"model": name, "pair": name, "dataset": name}))
     header = "model,registry_name,paper_row,family,params,test_error,macs,selection,source\n"
     row = f'm,hyper_resnet16_1,,x,1,2.0,,x,"{name} | <b>"\n'
-    (tmp_path / "results" / "published.csv").write_text(header + row)
+    published = tmp_path / "results" / "published.csv"
+    published.write_text(header + row, encoding="utf-8")
+    monkeypatch.setattr(store, "PUBLISHED", published)
     for dataset in ("made", "cifar10"):
         copied = tmp_path / "results" / "runs" / dataset / "m" / "r-seed0.json"
         copied.parent.mkdir(parents=True, exist_ok=True)

@@ -7,8 +7,9 @@ import traceback
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
-from benchmarks.cli.options import Parser, add_traceback
-from benchmarks.cli.output import json_alone, print_error
+from benchmarks.cli.options import add_traceback
+from benchmarks.cli.output import json_alone, print_any_text, print_error
+from benchmarks.cli.parser import Parser, Version
 from benchmarks.system import faults
 
 COMMANDS = (
@@ -29,28 +30,32 @@ COMMANDS = (
 
 
 def make_parser() -> Parser:
-    """The parser of all commands; `options.run` is then the function of the chosen one."""
-    called = Path(sys.argv[0]).name
+    """The parser of all commands; `options.run` and `options.parser` are then the chosen one's."""
+    installed = Path(sys.argv[0]).stem == "run-bench"
     parser = Parser(
-        prog="run-bench" if called == "run-bench" else "run_bench.py",
+        prog="run-bench" if installed else "run_bench.py",
         description="How few trainable parameters reach which error, at which cost: the table of "
         "HyperNetworks (Ha, Dai, Le, ICLR 2017), measured.",
-        epilog="start with: python run_bench.py reproduce --dataset digits. "
-        f"{exit_codes.DESCRIPTION}",
+        epilog=f"start with: {'run-bench' if installed else 'python run_bench.py'} "
+        f"reproduce --dataset digits. {exit_codes.DESCRIPTION}",
     )
     add_traceback(parser)
+    parser.add_argument("--version", action=Version, help="the version, and a checkout's commit")
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", parser_class=Parser
     )
     for name in COMMANDS:
         command = importlib.import_module(f"benchmarks.cli.{name}")
-        command.add_parser(commands).set_defaults(run=command.run)
+        own = command.add_parser(commands)
+        own.set_defaults(run=command.run, parser=own)
     return parser
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Whatever goes wrong is one line on stderr."""
-    options = make_parser().parse_args(arguments)
+    print_any_text()
+    options, unknown = make_parser().parse_known_args(arguments)
+    options.parser.refuse_unknown(unknown)
     try:
         with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():
             return options.run(options)

@@ -1,7 +1,9 @@
 """How commands print: tables, notes, and the progress of runs."""
 
 import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -11,6 +13,17 @@ if TYPE_CHECKING:
 
 
 _json_stream: TextIO | None = None
+
+
+def print_any_text() -> None:
+    """Print in UTF-8, or in the encoding that PYTHONIOENCODING names, whatever the locale.
+
+    A character that the encoding does not have is printed as an escape such as `\\xe9`.
+    """
+    encoding = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's or a test's may be another
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 @contextlib.contextmanager
@@ -35,7 +48,18 @@ def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], left: 
     from tabulate import tabulate
 
     alignment = ["left"] * left + ["right"] * (len(headers) - left)
-    print(tabulate(rows, headers, disable_numparse=True, colalign=alignment))
+    plain = {"disable_numparse": True, "preserve_whitespace": True}  # names may be indented
+    print(tabulate(rows, headers, colalign=alignment, **plain))
+
+
+def duration(seconds: float) -> str:
+    """A time in its usual unit: `45 s`, `12 min`, `1.5 h`, `2.1 days`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    hours = seconds / 3600
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def print_note(text: str) -> None:

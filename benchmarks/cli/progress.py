@@ -5,8 +5,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from benchmarks.cli.output import print_error, print_note
+from benchmarks.cli.output import duration, print_error, print_note
 from benchmarks.runs.progress import Outcome, Progress, Timing
+from benchmarks.runs.remaining import Remaining
 from benchmarks.runs.runner import Run
 
 
@@ -26,8 +27,16 @@ class PrintedNotes(Progress):
 class PrintedProgress(PrintedNotes):
     """A bar for each run on a terminal, a line for each epoch, and what came of each run."""
 
+    LONG = 60
+    """From so many seconds on, what is left is printed."""
+
     def __init__(self) -> None:
         self.bars: dict[Path, tqdm] = {}
+        self.remaining = Remaining()
+
+    def planned(self, runs: list[Run]) -> None:
+        """For the time that is left."""
+        self.remaining.planned(runs)
 
     def already_done(self, run: Run) -> None:
         """A line."""
@@ -36,6 +45,7 @@ class PrintedProgress(PrintedNotes):
     def started(self, runs: list[Run]) -> None:
         """A line for each run."""
         self.bars = {}
+        self.remaining.started(runs)
         for run in runs:
             settings = run.settings
             how = f"{settings.device.type}, {settings.precision}, compile {settings.compile}"
@@ -51,14 +61,24 @@ class PrintedProgress(PrintedNotes):
         bar.update()
 
     def epoch(self, run: Run, entry: dict, epochs: int) -> None:
-        """A line with losses and errors."""
+        """A line with losses, errors and the time that is left."""
+        bar, left = self.bars[run.record_path], self._left(run, entry["epoch"], epochs)
+        bar.set_description(left, refresh=False)
         prefix = f"seed {run.seed} " if len(self.bars) > 1 else ""
-        self.bars[run.record_path].write(
+        bar.write(
             f"  {prefix}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  "
             f"train {entry['train_error']:.2f} %  validation {entry['val_error']:.2f} %  "
-            f"{entry['seconds']:.1f} s"
+            f"{entry['seconds']:.1f} s{', ' if left else ''}{left}"
         )
         sys.stdout.flush()
+
+    def _left(self, run: Run, epoch: int, epochs: int) -> str:
+        """`12 min left, all runs 1.2 h`, where it is long."""
+        own, every = self.remaining.epoch(run, epoch, epochs)
+        if every < self.LONG:
+            return ""
+        whole = f", all runs {duration(every)}" if self.remaining.to_come else ""
+        return f"{duration(own)} left{whole}"
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """A line with the error of the run, or why there is none."""

@@ -4,7 +4,7 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
-from benchmarks.cli.options import Parser, add_command, add_folders
+from benchmarks.cli.options import Parser, add_command, add_folders, expanded_path
 
 
 def add_parser(commands: _SubParsersAction) -> Parser:
@@ -15,8 +15,22 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         "--dataset", metavar="D", help="one data set's name (all that have records)"
     )
     parser.add_argument(
+        "--question",
+        metavar="MODEL",
+        help="the model that the front page asks about (the hypernetworks)",
+    )
+    parser.add_argument(
+        "--html",
+        action="store_true",
+        help="also write index.html beside each report: one file to sort, filter and plot the "
+        "rows in a browser, without a network",
+    )
+    parser.add_argument(
+        "--open", action="store_true", help="write index.html and open it in the browser"
+    )
+    parser.add_argument(
         "--readme",
-        type=Path,
+        type=expanded_path,
         metavar="PAGE",
         help="also rewrite the table of the paper's rows in this page",
     )
@@ -27,11 +41,25 @@ def run(options: Namespace) -> int:
     """Write the pages."""
     from benchmarks.report.pages import build_report
 
-    for page in build_report(options.results_dir, options.reports_dir, options.dataset):
+    html = options.html or options.open
+    pages = build_report(
+        options.results_dir, options.reports_dir, options.dataset, options.question, html
+    )
+    for page in pages:
         print(f"report: {page}")
     if options.readme:
         _write_readme(options.results_dir, options.readme)
+    if options.open:
+        _open([page for page in pages if page.suffix == ".html"])
     return exit_codes.OK
+
+
+def _open(pages: list[Path]) -> None:
+    import webbrowser
+
+    for page in pages:
+        if not webbrowser.open_new_tab(page.resolve().as_uri()):
+            raise OSError(f"no browser was found to open {page}")
 
 
 def _write_readme(results_dir: Path, page: Path) -> None:

@@ -5,6 +5,7 @@ from argparse import Namespace, _SubParsersAction
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
 from benchmarks.cli.output import printed_progress
+from benchmarks.cli.plan import print_plan
 
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
@@ -15,6 +16,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         "the paper's table: train what is missing of the four rows, time them, report",
     )
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)
@@ -29,17 +31,21 @@ def run(options: Namespace) -> int:
     """Train and time what is missing and write the report, if no run was stopped or refused."""
     from benchmarks.data.datasets import dataset_name
     from benchmarks.report.pages import build_report
+    from benchmarks.runs.planning import plan
     from benchmarks.runs.reproduce import reproduce
+    from models.listed import PAPER_TABLE
 
     shared.load_plugins(options.plugin)
-    result = reproduce(
-        options.models,
-        dataset=options.dataset,
-        recipe=options.recipe,
-        seeds=options.seeds,
-        options=shared.run_options(options),
-        progress=printed_progress(),
-    )
+    wanted = {
+        "models": options.models or PAPER_TABLE,
+        "dataset": options.dataset,
+        "recipe": options.recipe,
+        "seeds": options.seeds,
+        "options": shared.run_options(options),
+    }
+    if options.dry_run:
+        return print_plan(plan(**wanted))
+    result = reproduce(**wanted, progress=printed_progress())
     code = exit_codes.of_runs(result.runs)
     if result.halted:
         return code

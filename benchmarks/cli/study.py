@@ -6,6 +6,7 @@ from pathlib import Path
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
 from benchmarks.cli.output import printed_progress
+from benchmarks.cli.plan import print_plan
 
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
@@ -16,18 +17,22 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         "trials that settle a recipe on the validation split; the test set is not read",
     )
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)
     parser.add_argument(
-        "study", type=Path, metavar="FILE", help="what to try (results/studies/*/study.toml)"
+        "study",
+        type=shared.expanded_path,
+        metavar="FILE",
+        help="what to try (results/studies/*/study.toml)",
     )
     parser.add_argument(
         "--page",
-        type=Path,
+        type=shared.expanded_path,
         default=Path("docs/recipes.md"),
         metavar="PAGE",
-        help="the page whose tables are written (%(default)s)",
+        help="the page whose tables are written, made if it is not there (%(default)s)",
     )
     shared.add_stop(parser)
     return parser
@@ -37,9 +42,13 @@ def run(options: Namespace) -> int:
     """Make the trials that are missing and write the page."""
     from benchmarks.report import studies_page
     from benchmarks.runs.matrix import run_study
+    from benchmarks.runs.planning import plan_study
 
     shared.load_plugins(options.plugin)
     chosen = shared.run_options(options)
+    if options.dry_run:
+        return print_plan(plan_study(options.study, options.dataset, chosen))
+    studies_page.head(options.page)  # a page without the mark is refused before the trials
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
     studies_page.write_page(options.results_dir, options.page)
     print(f"page: {options.page}")

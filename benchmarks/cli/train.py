@@ -5,12 +5,14 @@ from argparse import Namespace, _SubParsersAction
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
 from benchmarks.cli.output import printed_progress
+from benchmarks.cli.plan import print_plan
 
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
     """Its options."""
     parser = shared.add_command(commands, "train", "train models and write a record for each run")
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)
@@ -22,14 +24,17 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
 def run(options: Namespace) -> int:
     """Train what is missing."""
     from benchmarks.runs.matrix import train
+    from benchmarks.runs.planning import plan
 
     shared.load_plugins(options.plugin)
-    outcomes = train(
-        options.models,
-        dataset=options.dataset,
-        recipe=options.recipe,
-        seeds=options.seeds,
-        options=shared.run_options(options),
-        progress=printed_progress(),
-    )
+    wanted = {
+        "models": options.models,
+        "dataset": options.dataset,
+        "recipe": options.recipe,
+        "seeds": options.seeds,
+        "options": shared.run_options(options),
+    }
+    if options.dry_run:
+        return print_plan(plan(**wanted))
+    outcomes = train(**wanted, progress=printed_progress())
     return exit_codes.of_runs(outcomes)

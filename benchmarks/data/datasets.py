@@ -38,9 +38,8 @@ def dataset_name(spec: str) -> str:
     if spec in NAMES:
         return spec
     if not spec.startswith("folder:"):
-        near = difflib.get_close_matches(spec, ALLOWED, n=1, cutoff=0.0)[0]
         raise DataError(
-            f"unknown data set {spec!r}; allowed are {', '.join(ALLOWED)}; nearest: {near}"
+            f"unknown data set {spec!r}; allowed are {', '.join(ALLOWED)}{_nearest(spec)}"
         )
     if spec == "folder:":
         raise DataError("data set 'folder:' lacks a path; allowed is folder:PATH")
@@ -65,7 +64,7 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
     can put right.
     """
     label = dataset_name(name)
-    data_dir = Path(data_dir)
+    data_dir = Path(os.path.expanduser(data_dir))
     if label == "digits":
         return _load_digits()
     if label in ARCHIVES:
@@ -73,8 +72,20 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
     return load_folder(label, _folder_path(name), data_dir / "cache", progress)
 
 
+def _nearest(spec: str) -> str:
+    """ "; nearest: ..." for what a text may have meant, or nothing."""
+    plain = re.sub(r"[^a-z0-9]", "", spec.lower())
+    near = [plain] if plain in NAMES else difflib.get_close_matches(plain, NAMES, n=2)
+    longer = re.match(rf"({'|'.join(NAMES)})[._-]", spec.lower())
+    if "/" in spec or os.sep in spec or Path(spec).is_dir():
+        near = [f"folder:{spec}"]
+    elif longer and plain not in NAMES:  # such as cifar10-jpeg, a folder's name in records
+        near = [f"folder:PATH/{spec}", longer[1]]
+    return f"; nearest: {', '.join(near)}" if near else ""
+
+
 def _folder_path(spec: str) -> Path:
-    return Path(spec.removeprefix("folder:"))
+    return Path(os.path.expanduser(spec.removeprefix("folder:")))
 
 
 # digits: 1,797 grey images that come with scikit-learn

@@ -71,6 +71,7 @@ RUN_COLUMNS = {
     "dirty": "boolean",
     "source_sha256": _TEXT,
     "resumed_changed": "boolean",
+    "test_wrong": _TEXT,
     "schema_version": "Int64",
     "path": _TEXT,
 }
@@ -137,7 +138,8 @@ def load_runs(
       `torch` (version)
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
     - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
-      `resumed_changed` (continued from a checkpoint of other code or settings),
+      `resumed_changed` (continued from a checkpoint of other code or settings), `test_wrong` (which
+      test images were wrong: `benchmarks.records.store.unpacked`),
       `schema_version`, `path` (relative to `results_dir`)
 
     `frame.attrs["problems"]` has a line for each file that is no valid record, and
@@ -224,6 +226,7 @@ def _key(record: dict) -> dict:
 
 _AS_IT_STANDS = (
     "pair",
+    "test_wrong",
     "study",
     "seed",
     "status",
@@ -464,18 +467,27 @@ def _comparisons(record: dict) -> list[dict]:
 _SPEED_ROWS = {"speed": _rates, "pair": _pair_rows, "compare": _comparisons}
 
 
-def load_published(results_dir: str | Path = "results") -> pd.DataFrame:
-    """Published results, one row each, as `published.csv` has them, in its order.
+PUBLISHED_COLUMNS = {
+    "model": _TEXT,
+    "registry_name": _TEXT,
+    "paper_row": "Int64",
+    "family": _TEXT,
+    "params": "Int64",
+    "test_error": "Float64",
+    "macs": "Int64",
+    "selection": _TEXT,
+    "source": _TEXT,
+}
+"""The columns of `load_published` and their types: a contract."""
+
+
+def load_published() -> pd.DataFrame:
+    """Published results, one row each, as `benchmarks/records/published.csv` has them.
 
     Columns: `model` (as its source calls it), `registry_name` (missing where this suite has no
     such model), `paper_row` (its row in the paper's table, from 1), `family`, `params`,
     `test_error` (percent, CIFAR-10), `macs` (per image, missing where unknown), `selection` (how
     the number was chosen), `source`.
     """
-    types = {"paper_row": "Int64", "params": "Int64", "macs": "Int64", "test_error": "Float64"}
-    text = ("model", "registry_name", "family", "selection", "source")
-    path = Path(results_dir) / "published.csv"
-    if not path.exists():
-        columns = types | dict.fromkeys(text, _TEXT)
-        return pd.DataFrame(columns=list(columns)).astype(columns)
-    return pd.read_csv(path, dtype=types | dict.fromkeys(text, _TEXT))
+    rows = store.published_rows()
+    return pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS)).astype(PUBLISHED_COLUMNS)

@@ -1,12 +1,15 @@
 """A page in the making: paragraphs and tables, and the files of the tables beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from benchmarks.report.tables import Column, csv, latex, markdown
 from benchmarks.system.files import write_atomically
+
+GENERATED = ("figures", "recipes", "tables")
+"""Folders of a report: a report depends on the records alone."""
 
 
 class Page:
@@ -40,17 +43,19 @@ class Page:
         """The page as Markdown."""
         return "\n\n".join(self.parts) + "\n"
 
-    def write(self, folder: Path) -> Path:
-        """Write README.md and tables/ into `folder`, drop tables that are gone; gives the page."""
-        for name, text in self.tables.items():
-            write_atomically(folder / "tables" / name, text)
-        remove_others(folder / "tables", set(self.tables))
-        write_atomically(folder / "README.md", self.text)
-        return folder / "README.md"
 
+def write_folder(folder: Path, pages: dict[str, Page], others: Iterable[Path]) -> None:
+    """Write pages by their file's name, their tables into tables/, and drop what is gone.
 
-def remove_others(folder: Path, written: set[str]) -> None:
-    """Remove files that were not written: a report must depend on the records alone."""
-    for path in sorted(folder.glob("*")):
-        if path.name not in written:
-            path.unlink()
+    Nothing else may be in GENERATED; `others` are files there that are written otherwise.
+    """
+    texts = {folder / name: page.text for name, page in pages.items()}
+    for page in pages.values():
+        texts |= {folder / "tables" / name: text for name, text in page.tables.items()}
+    for path, text in texts.items():
+        write_atomically(path, text)
+    written = {*texts, *others}
+    for name in GENERATED:
+        for path in sorted((folder / name).glob("*")):
+            if path not in written:
+                path.unlink()

@@ -1,193 +1,134 @@
-"""The report: the page of a data set, its tables and figures, and the index of all pages."""
+"""The report: the pages of a data set, their figures and tables, and the index of all reports."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from benchmarks.records import store
-from benchmarks.report import plots
-from benchmarks.report.page import Page, remove_others
-from benchmarks.report.paper import paper_section
-from benchmarks.report.recipe_tables import answers_section, recipe_section
-from benchmarks.report.speed_tables import speed_section
+from benchmarks.report import explore, plots
+from benchmarks.report.comparison import sections
+from benchmarks.report.method import method_page
+from benchmarks.report.overview import overview, trials_by_family
+from benchmarks.report.page import write_folder
+from benchmarks.report.recipe_tables import recipe_page
+from benchmarks.report.speed_tables import speed_page
 from benchmarks.report.summary import GROUP, Results, load_results
-from benchmarks.report.tables import Column, code, escape, known, rates_text
-from benchmarks.report.verdicts import AXES
+from benchmarks.report.tables import escape
 from benchmarks.system.files import write_atomically
-from benchmarks.training.recipes import KINDS
+from benchmarks.training.messages import nearest
 
-NOTES = {
-    "digits": "The handwritten digits that scikit-learn bundles, up-sampled to 32x32: a "
-    "demonstration that everything works, not a measure of the models.",
-    "cifar10-9980": "CIFAR-10 itself, lossless: all training images, and 9,980 of the 10,000 test "
-    "images (20 are left out). Published errors, of all 10,000, may stand beside its errors.",
-    "cifar10-jpeg": "CIFAR-10 re-encoded as JPEG, quality 75. Errors run higher than on CIFAR-10 "
-    "and compare only with other `cifar10-jpeg` results; published errors are of CIFAR-10 itself. "
-    "The files are not published with this suite: the records hold their fingerprints, and "
-    "`--dataset cifar10 --download` gives the table of CIFAR-10 itself.",
-    "svhn": "Street View House Numbers, cropped digits: trained on `train` alone. Much published "
-    "work adds the 531,131 images of `extra`; such errors do not compare.",
-}
-
-TITLES = {
-    "stored": "stored kernels",
-    "generated": "generated kernels",
-    "scaled": "those of scaled gradients",
-}
-
-FIGURES_NOTE = (
-    "Bars are 95 % t-intervals over seeds, where there are several; grey lines join pairs, the "
-    "dotted line is the Pareto front of the means, hollow diamonds are published numbers of these "
-    "models (CIFAR-10 itself)."
-)
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def build_report(
     results_dir: str | Path = "results",
     reports_dir: str | Path = "reports",
     dataset: str | None = None,
+    question: str | None = None,
+    html: bool = False,
 ) -> list[Path]:
-    """Regenerate the pages of all data sets that have records, or of one, and the index.
+    """Regenerate the reports of all data sets that have records, or of one, and the index.
 
-    Writes `reports_dir`/<dataset>/README.md with its tables (Markdown, LaTeX, CSV) and figures,
-    from the records under `results_dir` alone. Gives the paths of the pages.
+    Writes `reports_dir`/<dataset>/, from the records under `results_dir` alone: README.md,
+    recipes/<recipe>.md, speed.md, method.md, all runs as results.csv, tables (LaTeX and CSV) and
+    figures. `question`: the model that the front page asks about; `html`: index.html too, the
+    page to explore. Gives the paths of the front pages, and of these.
 
     Raises:
-        ValueError: if there are no records.
+        ValueError: if there are no records, or none of the model that is asked about.
     """
     results_dir, reports_dir = Path(results_dir), Path(reports_dir)
     names = [dataset] if dataset else store.datasets(results_dir)
     if not names:
         raise ValueError(f"no records under {results_dir}; train something first")
+    trials = trials_by_family(results_dir)
+    if html:
+        explore.start_library()
     pages = []
     for name in names:
-        pages.append(_build_page(results_dir, reports_dir, name))
+        results = load_results(results_dir, name)
+        _refuse_nothing(results, results_dir, question)
+        pages.append(write_report(results, reports_dir / name, trials, question))
+        if html:
+            pages.append(explore.write_explorer(results, reports_dir / name))
         write_index(reports_dir)
     return pages
 
 
-def _build_page(results_dir: Path, reports_dir: Path, dataset: str) -> Path:
-    results = load_results(results_dir, dataset)
-    if results.runs.empty and not results.runs.attrs["problems"]:
+def _refuse_nothing(results: Results, results_dir: Path, question: str | None) -> None:
+    runs, name = results.runs, results.dataset
+    if runs.empty and not runs.attrs["problems"]:
         raise ValueError(
-            f"no records of data set {dataset!r} under {results_dir}; train something first"
+            f"no records of data set {name!r} under {results_dir}; train something first"
+            f"{nearest(name, store.datasets(results_dir))}"
         )
-    folder, page = reports_dir / dataset, Page()
-    note = NOTES.get(dataset, f"Image classification on `{dataset}`.")
-    page.add(f"# {escape(dataset)}", note)
-    answers_section(page, results)
-    absent = [name for name in results.paper_rows if name not in set(results.summary.model)]
-    drawn: set[str] = set()
-    for _, group in results.summary.groupby(GROUP):
-        recipe_section(page, results, group, absent)
-        absent = []  # they stand in the first table
-        figures = plots.write_figures(results, group, folder / "figures")
-        for name in figures.values():
-            if name:
-                drawn |= {f"{name}.svg", f"{name}.png"}
-        figures_section(page, figures)
-    remove_others(folder / "figures", drawn)
-    paper_section(page, results)
-    failures_section(page, results)
-    speed_section(page, results)
-    method_section(page, results)
-    page.add("Every table is also there as LaTeX (booktabs) and CSV, in [`tables/`](tables).")
-    return page.write(folder)
+    if question is not None and question not in set(runs.model):
+        there = ", ".join(sorted(runs.model.unique()))
+        raise ValueError(f"no run of model {question!r} on {name}; there are {there}")
 
 
-def figures_section(page: Page, figures: dict[str, str | None]) -> None:
-    """The figures of a recipe, and what could not be drawn."""
-    captions = {axis: f"Error against {label}" for axis, (_, label, _) in AXES.items()}
-    captions["curves"] = "Learning curves"
-    drawn = {kind: name for kind, name in figures.items() if name}
-    for kind, name in drawn.items():
-        page.add(f"![{captions[kind]}](figures/{name}.svg)")
-    missing = [captions[kind].lower() for kind in figures if kind not in drawn]
-    if missing:
-        page.add(f"Not drawn, for lack of measurements: {', '.join(missing)}.")
-    if drawn:
-        page.add(FIGURES_NOTE)
-
-
-def failures_section(page: Page, results: Results) -> None:
-    """Runs that did not end well, and files that are no records."""
-    failed = results.runs[results.runs.status != "ok"]
-    problems = [*results.runs.attrs["problems"], *results.speeds.attrs["problems"]]
-    if failed.empty and not problems:
-        return
-    page.add("## Runs that did not end well")
-    columns = [
-        Column("model", "model", name=True),
-        Column("recipe", "recipe"),
-        Column("seed", "seed", "d"),
-        Column("status", "status"),
-        Column("reason", "reason"),
-    ]
-    page.table("failures", failed, columns, ["recipe_hash"])
-    page.add("\n".join(f"- {escape(problem)}" for problem in problems))
-
-
-def method_section(page: Page, results: Results) -> None:
-    """How it was measured, in words, from the records."""
-    runs = results.runs
-    if runs.empty:
-        return
-    lines = []
-    for split, _ in runs.groupby(
-        ["train_images", "validation_images", "test_images", "split_seed"]
-    ):
-        lines.append(
-            "Data: {:,} training, {:,} validation and {:,} test images (split seed {}). The test "
-            "set is read once a run, after the last epoch; nothing is chosen on it.".format(*split)
-        )
-    lines.append(f"Fingerprint of the data (sha256): {_values(runs.data_sha256)}.")
-    if runs.data_sha256.nunique() > 1:
-        lines.append("**The data differ between runs** (more than one fingerprint).")
-    recipes = runs.attrs["recipes"].values()
-    by_name = sorted(recipes, key=lambda recipe: (recipe["name"], recipe["hash"]))
-    lines += [recipe_text(recipe) for recipe in by_name]
-    titles = {
-        "Device": runs.device,
-        "Threads": runs.threads,
-        "Precision": runs.precision,
-        "Compilation": runs.compile,
-        "torch": runs.torch,
-        "Memory format": runs.memory_format,
-        "Fall-backs": runs.fallbacks[runs.fallbacks != ""],
-        "Commits": runs.commit,
+def write_report(
+    results: Results, folder: Path, trials: pd.Series, question: str | None = None
+) -> Path:
+    """Write the report of a data set; gives its front page."""
+    with plots.style():
+        forest, figures = _draw(results, folder / "figures")
+    pages = {
+        "README.md": overview(results, forest, question, trials),
+        "speed.md": speed_page(results),
+        "method.md": method_page(results),
     }
-    lines += [f"{title}: {_values(values)}." for title, values in titles.items() if len(values)]
-    lines.append(
-        "FLOPs are 2 x MACs of convolutions and matrix products; batch norm, biases, pooling, "
-        "padding and additions are left out."
-    )
-    page.add("## How it was measured", "\n".join(f"- {line}" for line in lines))
-    shown = results.published
-    shown = shown[shown.registry_name.isin([*runs.model, *results.paper_rows])]
-    sources = [
-        f"- {code(row.registry_name)}: {escape(row.source)} (selection: {escape(row.selection)})"
-        for row in shown.itertuples()
-    ]
-    if sources:
-        page.add("Published numbers:", "\n".join(sources))
+    absent = [name for name in results.paper_rows if name not in set(results.summary.model)]
+    for _, group in results.summary.groupby(GROUP):
+        name = group.slug.iloc[0]
+        of_group = {question: file for (slug, question), file in figures.items() if slug == name}
+        pages[f"recipes/{name}.md"] = recipe_page(results, group, absent, of_group)
+    csv = results.runs.drop(columns="test_wrong").to_csv(index=False, lineterminator="\n")
+    write_atomically(folder / "results.csv", csv)
+    files = [file for file in (forest, *figures.values()) if file]
+    write_folder(folder, pages, [folder / file for file in files])
+    return folder / "README.md"
 
 
-def _values(values: pd.Series) -> str:
-    return ", ".join(sorted({known(value) for value in values}))
+def _draw(results: Results, folder: Path) -> tuple[str | None, dict[tuple[str, str], str]]:
+    """Draw what there is data for: the forest plot, and by (recipe's slug, question) the others.
+
+    Files are named from the report's folder, as SVG.
+    """
+    found = sections(results)
+    forest = None
+    if found:
+        plots.save(plots.draw_forest(found, results.runs, results.published_gaps), folder, "forest")
+        forest = "figures/forest.svg"
+    figures: dict[tuple[str, str], str] = {}
+    for _, group in results.summary[results.summary["mean"].notna()].groupby(GROUP):
+        first = group.iloc[0]
+        for question, name, figure in _figures_of(results, group):
+            plots.save(figure, folder, f"{first.slug}-{name}")
+            figures[first.slug, question] = f"figures/{first.slug}-{name}.svg"
+    return forest, figures
 
 
-def recipe_text(recipe: dict) -> str:
-    """One recipe, as JSON has it, in a sentence: its optimizer blocks and the rules of parts."""
-    blocks = []
-    for kind in KINDS:
-        block = recipe.get(kind)
-        if block:
-            warmup = block.get("warmup")
-            warm = "" if warmup is None else f", warm-up {warmup:.0%}"
-            schedule = f"({block['schedule']}{warm})"
-            blocks.append(f"{TITLES[kind]}: {rates_text(block)} {schedule}, L2 {block['l2']:g}")
-    head = f"batch {recipe['batch_size']}, crop padding {recipe['crop_padding']}"
-    return f"Recipe {code(recipe['name'])}: {head}; {'; '.join(blocks)}."
+def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "Figure"]]:
+    """(question, name, figure) of a recipe."""
+    label, figures = group.label.iloc[0], []
+    if len(group) > 2:
+        title = f"Which error does each model end with? ({label})"
+        figures.append((title, "errors", plots.draw_errors(group, results.runs, title)))
+    key = group.iloc[0][GROUP].astype("string")
+    epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
+    gaps = plots.gaps_by_epoch(epochs, group)
+    if len(gaps):
+        title = f"Does the gap to the plain network close with training? ({label})"
+        published = results.published_gaps
+        shown = {name: gap for name, gap in published.items() if name in set(gaps.model)}
+        figures.append((title, "gaps", plots.draw_gaps(gaps, shown, title)))
+    if plots.many_sizes(group):
+        title = f"Which error do how many parameters reach? ({label})"
+        figures.append((title, "front", plots.draw_front(group, results.differences, title)))
+    return figures
 
 
 def write_index(reports_dir: Path) -> None:

@@ -1,33 +1,13 @@
-"""The section of a report that compares what was measured with the paper's table, and says what is
-still open."""
-
-from dataclasses import replace
+"""What was measured of the paper's rows against its table, and what is still open."""
 
 import pandas as pd
 
-from benchmarks.report.page import Page
-from benchmarks.report.recipe_tables import DIFFERENCE, SEEDS
 from benchmarks.report.summary import GROUP, Results, with_differences
-from benchmarks.report.tables import Column, code, codes, escape
-from benchmarks.training.recipes import RECIPES
+from benchmarks.report.tables import code, codes, escape
 
-FULL = {"fast": 3, "paper": 1}
-"""The recipes that train to the end, to be compared with the paper's errors, and the seeds wanted
-of each."""
-
-
-def paper_section(page: Page, results: Results) -> None:
-    """What the records say of the paper's rows, pair by pair; only of CIFAR-10."""
-    if not results.paper_rows:
-        return
-    page.add("## Against the paper's table")
-    found = gaps(results)
-    if len(found):
-        page.add(_note(results.dataset))
-        page.table("paper-gaps", found, gap_columns(), ["recipe_hash", "data_sha256"])
-        page.add("\n".join(f"- {gap_text(row)}" for row in found.to_dict("records")))
-    still = "\n".join(f"- {line}" for line in still_open(results))
-    page.add(f"Still open:\n\n{still}" if still else "Nothing is open.")
+WANTED_SEEDS = 3
+PAPER_EPOCHS = 200
+"""Of its Wide ResNets (Zagoruyko and Komodakis 2016); a recipe as long may be compared with it."""
 
 
 def gaps(results: Results) -> pd.DataFrame:
@@ -62,86 +42,52 @@ def gaps(results: Results) -> pd.DataFrame:
     return pairs.sort_values(["place", *GROUP]).reset_index(drop=True)
 
 
-def gap_columns() -> list[Column]:
-    """The gaps beside the published ones."""
-    return [
-        Column("pair of", "model", name=True),
-        Column("recipe", "label"),
-        Column("plain, test error", "mean_plain", ".2f", " %", "std_plain", "n_plain"),
-        Column("hyper, test error", "mean_hyper", ".2f", " %", "std_hyper", "n_hyper"),
-        replace(DIFFERENCE, heading="gap [95 % t-interval]"),
-        SEEDS,
-        Column("published gap (CIFAR-10)", "published_gap", "+.2f"),
-        Column("plain, steps", "steps_plain", ",.0f"),
-        Column("hyper, steps", "steps_hyper", ",.0f"),
-        Column("hyper, optimizer", "optimizer_text_hyper"),
-    ]
-
-
-def _note(dataset: str) -> str:
-    if dataset != "cifar10-jpeg":
-        return (
-            "Errors in percent, of the last epoch; gaps are hyper minus plain, in points, paired "
-            "over the seeds that both have."
-        )
-    return (
-        "The images are not the paper's, so that errors do not compare with its own. Gaps (hyper "
-        "minus plain, in points, paired over the seeds that both have) compare as far as training "
-        f"does: the paper's rows had {_length('paper')}, and their hypernetworks Adam. Wider or "
-        "narrower is a gap whose interval excludes the paper's, else it is undecided."
-    )
+def gap_lines(results: Results) -> list[str]:
+    """A line for each pair of the paper: its gap after the longest training of both."""
+    if not results.paper_rows:
+        return []
+    found = gaps(results)
+    found = found[found.difference.notna()]
+    longest = found.sort_values(["steps_hyper", "seeds"], ascending=False, kind="stable")
+    chosen = longest.drop_duplicates("model").sort_values("place")
+    return [gap_text(row) for row in chosen.to_dict("records")]
 
 
 def gap_text(row: dict) -> str:
     """How a measured gap compares with the published one, in the words of the verdicts."""
-    head = f"{code(row['model'])}, recipe {escape(row['label'])}:"
     gap, low, high, printed = (
         row[key] for key in ("difference", "difference_low", "difference_high", "published_gap")
     )
-    if pd.isna(gap):
-        return f"{head} no seed of both members has ended well, so that there is no gap yet."
-    text = f"{head} {gap:+.2f} points against {printed:+.2f} in the paper"
-    if pd.isna(low):
-        return f"{text}, of one seed: **undecided**."
-    if low <= printed <= high:
-        return f"{text}, which the interval includes: **undecided**."
-    return f"{text}: **{'wider' if gap > printed else 'narrower'}**."
+    head = f"Is the gap of {code(row['model'])} to its plain network the paper's?"
+    told = f"{gap:+.2f} points ({escape(row['label'])}), {printed:+.2f} in the paper"
+    if row["seeds"] < WANTED_SEEDS or pd.isna(low):
+        seeds = f"{row['seeds']} seed" + ("" if row["seeds"] == 1 else "s")
+        return f"{head} **Undecided**: {told}. Weakened by: {seeds}, no interval."
+    told = f"{gap:+.2f} points [{low:+.2f}, {high:+.2f}] ({escape(row['label'])}), {printed:+.2f}"
+    answer = "**It may be**" if low <= printed <= high else "**No**"
+    size = "" if low <= printed <= high else f", {'wider' if gap > printed else 'narrower'}"
+    return f"{head} {answer}: {told} in the paper{size}."
 
 
 def still_open(results: Results) -> list[str]:
     """What a reader of the paper's table would still want measured, from what has no record."""
     rows, summary = results.paper_rows, results.summary
+    if not rows:
+        return []
     lines = []
-    if results.dataset == "cifar10-jpeg":
-        lines.append("CIFAR-10 itself: no error here compares with a published one.")
-    trained = set(summary.model[summary["mean"].notna()])
-    missing = [name for name in rows if name not in trained]
+    ended = summary[summary["mean"].notna() & summary.model.isin(rows)]
+    missing = [name for name in rows if name not in set(ended.model)]
     if missing:
-        lines.append(f"Rows without a run that ended well: {codes(missing)}.")
-    lines += [_recipe_line(recipe, wanted, summary, rows) for recipe, wanted in FULL.items()]
-    on_gpu = results.speeds[
-        (results.speeds.kind == "speed") & (results.speeds.device_type == "cuda")
-    ]
-    missing = [name for name in rows if name not in set(on_gpu.model)]
-    if missing:
-        lines.append(f"Rows that were never timed on a GPU: {codes(missing)}.")
-    return [line for line in lines if line]
-
-
-def _recipe_line(recipe: str, wanted: int, summary: pd.DataFrame, rows: list[str]) -> str:
-    """Which rows want seeds of a recipe that trains to the end; of two hashes the fuller counts."""
-    seeds = summary[summary.recipe == recipe].groupby("model").n.max()
-    counts = seeds.reindex(rows).fillna(0).astype(int)
-    if not counts.any():
-        return f"Recipe {code(recipe)} ({_length(recipe)}): no run that ended well."
-    wanting = [f"{code(name)} {n}" for name, n in counts.items() if n < wanted]
-    if not wanting:
-        return ""
-    return f"Recipe {code(recipe)}: fewer seeds than {wanted} of {', '.join(wanting)}."
-
-
-def _length(recipe: str) -> str:
-    blocks = [RECIPES[recipe].block(kind).steps for kind in ("stored", "generated")]
-    if None in blocks:
-        return f"{RECIPES[recipe].epochs} epochs"
-    return "{:,} and {:,} steps".format(*blocks)
+        lines.append(f"Rows of the paper without a run: {codes(missing)}.")
+    if (ended.epochs.fillna(0) < PAPER_EPOCHS).all():
+        lines.append(f"Runs as long as the paper's, {PAPER_EPOCHS} epochs or more.")
+    seeds = ended.groupby("model").n.max().reindex(rows).dropna()
+    few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < WANTED_SEEDS]
+    if few:
+        lines.append(f"{WANTED_SEEDS} seeds of {', '.join(few)}.")
+    speeds = results.speeds
+    on_gpu = speeds[(speeds.kind == "speed") & (speeds.device_type == "cuda")]
+    untimed = [name for name in rows if name not in set(on_gpu.model)]
+    if untimed:
+        lines.append(f"Speed on a GPU of {codes(untimed)}.")
+    return lines

@@ -1,212 +1,346 @@
-"""The report's figures: test error against cost with the Pareto front, and learning curves."""
+"""The report's figures. Each answers the question that is its title."""
 
 import io
-from collections.abc import Iterable
-from itertools import pairwise
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report.recipe_tables import slug
-from benchmarks.report.summary import GROUP, Results
-from benchmarks.report.verdicts import AXES, pareto
+from benchmarks.report.comparison import Section, seed_ticks, sizes
+from benchmarks.report.summary import GROUP, family
+from benchmarks.report.verdicts import pareto
 from benchmarks.system.files import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLOURS = ("#1b6ca8", "#c8511b", "#3b8f4a", "#7d4ba0", "#a8323e", "#5c5c5c", "#b08a00", "#1d8a8a")
-_STYLES = (("-", "o"), ("--", "s"), (":", "^"))
-"""Of lines and of points, one after the other as the colours are used up."""
-_GREY = "#777777"
-PUBLISHED = {"params": "params", "flops_per_image": "macs"}
-"""Which published column belongs to an axis."""
+WIDTH = 8.4  # inches; a page shows it at 806 pixels, 9 points as 9 points
+STYLE: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "svg.hashsalt": "parameter-efficiency",
+    "figure.dpi": 120,
+}
+LOOKS = {
+    "plain": ("#000000", "o"),
+    "hyper": ("#0072b2", "D"),
+    "template": ("#d55e00", "s"),
+    "basis": ("#009e73", "^"),
+    "hashed": ("#cc79a7", "v"),
+    "tucker": ("#e69f00", "P"),
+    "chunked": ("#56b4e9", "X"),
+}
+"""Colour (Okabe and Ito's, safe for the colour-blind) and marker of a family, everywhere."""
+_MORE = list(product([colour for colour, _ in LOOKS.values()], "<>ph*d"))
+PALE = 0.35
+"""Opacity of what is shown beside the longest recipe."""
+MIN_SEEDS = 3
+"""An interval of fewer seeds is not drawn."""
+MAX_CURVES = 4
+MAX_ROWS = 34
+"""Rows of a forest plot; the shorter recipes are left out first."""
 
 
-def looks(group: pd.DataFrame) -> pd.DataFrame:
-    """Columns `colour`, `style` and `marker` of each row: the same in every figure of a recipe."""
-    places = range(len(group))
-    styles = [_STYLES[place // len(_COLOURS) % len(_STYLES)] for place in places]
-    return group.assign(
-        colour=[_COLOURS[place % len(_COLOURS)] for place in places],
-        style=[style for style, _ in styles],
-        marker=[marker for _, marker in styles],
-    )
+def look(name: str) -> tuple[str, str]:
+    """Colour and marker of a family; one that is not in LOOKS always gets the same of the rest."""
+    return LOOKS.get(name) or _MORE[zlib.crc32(name.encode()) % len(_MORE)]
 
 
-def points(group: pd.DataFrame, differences: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """The rows of `looks` whose error and cost are known, with `x` and `front`."""
-    rows = group[group["mean"].notna() & (group[axis] > 0)]
-    front = pareto(group, axis, differences).reindex(rows.index)
-    return rows.assign(x=rows[axis].astype(float), front=front == "front")
+@contextmanager
+def style() -> Iterator[None]:
+    """The suite's own look: no setting of the user's changes a figure."""
+    backend = os.environ.pop("MPLBACKEND", None)  # an unknown one makes the import fail
+    import matplotlib
+
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
 
 
-def published_points(results: Results, group: pd.DataFrame, axis: str) -> pd.DataFrame:
-    """Published errors of the models of a group, with `x`; FLOPs are 2 x MACs."""
-    rows = results.published[results.published.registry_name.isin(group.model)]
-    if axis not in PUBLISHED:
-        return rows.iloc[:0].assign(x=0.0)
-    values = rows[PUBLISHED[axis]] * (2 if axis == "flops_per_image" else 1)
-    return rows.assign(x=values.astype("Float64")).dropna(subset=["x"])
+def draw_forest(
+    sections: list[Section], runs: pd.DataFrame, published: dict[str, float]
+) -> "Figure":
+    """Points above the plain network: a row a model and recipe, its interval, every seed a tick.
 
-
-def draw_points(rows: pd.DataFrame, published: pd.DataFrame, axis: str, title: str) -> "Figure":
-    """Error against one cost: intervals, pairs joined, the front stepped, labels apart."""
-    _, label, more_is_better = AXES[axis]
-    figure, axes = _figure(title)
-    for row in rows.itertuples():
-        known = not pd.isna(row.low)
-        bars = [[row.mean - row.low], [row.high - row.mean]] if known else None
-        style = {"marker": row.marker, "color": row.colour, "capsize": 3, "linewidth": 1}
-        axes.errorbar(row.x, row.mean, yerr=bars, **style)
-    pairs = rows.merge(rows, left_on="pair", right_on="model", suffixes=("", "_other"))
-    for pair in pairs.itertuples():
-        ends = [pair.x, pair.x_other], [pair.mean, pair.mean_other]
-        axes.plot(*ends, color="#bbbbbb", linewidth=0.8, zorder=0)
-    axes.plot(published.x, published.test_error, "D", color=_GREY, markerfacecolor="none")
-    front = rows[rows.front].sort_values("x")
-    draw_front(axes, list(zip(front.x, front["mean"], strict=True)), more_is_better)
-    xs = pd.concat([rows.x, published.x]).astype(float)
-    if more_is_better:
-        axes.set_xlim(0, xs.max() * 1.4)
-        axes.xaxis.set_major_formatter("{x:,.0f}")
-    else:
-        room = max(1.8, (xs.max() / xs.min()) ** 0.25)
-        axes.set_xscale("log")
-        axes.set_xlim(xs.min() / room, xs.max() * room)
-    axes.margins(y=0.25)
-    axes.set_ylim(bottom=max(0, axes.get_ylim()[0]))
-    axes.set_xlabel(label)
-    axes.set_ylabel("test error (%)")
-    entries = list(zip(rows.model, rows.x, rows["mean"], rows.colour, strict=True))
-    names = published.model + " (published)"
-    greys = [_GREY] * len(published)
-    entries += list(zip(names, published.x, published.test_error, greys, strict=True))
-    place_labels(figure, axes, entries)
+    `published`: the paper's points by model, hollow in the row of its longest recipe.
+    """
+    sections = _fitting(sections)
+    counts = [len(section.rows) for section in sections]
+    figure, all_axes = _figure(1.0 + sum(0.24 * n + 0.5 for n in counts), counts)
+    figure.suptitle("Which models do best for their number of parameters?", fontsize=12)
+    low, high = _range(sections)
+    for section, axes in zip(sections, all_axes, strict=True):
+        _draw_section(axes, section, seed_ticks(section, runs), (low, high))
+        axes.set_xlim(low, high)
+        for place, row in enumerate(section.rows.to_dict("records")):
+            if row["longest"] and row["model"] in published:
+                style: dict[str, Any] = {
+                    "markerfacecolor": "none",
+                    "color": "#666666",
+                    "markersize": 8,
+                }
+                axes.plot(published[row["model"]], place, "D", zorder=3, **style)
+        if axes is not all_axes[-1]:
+            axes.tick_params(labelbottom=False)
+    all_axes[-1].set_xlabel("points of test error above the plain network, on the same seeds")
     return figure
 
 
-def draw_front(axes: "Axes", front: list[tuple[float, float]], more_is_better: bool) -> None:
-    """The Pareto front as steps: which error can be had at each cost. `front`: by rising x."""
-    if not front:
-        return
-    corners = []
-    for (x, error), (next_x, next_error) in pairwise(front):
-        corners += [(x, error), (x, next_error) if more_is_better else (next_x, error)]
-    corners.append(front[-1])
-    xs, errors = zip(*corners, strict=True)
-    axes.plot(xs, errors, color="#444444", linestyle=":", linewidth=1, zorder=0)
+def _fitting(sections: list[Section]) -> list[Section]:
+    """The sections with at most MAX_ROWS rows in all."""
+    shown = sections
+    if sum(len(section.rows) for section in sections) > MAX_ROWS:
+        shown = [
+            Section(
+                s.plain, s.plain_params, s.params, s.rows[s.rows.longest].reset_index(drop=True)
+            )
+            for s in sections
+        ]
+    while sum(len(section.rows) for section in shown) > MAX_ROWS and len(shown) > 1:
+        shown = shown[:-1]
+    return shown
+
+
+def _range(sections: list[Section]) -> tuple[float, float]:
+    """The limits of x: of the means that are not far out; these are arrows at the edge."""
+    means = pd.concat([section.rows.difference for section in sections]).astype(float)
+    means = pd.concat([means, pd.Series([0.0])])
+    middle = means.median()
+    near = means[(means - middle).abs() <= 6 * max(1.0, (means - middle).abs().median())]
+    room = max(0.6, 0.25 * (near.max() - near.min()))
+    return near.min() - room, near.max() + room
+
+
+def _draw_section(
+    axes: "Axes", section: Section, ticks: pd.DataFrame, limits: tuple[float, float]
+) -> None:
+    axes.set_title(
+        f"about {_rounded(section.params)} parameters, against {section.plain} "
+        f"({section.plain_params:,})",
+        fontsize=10,
+        parse_math=False,
+    )
+    axes.axvline(0, color="#888888", linewidth=1)
+    axes.grid(axis="y", visible=False)
+    labels = []
+    for place, row in enumerate(section.rows.to_dict("records")):
+        colour, marker = look(row["family"])
+        opacity = 1.0 if row["longest"] else PALE
+        key = pd.Series({name: row[name] for name in RUN_KEY})
+        own = ticks[(ticks[RUN_KEY] == key).all(axis=1)].difference.astype(float)
+        axes.plot(own, [place] * len(own), "|", color=colour, alpha=opacity, markersize=9)
+        mean, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
+        if row["seeds"] >= MIN_SEEDS and not pd.isna(low):
+            axes.plot([low, high], [place] * 2, color=colour, alpha=opacity, linewidth=1.6)
+        inside = min(max(mean, limits[0]), limits[1])
+        axes.plot(inside, place, marker, color=colour, alpha=opacity, markersize=6, clip_on=False)
+        if inside != mean:
+            text = f"{mean:+.1f} →  " if mean > inside else f"  ← {mean:+.1f}"
+            axes.annotate(
+                text, (inside, place), va="center", ha="right" if mean > inside else "left"
+            )
+        labels.append(f"{row['model']}  {row['label']}  n = {row['seeds']}")
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def _rounded(count: int) -> str:
+    digits = max(0, len(str(count)) - 2)
+    return f"{round(count, -digits):,}"
+
+
+def draw_front(rows: pd.DataFrame, differences: pd.DataFrame, title: str) -> "Figure":
+    """Test error against parameters, with the front: which other row is no dearer and better.
+
+    `rows`: of `longest`, of one recipe.
+    """
+    figure, (axes,) = _figure(5.2, [1])
+    axes.set_title(title, parse_math=False)
+    rows = rows.assign(family=family(rows))
+    for row in rows.to_dict("records"):
+        colour, marker = look(row["family"])
+        if row["n"] >= MIN_SEEDS and not pd.isna(row["low"]):
+            axes.plot([row["params"]] * 2, [row["low"], row["high"]], color=colour, linewidth=1.2)
+        axes.plot(row["params"], row["mean"], marker, color=colour)
+    front = rows[pareto(rows, "params", differences).reindex(rows.index) == "front"]
+    front = front.sort_values("params")
+    line: dict[str, Any] = {"color": "#444444", "linestyle": ":", "linewidth": 1, "zorder": 0}
+    axes.step(front.params.astype(float), front["mean"].astype(float), where="post", **line)
+    axes.set_xscale("log")
+    axes.margins(x=0.12, y=0.15)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("trainable parameters")
+    axes.set_ylabel("test error (%)")
+    colours = [look(name)[0] for name in rows.family]
+    place_labels(figure, axes, zip(rows.model, rows.params, rows["mean"], colours, strict=True))
+    return figure
 
 
 def place_labels(
     figure: "Figure", axes: "Axes", entries: Iterable[tuple[str, float, float, str]]
 ) -> None:
     """Write (text, x, y, colour) beside their points, where they cover nothing."""
-    import numpy as np
     import textalloc
-    from matplotlib.collections import LineCollection
 
     figure.draw_without_rendering()  # settles the layout: boxes are where they will be
     figure.set_layout_engine("none")
     texts, xs, ys, colours = zip(*entries, strict=True)
     lines = [np.asarray(line.get_xydata(), float) for line in axes.get_lines()]
-    for bars in axes.collections:
-        if isinstance(bars, LineCollection):
-            lines += [np.asarray(segment, float) for segment in bars.get_segments()]
-    lines = [line for line in lines if len(line) > 1]
-    places_x, places_y = [float(x) for x in xs], [float(y) for y in ys]
     textalloc.allocate(
         axes,
-        places_x,
-        places_y,
+        [float(x) for x in xs],
+        [float(y) for y in ys],
         list(texts),
-        x_scatter=places_x,
-        y_scatter=places_y,
-        x_lines=[line[:, 0] for line in lines],
-        y_lines=[line[:, 1] for line in lines],
-        textsize=8,
+        x_scatter=[float(x) for x in xs],
+        y_scatter=[float(y) for y in ys],
+        x_lines=[line[:, 0] for line in lines if len(line) > 1],
+        y_lines=[line[:, 1] for line in lines if len(line) > 1],
+        textsize=9,
         textcolor=list(colours),
-        linecolor="#bbbbbb",
-        linewidth=0.5,
-        max_distance=0.3,
+        linecolor="#aaaaaa",
+        linewidth=0.6,
+        max_distance=0.4,
+        min_distance=0.01,
+        nbr_candidates=400,
         avoid_label_lines_overlap=True,
         avoid_crossing_label_lines=True,
         parse_math=False,
     )
 
 
-def draw_curves(epochs: pd.DataFrame, rows: pd.DataFrame, title: str) -> "Figure":
-    """Validation error by epoch: of each model the mean over seeds strong, each seed light.
+def gaps_by_epoch(epochs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """The validation error above the plain pair, by epoch: the mean over the seeds of both.
 
-    `epochs`: of `load_epochs`; `rows`: of `looks`.
+    Columns: `model`, `label`, `family`, `epoch`, `gap` (points), `n` (seeds). Pairs whose members
+    take different numbers of steps in an epoch, and runs of one epoch, are left out.
+    """
+    rows = summary.assign(family=family(summary))[[*RUN_KEY, "pair", "label", "family"]]
+    own = epochs.merge(rows[rows.pair.notna()], on=RUN_KEY)
+    both = own.merge(
+        epochs,
+        left_on=[*GROUP, "pair", "seed", "epoch", "step"],
+        right_on=[*GROUP, "model", "seed", "epoch", "step"],
+        suffixes=("", "_other"),
+    )
+    both["gap"] = both.val_error - both.val_error_other
+    keys = ["model", "label", "family", "epoch"]
+    found = both.groupby(keys, as_index=False).agg(gap=("gap", "mean"), n=("seed", "nunique"))
+    seeds = found.groupby(["model", "label"]).n.transform("max")
+    lengths = found.groupby(["model", "label"]).epoch.transform("max")
+    return found[(found.n == seeds) & (lengths > 1)].reset_index(drop=True)
+
+
+def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str) -> "Figure":
+    """Points above the plain pair by epoch, of at most MAX_CURVES models.
+
+    The paper's come first, then those that end best; a dashed line is the paper's final gap.
     """
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(title)
-    for row in rows.itertuples():
-        key = pd.Series({name: getattr(row, name) for name in RUN_KEY})
-        own = epochs[(epochs[RUN_KEY] == key).all(axis=1)]
-        by_seed = own.pivot(index="epoch", columns="seed", values="val_error").astype(float)
-        if by_seed.empty:
-            continue
-        line = {"color": row.colour, "linestyle": row.style}
-        if by_seed.shape[1] > 1:
-            axes.plot(by_seed.index, by_seed, linewidth=0.8, alpha=0.3, **line)
-        mean = by_seed.dropna().mean(axis=1)
-        axes.plot(mean.index, mean, linewidth=1.6, marker=".", label=row.model, **line)
+    figure, (axes,) = _figure(4.0, [1])
+    axes.set_title(title, parse_math=False)
+    axes.axhline(0, color="#888888", linewidth=1)
+    final = gaps.groupby("model").gap.last().sort_values()
+    order = sorted(final.index, key=lambda model: (model not in published, final[model]))
+    seen: list[str] = []
+    for model in order[:MAX_CURVES]:
+        curve = gaps[gaps.model == model]
+        name = curve.family.iloc[0]
+        colour, marker = look(name)
+        face, dashes = (colour, "--") if name not in seen else ("white", ":")
+        seen.append(name)
+        line: dict[str, Any] = {"color": colour, "linewidth": 1.4}
+        dots: dict[str, Any] = {"marker": marker, "markersize": 5, "markerfacecolor": face}
+        axes.plot(curve.epoch, curve.gap, label=model, **dots, **line)
+        if model in published:
+            ends = [curve.epoch.iloc[0], curve.epoch.iloc[-1]]
+            label = f"its gap in the paper: {published[model]:+.2f}"
+            axes.plot(ends, [published[model]] * 2, dashes, label=label, **line)
+    shown = gaps[gaps.model.isin(order[:MAX_CURVES])].gap
+    low, high = shown.quantile(0.05), shown.quantile(0.9)
+    axes.set_ylim(min(0.0, low) - 0.5, max(high, 2.0) * 1.15 + 0.3)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("validation error (%)")
+    axes.set_ylabel("points of validation error above the pair")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-    for text in axes.legend(frameon=False, fontsize=8).get_texts():
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
+    for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
 
 
-def _figure(title: str) -> "tuple[Figure, Axes]":
-    import matplotlib
+def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str) -> "Figure":
+    """The test errors of one recipe, sorted: the mean, its interval, every seed as a tick."""
+    rows = rows[rows["mean"].notna()].sort_values("mean").assign(family=family(rows))
+    figure, (axes,) = _figure(0.9 + 0.25 * len(rows), [1])
+    axes.set_title(title, parse_math=False)
+    axes.grid(axis="y", visible=False)
+    ended = runs[runs.status == "ok"]
+    labels = []
+    for place, row in enumerate(rows.to_dict("records")):
+        colour, marker = look(row["family"])
+        key = pd.Series({name: row[name] for name in RUN_KEY})
+        seeds = ended[(ended[RUN_KEY] == key).all(axis=1)].test_error.astype(float)
+        axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9)
+        if row["n"] >= MIN_SEEDS and not pd.isna(row["low"]):
+            axes.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.6)
+        axes.plot(row["mean"], place, marker, color=colour, markersize=6)
+        count = "" if pd.isna(row["params"]) else f"  {row['params']:,}"
+        labels.append(f"{row['model']}{count}")
+    means = rows["mean"].astype(float)
+    room = max(0.5, 0.6 * (means.max() - means.min()) if len(rows) > 1 else 1.0)
+    axes.set_xlim(max(0.0, means.min() - room), min(100.0, means.max() + room))
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(labels) - 0.4, -0.6)
+    axes.set_xlabel("test error (%)")
+    return figure
 
-    matplotlib.use("Agg")
-    matplotlib.rcParams["svg.hashsalt"] = "parameter-efficiency"
+
+def _figure(height: float, rows: list[int]) -> "tuple[Figure, list[Axes]]":
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8.4, 5.6), dpi=120, layout="constrained")
-    axes = figure.subplots()
-    axes.set_title(title, fontsize=10, parse_math=False)
-    axes.grid(True, which="major", color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    return figure, axes
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    ratios = [count + 0.7 for count in rows]
+    axes = figure.subplots(len(rows), 1, squeeze=False, height_ratios=ratios)
+    return figure, list(axes[:, 0])
 
 
-def save(figure: "Figure", folder: Path, name: str) -> None:
-    """Write a figure as SVG and PNG, the same bytes for the same numbers."""
-    for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata)
-        write_atomically(folder / f"{name}.{kind}", buffer.getvalue())
+def save(figure: "Figure", folder: Path, name: str) -> Path:
+    """Write a figure as SVG, the same bytes for the same numbers; gives the file."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:  # the solver's last digits differ from process to process
+        axes.set_position(Bbox(axes.get_position().get_points().round(6)))
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    path = folder / f"{name}.svg"
+    write_atomically(path, buffer.getvalue())
+    return path
 
 
-def write_figures(results: Results, group: pd.DataFrame, folder: Path) -> dict[str, str | None]:
-    """Draw what there is data for: figure name by kind, None where there is nothing to draw."""
-    first = group.iloc[0]
-    rows, title = looks(group), f"({first.recipe}, {first.recipe_hash[:8]})"
-    written: dict[str, str | None] = {}
-    for axis, (_, label, _) in AXES.items():
-        known = points(rows, results.differences, axis)
-        published = published_points(results, group, axis)
-        drawn = len(known) > 0 and len(known) + len(published) > 1  # one point shows nothing
-        written[axis] = f"{slug(group)}-error-{axis}" if drawn else None
-        if drawn:
-            figure = draw_points(known, published, axis, f"Test error against {label} {title}")
-            save(figure, folder, f"{slug(group)}-error-{axis}")
-    key = first[GROUP].astype("string")
-    epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
-    written["curves"] = f"{slug(group)}-curves" if len(epochs) else None
-    if len(epochs):
-        figure = draw_curves(epochs, rows, f"Validation error by epoch {title}")
-        save(figure, folder, f"{slug(group)}-curves")
-    return written
+def many_sizes(rows: pd.DataFrame) -> bool:
+    """Whether there are five sizes, so that a front says something."""
+    return sizes(rows.params).nunique() >= 5

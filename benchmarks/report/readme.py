@@ -1,92 +1,95 @@
-"""The README's table: the rows of the paper, published and measured, between two marks."""
+"""The README's figure and table: the rows of the paper, measured and published."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.records.frame import load_published, load_runs
+from benchmarks.records.frame import load_published
+from benchmarks.report.comparison import comparison, sections
+from benchmarks.report.overview import ABOVE_PAIR, MIN_SEEDS, opening
 from benchmarks.report.page import Page
-from benchmarks.report.pages import NOTES
-from benchmarks.report.summary import GROUP, paper_rows, summarize
-from benchmarks.report.tables import Column, code
+from benchmarks.report.summary import Results, load_results, paper_rows
+from benchmarks.report.tables import Column
 from benchmarks.system.files import write_atomically
 
-BEGIN = "<!-- The table is written by `python run_bench.py report --readme README.md`. -->"
+BEGIN = "<!-- Figure and table are written by `python run_bench.py report --readme README.md`. -->"
 END = "<!-- End of the table. -->"
 DATASETS = ("cifar10", "cifar10-9980", "cifar10-jpeg")
-"""Whose errors are shown: of the first that has any."""
+"""Whose errors are shown: of the first that has any of the paper's rows."""
 
 
 class PageError(ValueError):
     """A page without the marks; the message is one line for the user."""
 
 
-def measured(results_dir: Path, rows: list[str]) -> pd.DataFrame:
-    """The summary of the paper's rows on the first data set that has any.
-
-    With the recipe that has most of them; of equals the longest, then the first by name.
-    """
+def measured(results_dir: Path, rows: list[str]) -> tuple[Results, pd.DataFrame] | None:
+    """The first data set that has a run of the paper's rows, and its comparison of them."""
     for dataset in DATASETS:
-        summary = summarize(load_runs(results_dir, dataset), rows)
-        ended = summary[summary["mean"].notna() & summary.model.isin(rows)]
-        ended = ended[ended.plugin_sha256 == ""]
-        if ended.empty:
-            continue
-        groups = ended.groupby(GROUP).agg(rows=("model", "size"), steps=("steps", "max"))
-        groups = groups.sort_values(["rows", "steps"], ascending=False, kind="stable")
-        return ended.set_index(GROUP).loc[[groups.index[0]]].reset_index()
-    return summarize(load_runs(results_dir, DATASETS[0])).iloc[:0]
-
-
-def note(chosen: pd.DataFrame) -> str:
-    """How long the measured rows were trained, and what the data set is."""
-    if chosen.empty:
-        return ""
-    dataset = chosen.dataset.iloc[0]
-    steps = " or ".join(f"{count:,}" for count in sorted(chosen.steps.dropna().unique()))
-    told = f"Measured after {steps or 'an unknown number of'} steps on {code(dataset)}"
-    return f"{told}: {NOTES[dataset]}" if dataset in NOTES else f"{told}."
+        results = load_results(results_dir, dataset)
+        found = comparison(results)
+        found = found[found.model.isin(rows) & (found.plugin_sha256 == "")]
+        if len(found):
+            return results, found.drop_duplicates("model")
+    return None
 
 
 def table(results_dir: Path, counts: list[dict]) -> Page:
-    """A page with the table and its note.
+    """A page with the figure, the table and its note.
 
     `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
     """
-    published = load_published(results_dir)
+    published = load_published().dropna(subset=["registry_name"])
     rows = paper_rows(published)
-    chosen = measured(results_dir, rows)
-    columns = [
-        Column("model", "model", name=True),
-        Column("published error", "published_error", ".2f", " %"),
-        Column(f"measured error ({_where(chosen)})", "mean", ".2f", " %", std="std", n="n"),
-        Column("parameters", "params", ","),
-        Column("published parameters", "published_millions", ".3f", " M"),
-        Column("FLOPs per image", "flops_per_image", ","),
-        Column("generator FLOPs per pass", "generator_flops", ","),
-    ]
+    found, page = measured(results_dir, rows), Page()
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
-    frame = frame[["model", "params", "flops_per_image", "generator_flops"]]
-    printed = published.rename(columns={"test_error": "published_error"})
-    printed["published_millions"] = printed.params / 1e6
-    printed = printed[["registry_name", "published_error", "published_millions"]]
-    frame = frame.merge(printed, left_on="model", right_on="registry_name")
-    errors = chosen[["model", "mean", "std", "n"]]
-    frame = frame.merge(errors, on="model", how="left", validate="one_to_one")
-    page = Page()
+    frame = frame[["model", "params", "flops_per_image"]]
+    errors = published.set_index("registry_name").test_error
+    gaps = {
+        hyper: errors[hyper] - errors[plain]
+        for plain, hyper in zip(rows[::2], rows[1::2], strict=True)
+    }
+    frame["published_gap"] = frame.model.map(gaps)
+    frame["published_error"] = frame.model.map(errors)
+    if found is not None:
+        results, measured_rows = found
+        names = [column.value for column in MEASURED]
+        names += ["std", "difference_low", "difference_high", "seeds", "across"]
+        frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
+        few = (frame.seeds.fillna(0) < MIN_SEEDS).astype(bool)
+        for end in ("low", "high"):
+            frame[f"difference_{end}"] = frame[f"difference_{end}"].mask(few)
+        frame["across_mark"] = frame.across.map({True: "§"}).fillna("")
+        if sections(results):
+            folder = f"reports/{results.dataset}"
+            page.add(f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)")
+    columns = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
     page.table("paper", frame, columns)
-    page.add("FLOPs are 2 x MACs; those of a generator are per forward pass.", note(chosen))
+    if found is not None:
+        page.add(opening(results))
     return page
 
 
-def _where(chosen: pd.DataFrame) -> str:
-    if chosen.empty:
-        return "not yet"
-    return f"{chosen.dataset.iloc[0]}, recipe {chosen.recipe.iloc[0]}"
+QUESTION = "Which models do best for their number of parameters?"
+COUNTED = [
+    Column("model", "model", name=True),
+    Column("parameters", "params", ","),
+    Column("FLOPs/image", "flops_per_image", ","),
+]
+MEASURED = [
+    Column("test error", "mean", ".2f", " %", std="std"),
+    ABOVE_PAIR,
+    Column("seeds", "n", "d"),
+    Column("recipe", "label"),
+    Column("hours a run", "hours", ".1f"),
+]
+PUBLISHED = [
+    Column("points in the paper", "published_gap", "+.2f"),
+    Column("error in the paper (CIFAR-10, 200 epochs)", "published_error", ".2f", " %"),
+]
 
 
 def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
-    """Replace what stands between the marks of a page by the table and its note.
+    """Replace what stands between the marks of a page by the figure, the table and its note.
 
     Raises:
         PageError: if the page has no such marks.

@@ -1,16 +1,19 @@
-"""The sections of one recipe: its models, the verdicts, the pairs, every seed; and the answers of
-all recipes."""
+"""The page of one recipe: its models, its figures, the verdicts, the pairs, every seed."""
 
 import pandas as pd
 
 from benchmarks.records.frame import CONDITION, RUN_KEY
-from benchmarks.records.store import NAME
+from benchmarks.report.comparison import with_image_sampling
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
-from benchmarks.report.tables import BLANK, Column, code, escape, known, show
+from benchmarks.report.tables import BLANK, Column, code, escape, known
 from benchmarks.report.verdicts import fronts, verdicts
 from benchmarks.training import recipes
 
+FIGURES_NOTE = (
+    "Lines are 95 % t-intervals over three seeds or more, ticks single seeds; the dotted line is "
+    "the Pareto front of the means, dashed lines are the paper's gaps."
+)
 ACROSS = "a seed of the two was run on another device, precision or torch version"
 MODEL = Column("model", "model", name=True, marks="marks")
 DIFFERENCE = Column(
@@ -24,14 +27,6 @@ SEEDS = Column("shared seeds", "seeds", "d")
 STEPS = Column("steps", "steps", ",.0f")
 OPTIMIZER = Column("optimizer", "optimizer_text")
 ERROR = Column("test error", "mean", ".2f", " %", std="std", n="n")
-
-
-def slug(group: pd.DataFrame) -> str:
-    """The name of a group's files: its recipe and hash, and its data where they are not alone."""
-    first = group.iloc[0]
-    name = f"{first.recipe}-{first.recipe_hash[:8]}"
-    name = name if NAME.fullmatch(name) else first.recipe_hash[:8]
-    return f"{name}-{first.data_sha256[:8]}" if first.other_data else name
 
 
 def across_marks(frame: pd.DataFrame) -> pd.Series:
@@ -49,52 +44,29 @@ def row_marks(summary: pd.DataFrame) -> pd.Series:
     return marks.str.strip()
 
 
-def answers_section(page: Page, results: Results) -> None:
-    """The answers so far, the longest trained first: every verdict that has a rival."""
-    found = verdicts(results.summary, results.differences)
-    found = found[found.model_other.notna()]
-    if found.empty:
-        return
-    longest = found.groupby("recipe_hash").steps.transform("max").fillna(0)
-    order = found.assign(longest=longest).sort_values("longest", ascending=False, kind="stable")
-    found = order.drop(columns="longest")
-    found = found.assign(marks="", marks_other=across_marks(found))
-    across = f" § {ACROSS}." if found.across.any() else ""
-    page.add(
-        "## Is the hypernetwork better?",
-        "Whether a hypernetwork is better than its rivals, where both were trained: yes or no "
-        "where the 95 % t-interval of the difference in test error excludes 0. The section of "
-        "each recipe says more, and names what was not measured." + across,
-    )
-    columns = [
-        MODEL,
-        Column("against", "model_other", name=True, marks="marks_other"),
-        Column("which is", "question"),
-        Column("better?", "answer"),
-        DIFFERENCE,
-        SEEDS,
-        Column("recipe", "label"),
-        STEPS,
-        OPTIMIZER,
-    ]
-    page.table("answers", found, columns, ["across", "recipe_hash", "data_sha256"])
+def recipe_page(
+    results: Results, group: pd.DataFrame, absent: list[str], figures: dict[str, str]
+) -> Page:
+    """The page of a recipe: its table, its figures, the verdicts, the pairs and the seeds.
 
-
-def recipe_section(page: Page, results: Results, group: pd.DataFrame, absent: list[str]) -> None:
-    """The title of a recipe, its table, its legend, the verdicts, the pairs and the seeds.
-
-    `absent`: models that have published numbers only.
+    `absent`: models that have published numbers only. `figures`: files by their question.
     """
-    first = group.iloc[0]
-    page.add(f"## Recipe {code(first.recipe)}{_epochs_text(group, ', {} epochs')}")
+    page, first = Page(), group.iloc[0]
+    epochs = _epochs_text(group, ", {} epochs")
+    page.add(f"# {escape(results.dataset)}: recipe {code(first.recipe)}{epochs}")
     data = f" Data `{first.data_sha256[:16]}`." if first.other_data else ""
     page.add(f"Recipe hash `{first.recipe_hash}`{_description(first)}.{data}")
     rows, columns = main_table(results, group, absent)
-    page.table(f"{slug(group)}-models", rows, columns, ["macs_per_image", "generator_macs"])
+    page.table(f"{first.slug}-models", rows, columns, ["macs_per_image", "generator_macs"])
     page.add(legend(results, group))
+    for question, file in figures.items():
+        page.add(f"![{question}](../{file})")
+    if figures:
+        page.add(FIGURES_NOTE)
     verdict_section(page, results, group)
     pair_section(page, results, group)
     seed_section(page, results, group)
+    return page
 
 
 def _epochs_text(group: pd.DataFrame, text: str) -> str:
@@ -105,7 +77,7 @@ def _epochs_text(group: pd.DataFrame, text: str) -> str:
 
 def _description(first: pd.Series) -> str:
     """What a built-in recipe is, if these runs are of it as it is today."""
-    built_in = recipes.built_in(first.recipe)
+    built_in = recipes.recorded(first.recipe)
     if built_in is None or built_in.hash != first.recipe_hash:
         return ""
     return f": {escape(recipes.description(first.recipe))}"
@@ -145,41 +117,28 @@ def main_table(
 
 
 def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
-    """Is the hypernetwork worth it? A sentence a question."""
+    """Is each model with a plain pair better than its rivals? A row a question."""
     found = verdicts(group, results.differences)
+    found = found[found.model_other.notna()]
     if found.empty:
         return
-    budget = _epochs_text(group, "After {} epochs: answers")
+    found = found.assign(marks="", marks_other=across_marks(found))
+    across = f" § {ACROSS}." if found.across.any() else ""
     page.add(
-        "### Is the hypernetwork better?",
-        f"{budget or 'Answers'} are of this budget of training alone. Yes or no where the 95 % "
-        "t-interval of the difference in test error, paired over seeds, excludes 0 (the test set's "
-        "own sampling is not in it); the rival is the one with the lowest validation error.",
-        "\n".join(f"- {verdict_text(row)}" for row in found.to_dict("records")),
+        "## Is it better than its rivals?",
+        "Yes or no where the 95 % t-interval of the difference in test error, paired over seeds, "
+        "excludes 0. The rival is the one with the lowest validation error. Answers are of this "
+        f"budget of training alone.{across}",
     )
-
-
-def verdict_text(row: dict) -> str:
-    """One verdict in a sentence."""
-    size = show(row["params"])
-    asked = f"Is {code(row['model'])} ({size} parameters) better than {row['question']}?"
-    if pd.isna(row["model_other"]):
-        return f"{asked} **Not measured**: none was trained with this recipe."
-    chosen = f"lowest validation error of {row['rivals']}" if row["rivals"] > 1 else "the only one"
-    size = show(row["params_other"])
-    rival = f"{code(row['model_other'])} ({size} parameters; {chosen})"
-    if pd.isna(row["difference"]):
-        return f"{asked} **Undecided**: it shares no seed with {rival}."
-    across = f" {ACROSS.capitalize()}." if row["across"] else ""
-    return f"{asked} **{row['answer'].capitalize()}**: {_difference(row)} against {rival}.{across}"
-
-
-def _difference(row: dict) -> str:
-    points = f"{row['difference']:+.2f} points in test error"
-    if pd.isna(row["difference_low"]):
-        return f"{points}, of one seed, which gives no interval,"
-    interval = f"[{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-    return f"{points} {interval} over {row['seeds']} seeds"
+    columns = [
+        MODEL,
+        Column("against", "model_other", name=True, marks="marks_other"),
+        Column("which is", "question"),
+        Column("better?", "answer"),
+        DIFFERENCE,
+        SEEDS,
+    ]
+    page.table(f"{group.iloc[0].slug}-answers", found, columns, ["across", "rivals"])
 
 
 def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
@@ -187,11 +146,12 @@ def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     pairs = with_speed_ratio(against_pair(group, results.differences), results.compared)
     if pairs.empty:
         return
-    pairs = pairs.assign(marks=across_marks(pairs))
+    pairs = with_image_sampling(pairs, results.runs).assign(marks=across_marks(pairs))
     across = f" § {ACROSS}." if pairs.across.any() else ""
     page.add(
-        "### Against the plain pair",
-        "Error minus the pair's over the seeds that both have [95 % t-interval]. The rest are "
+        "## Against the plain pair",
+        "Error minus the pair's over the seeds that both have [95 % t-interval], and half the 95 % "
+        "interval from the sampling of the test images alone, paired over images. The rest are "
         "ratios, model / plain. That of images/s comes from interleaved windows, both with the "
         "optimizer of the plain network [bootstrap 95 % interval]; it is blank where it was not "
         f"measured under that condition or its A/A run failed.{across}",
@@ -208,11 +168,12 @@ def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
         Column("plain pair", "pair", name=True),
         DIFFERENCE,
         SEEDS,
+        Column("± from the test images", "images_half", ".2f"),
         Column("parameters", "params_ratio", ".3f"),
         Column("FLOPs/image", "flops_ratio", ".3f"),
         speed,
     ]
-    page.table(f"{slug(group)}-pairs", pairs, columns, ["across"])
+    page.table(f"{group.iloc[0].slug}-pairs", pairs, columns, ["across"])
 
 
 def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
@@ -222,7 +183,7 @@ def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     by_seed = texts.groupby([ended[key] for key in RUN_KEY]).agg(", ".join).rename("by_seed")
     rows = group.merge(by_seed.reset_index(), on=RUN_KEY, how="left").assign(marks="")
     page.add(
-        "### Every seed",
+        "## Every seed",
         "Standard deviation over seeds (n - 1) and sampling error (one standard deviation) in "
         "points.",
     )
@@ -235,7 +196,7 @@ def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
         Column("validation error", "val_mean", ".2f", " %"),
         Column("test error by seed", "by_seed"),
     ]
-    page.table(f"{slug(group)}-seeds", rows, columns)
+    page.table(f"{group.iloc[0].slug}-seeds", rows, columns)
 
 
 def condition_text(speeds: pd.DataFrame) -> str:

@@ -31,24 +31,26 @@ SETTINGS = ["batch_size", "threads", "precision", "compile"]
 RATIO = Column("model / plain pair", "median", ".3f", low="low", high="high")
 
 
-def speed_section(page: Page, results: Results) -> None:
-    """What was timed of the models of this page and of the paper's rows, a part a device."""
+def speed_page(results: Results) -> Page:
+    """What was timed of the models of this report and of the paper's rows, a part a device."""
+    page = Page()
     rows = results.paper_rows
     place = {model: index for index, model in enumerate(rows)}
     speeds = results.speeds
     speeds = speeds[speeds.model.isin([*results.summary.model, *rows])]
     speeds = speeds.assign(place=speeds.model.map(place).fillna(len(place)))
     speeds = speeds.sort_values(["place", "model", "batch_size"], kind="stable")
-    page.add("## Speed")
+    page.add(f"# {escape(results.dataset)}: speed")
     if speeds.empty:
         page.add("Nothing was timed yet (`python run_bench.py throughput MODEL ...`).")
     texts = results.speeds.attrs["descriptions"]
     for device, timed in speeds.groupby(speeds.device.fillna("unknown")):
         slug = re.sub("[^A-Za-z0-9]+", "-", str(device)).strip("-")
-        page.add(f"### {escape(device)}")
+        page.add(f"## {escape(device)}")
         rate_table(page, timed[timed.kind == "speed"], f"speed-{slug}-rates")
         pair_table(page, timed[timed.kind == "pair"], f"speed-{slug}-pairs")
         comparison(page, timed[timed.kind == "compare"], f"speed-{slug}-comparison", texts)
+    return page
 
 
 def rate_table(page: Page, speeds: pd.DataFrame, name: str) -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 from pandas.core.groupby import SeriesGroupBy
 from scipy import stats
 
+from benchmarks.records import store
 from benchmarks.records.frame import (
     CONDITION,
     RUN_KEY,
@@ -21,6 +22,7 @@ from benchmarks.records.frame import (
     load_runs,
     load_speeds,
 )
+from benchmarks.report.known_data import KnownData, known_data
 from benchmarks.report.tables import optimizer_text
 
 GROUP = RUN_KEY[:4]
@@ -28,8 +30,6 @@ GROUP = RUN_KEY[:4]
 ROW = RUN_KEY[4:]
 """What tells the rows of a group apart: the model and the code of its plugin."""
 OTHER = [f"{column}_other" for column in ROW]
-CIFAR10 = ("cifar10", "cifar10-9980", "cifar10-jpeg")
-"""Data sets beside whose errors the published ones of CIFAR-10 may stand."""
 CONFIDENCE = 0.95
 FACTS = [
     "pair",
@@ -78,9 +78,11 @@ def summarize(
     """One row a `RUN_KEY`, ordered by group; in a group `paper_rows` first, pairs adjacent.
 
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
-    well; `val_mean` (mean validation error); `sampling` (of the images that `error` is of);
+    well; `val_mean` (mean validation error); `train_seconds` (mean of a run); `device`,
+    `precision` (all that there are); `sampling` (of the images that `error` is of);
     `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
-    differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name);
+    differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name), `slug`
+    (the same for files);
     `other_data` (the runs of its data set have more than one fingerprint); `other_code` (its
     model's plugin has more than one hash in the group); and `FACTS`, those of runs that ended well
     before those of others.
@@ -93,6 +95,9 @@ def summarize(
     summary = by_row[FACTS].first()
     summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
     summary["n"] = summary.n.fillna(0).astype("Int64")
+    summary["train_seconds"] = ended.groupby(RUN_KEY).train_seconds.mean()
+    for column in ("device", "precision"):
+        summary[column] = ended.groupby(RUN_KEY)[column].agg(_distinct)
     summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()
     images = summary.test_images if error == "test_error" else summary.validation_images
     summary["sampling"] = sampling_error(summary["mean"], images)
@@ -102,6 +107,10 @@ def summarize(
     settings = ended.groupby(RUN_KEY)[SETTING].nunique(dropna=False)
     summary["mixed"] = (settings > 1).any(axis=1).reindex(summary.index, fill_value=False)
     return _ordered(summary.reset_index(), list(paper_rows))
+
+
+def _distinct(values: pd.Series) -> str:
+    return ", ".join(sorted(values.dropna().unique()))
 
 
 def _statuses(statuses: pd.Series) -> str:
@@ -124,9 +133,20 @@ def _ordered(summary: pd.DataFrame, paper_rows: list[str]) -> pd.DataFrame:
     summary["other_data"] = summary.groupby("dataset").data_sha256.transform("nunique") > 1
     with_data = summary.label + ", data " + summary.data_sha256.str[:8]
     summary["label"] = summary.label.where(~summary.other_data, with_data)
+    summary["slug"] = _slugs(summary)
     codes = summary.groupby([*GROUP, "model"]).plugin_sha256.transform("nunique")
     summary["other_code"] = codes > 1
     return summary.drop(columns=list(keys)).reset_index(drop=True)
+
+
+def _slugs(summary: pd.DataFrame) -> pd.Series:
+    """The names of a recipe's files: with its hash and its data's where the name is not alone."""
+    hashes = summary.groupby(["dataset", "recipe"]).recipe_hash.transform("nunique")
+    plain = summary.recipe.str.fullmatch(store.NAME.pattern).astype(bool)
+    names = summary.recipe.where(plain, "recipe")
+    with_hash = names + "-" + summary.recipe_hash.str[:8]
+    names = names.where((hashes == 1) & plain, with_hash)
+    return names.where(~summary.other_data, names + "-" + summary.data_sha256.str[:8])
 
 
 def differences(runs: pd.DataFrame) -> pd.DataFrame:
@@ -177,6 +197,14 @@ def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataF
     pairs = pairs.merge(found, on=[*RUN_KEY, *OTHER], how="left")
     pairs["across"] = pairs.across.astype("boolean").fillna(False).astype(bool)
     return pairs
+
+
+def family(rows: pd.DataFrame) -> pd.Series:
+    """What kind of model each row is: "plain" without a pair, else its kernel source.
+
+    A foreign module that has a pair is "foreign".
+    """
+    return rows.kernels.fillna("foreign").where(rows.pair.notna(), "plain")
 
 
 def paper_rows(published: pd.DataFrame) -> list[str]:
@@ -238,6 +266,7 @@ class Results:
     """The frames that a report of one data set is made of."""
 
     dataset: str
+    data: KnownData
     runs: pd.DataFrame
     epochs: pd.DataFrame
     summary: pd.DataFrame
@@ -254,13 +283,28 @@ class Results:
         """Registry names of the rows of the paper's table."""
         return paper_rows(self.published)
 
+    @property
+    def comparable(self) -> bool:
+        """Whether published errors may stand beside these: they are of the same images."""
+        return self.data.cifar10 == "itself"
+
+    @property
+    def published_gaps(self) -> dict[str, float]:
+        """Published points of each hypernetwork of the paper above its plain network."""
+        rows, errors = self.paper_rows, self.published.set_index("registry_name").test_error
+        return {
+            hyper: float(errors[hyper] - errors[plain])
+            for plain, hyper in zip(rows[::2], rows[1::2], strict=True)
+        }
+
 
 def load_results(results_dir: Path, dataset: str) -> Results:
     """Everything that is known of a data set."""
     runs = load_runs(results_dir, dataset)
     speeds = load_speeds(results_dir)
-    published = load_published(results_dir).dropna(subset=["registry_name"])
-    if dataset not in CIFAR10:
+    published = load_published().dropna(subset=["registry_name"])
+    data = known_data(dataset, runs)
+    if not data.cifar10:
         published = published.iloc[:0]
     summary = summarize(runs, paper_rows(published))
     compared = choose_condition(speeds, summary.model.unique())
@@ -270,6 +314,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     summary["optimizer_text"] = pd.Series(texts, index=summary.index, dtype="string")
     return Results(
         dataset=dataset,
+        data=data,
         runs=runs,
         epochs=load_epochs(results_dir, dataset),
         summary=summary,

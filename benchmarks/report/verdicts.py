@@ -1,18 +1,18 @@
-"""What follows from the rows of one recipe: Pareto fronts, and whether the hypernetwork is worth
-its parameters.
+"""What follows from the rows of one recipe: Pareto fronts, and whether a model is better than its
+rivals.
 
 A verdict is yes or no where the 95 % t-interval of the paired difference in test error excludes 0,
 else undecided, and not measured without a rival. The rival is the one with the lowest validation
 error, so that the test set chooses nothing.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report.summary import GROUP, OTHER, ROW, with_differences
+from benchmarks.report.summary import GROUP, OTHER, ROW, family, with_differences
 
 SAME_SIZE = 1.03
 """How much larger another kernel source may be: budgets are met within 3 %."""
@@ -71,62 +71,58 @@ def _includes_zero(pairs: pd.DataFrame) -> pd.Series:
     return ((pairs.difference_low <= 0) & (pairs.difference_high >= 0)).fillna(False).astype(bool)
 
 
-def is_plain(kernels: pd.Series, pairs: pd.Series) -> pd.Series:
-    """Whether kernels are neither generated nor shared.
-
-    They are stored or separable; a foreign module's count as such if it has no pair.
-    """
-    return kernels.isin(["stored", "separable"]) | (kernels.isna() & pairs.isna())
-
-
 def _at_most(pairs: pd.DataFrame, column: str, times: float = 1.0) -> pd.Series:
     return (pairs[f"{column}_other"] <= times * pairs[column]).fillna(False)
 
 
-def _of_its_size(pairs: pd.DataFrame) -> pd.Series:
-    """Another kernel source on the same backbone, of at most its parameters (within 3 %)."""
-    return (pairs.pair_other == pairs.pair).fillna(False) & _at_most(pairs, "params", SAME_SIZE)
+def _its_pair(pairs: pd.DataFrame) -> pd.Series:
+    return (pairs.model_other == pairs.pair).fillna(False)
 
 
 def _plain_of_its_parameters(pairs: pd.DataFrame) -> pd.Series:
-    return is_plain(pairs.kernels_other, pairs.pair_other) & _at_most(pairs, "params")
+    return pairs.pair_other.isna() & _at_most(pairs, "params")
 
 
 def _plain_of_its_flops(pairs: pd.DataFrame) -> pd.Series:
-    return is_plain(pairs.kernels_other, pairs.pair_other) & _at_most(pairs, "flops_per_image")
-
-
-def _template_bank(pairs: pd.DataFrame) -> pd.Series:
-    return (pairs.kernels_other == "template").fillna(False) & _of_its_size(pairs)
+    return pairs.pair_other.isna() & _at_most(pairs, "flops_per_image")
 
 
 def _other_source(pairs: pd.DataFrame) -> pd.Series:
-    is_hyper = (pairs.kernels_other == "hyper").fillna(False)
-    source = ~is_plain(pairs.kernels_other, pairs.pair_other) & ~is_hyper
-    return source & _of_its_size(pairs)
+    """Another kernel source on the same backbone, of at most its parameters (within 3 %)."""
+    same_backbone = (pairs.pair_other == pairs.pair).fillna(False)
+    other = pairs.family_other != pairs.family
+    return same_backbone & other & _at_most(pairs, "params", SAME_SIZE)
 
 
 QUESTIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+    "its plain pair": _its_pair,
     "the best plain network of at most its parameters": _plain_of_its_parameters,
     "the best plain network of at most its FLOPs per image": _plain_of_its_flops,
-    "the template bank on its backbone, of at most its parameters (within 3 %)": _template_bank,
     "the best other kernel source on its backbone, of at most its parameters (within 3 %)": (
         _other_source
     ),
 }
-"""Which rows are rivals of a hypernetwork, by what is asked."""
+"""Which rows are rivals of a model, by what is asked."""
 
 
-def verdicts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """A row for each hypernetwork and question, in the order of `summary` and `QUESTIONS`.
+def verdicts(
+    summary: pd.DataFrame, differences: pd.DataFrame, models: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """A row for each model and question, in the order of `summary` and `QUESTIONS`.
+
+    Asked about are `models`; if none are named, those that have a plain pair, but for controls
+    (models with a frozen part).
 
     Columns: those of `summary`; `question`; the rival's with the suffix `_other` (missing without
     one); `rivals` (how many there were); `difference`, `difference_low`, `difference_high`,
-    `seeds`, `across`; `answer`: yes, no, undecided or not measured. A hypernetwork with a frozen
-    part is a control, and is not asked about.
+    `seeds`, `across`; `answer`: yes, no, undecided or not measured.
     """
-    is_hyper = (summary.kernels == "hyper").fillna(False)
-    asked = summary[is_hyper & summary.frozen.isna() & summary["mean"].notna()]
+    summary = summary.assign(family=family(summary))
+    if models is None:
+        chosen = summary.pair.notna() & summary.frozen.isna()
+    else:
+        chosen = summary.model.isin(list(models))
+    asked = summary[chosen & summary["mean"].notna()]
     asked = asked.assign(order=range(len(asked)))
     pairs = asked.merge(summary[summary.val_mean.notna()], on=GROUP, suffixes=("", "_other"))
     pairs = pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]

@@ -37,12 +37,12 @@ class TimingSetup:
 def timing_setup(
     options: RunOptions, batch_size: int | None = None, progress: Progress = QUIET
 ) -> TimingSetup:
-    """The setup of `throughput` and `compare`: `quick` on digits, repeated to a whole epoch.
+    """The setup of `throughput` and `compare`: `epochs10` on digits, repeated to a whole epoch.
 
     Raises:
         RunError: for a device that is not there.
     """
-    recipe = with_overrides(recipes.load("quick"), options.precision, options.compile)
+    recipe = with_overrides(recipes.load(recipes.DEFAULT), options)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size)
     settings = settings_of(options, recipe, progress.note)
     protocol = protocol_of(settings.device)
@@ -72,7 +72,10 @@ class Bench:
     ):
         self.data, self.recipe, self.settings = data, recipe, settings
         batches = Batches(
-            data.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=data.flip
+            data.train,
+            recipe.batch_size,
+            crop_padding=recipe.crop_padding,
+            flip=recipe.flips(data.flip),
         )
         self.trainer = Trainer(model, data, batches, recipe, settings, 0, {}, foreign)
         self.model = self.trainer.model

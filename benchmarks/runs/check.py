@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks.measuring import costs
 from benchmarks.runs.building import build
-from benchmarks.runs.counting import count
+from benchmarks.runs.counting import component_differences, count
 from benchmarks.system import generators
 from benchmarks.system.faults import described, is_fault, one_line
 from benchmarks.training.checkpoints import unsaved_buffers
@@ -145,9 +145,7 @@ def exact_count(name: str, model: nn.Module) -> None:
         raise Broken(f"the components sum to {counted}, the parameters to {real}")
     if spec.builder is not None:
         return
-    closed = spec.parameters(CLASSES)
-    both = {key: (closed.get(key, 0), parts.get(key, 0)) for key in closed | parts}
-    differing = {key: pair for key, pair in both.items() if pair[0] != pair[1]}
+    differing = component_differences(name, parts, CLASSES)
     if differing:
         raise Broken(
             f"closed form and module differ, (closed form, module) by component: {differing}"

@@ -98,6 +98,26 @@ def count(name: str, num_classes: int = 10, seed: int = 0) -> Counts:
     return Counts(parts, frozen, macs, by, reason, counted, second, second_reason)
 
 
+def component_differences(
+    name: str, parts: dict[str, int], num_classes: int
+) -> dict[str, tuple[int, int]]:
+    """Components whose closed form is not what the module has: (closed form, module) by name."""
+    closed = registry.get(name).parameters(num_classes)
+    both = {key: (closed.get(key, 0), parts.get(key, 0)) for key in closed | parts}
+    return {key: pair for key, pair in both.items() if pair[0] != pair[1]}
+
+
+def closed_form_differs(name: str, counts: Counts, num_classes: int) -> str | None:
+    """How the closed form or the plugin's count differs from the module; None if it does not."""
+    if registry.get(name).builder is None:
+        differing = component_differences(name, counts.parts, num_classes)
+        if differing:
+            told = [f"{key} {form:,}, not {real:,}" for key, (form, real) in differing.items()]
+            return f"the closed form has {'; '.join(told)}"
+    given_differs = counts.by == "plugin" and counts.counted not in (None, counts.macs)
+    return counts.difference if given_differs else None
+
+
 def _attempt(counter: Callable[[], Macs]) -> tuple[Macs | None, str | None]:
     """The count, or why there is none: also what the model raises."""
     try:

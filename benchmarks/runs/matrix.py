@@ -28,6 +28,7 @@ from benchmarks.runs.settings import settings_of, with_overrides
 from benchmarks.system.faults import described
 from benchmarks.system.stop import Stop
 from benchmarks.training import recipes, studies
+from benchmarks.training import seeds as seed_numbers
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
 from models import registry
@@ -58,6 +59,7 @@ class Matrix:
                 outcomes[run.record_path] = outcome
                 _tell(progress, run, outcome)
         missing = [run for run in self.runs if run.record_path not in outcomes]
+        progress.planned(missing)
         begun = False
         with self.stop:
             for group in side_by_side(missing, self.settings.parallel_seeds):
@@ -202,15 +204,17 @@ def specs_of(
     `recipe`: a name, the path of a TOML file, or a recipe; the data set's default if None.
 
     Raises:
-        ValueError: for an unknown recipe or data set, or if no model or no seed is named.
+        ValueError: for an unknown recipe or data set, a seed that is not allowed, or if no model
+            or no seed is named.
     """
+    chosen_seeds = seed_numbers.checked(seeds)
     if isinstance(models, str):
         models = [models]
     if not isinstance(recipe, Recipe):
         name = datasets.dataset_name(dataset)
         recipe = recipes.load(recipe or recipes.default_name(name))
-    chosen = with_overrides(recipe, options.precision, options.compile)
-    specs = [RunSpec(model, chosen, seed) for model, seed in product(models, seeds)]
+    chosen = with_overrides(recipe, options)
+    specs = [RunSpec(model, chosen, seed) for model, seed in product(models, chosen_seeds)]
     if not specs:
         raise ValueError("no runs are wanted: name at least one model and one seed")
     return specs
@@ -229,8 +233,8 @@ def train(
     Args:
         models: names of registered models, or one name.
         dataset: "digits", "cifar10", "cifar100", "svhn" or "folder:PATH".
-        recipe: a name, the path of a TOML file, or a recipe; "smoke" on digits, else "quick".
-        seeds: one run of each model for each of them.
+        recipe: a name, the path of a TOML file, or a recipe; "demo" on digits, else "epochs10".
+        seeds: one run of each model for each of them; whole numbers from 0 on.
         options: folders, device, when to stop.
         progress: methods that are called meanwhile.
 
@@ -256,12 +260,18 @@ def run_study(
         ValueError: for a study that cannot be read, has no trials, or does not lie beside its
             records.
     """
+    study, specs = specs_of_study(file, options)
+    return prepare(specs, dataset, options, progress, study).execute(progress)
+
+
+def specs_of_study(file: Path, options: RunOptions) -> tuple[str, list[RunSpec]]:
+    """The name of a study and its trials; raises as `run_study` does."""
     study = studies.load(file)
     studies.refuse_elsewhere(file, Path(options.results_dir))
     specs = []
     for (model, recipe), seed in product(study.trials, study.seeds):
-        chosen = with_overrides(recipe, options.precision, options.compile)
+        chosen = with_overrides(recipe, options)
         specs.append(RunSpec(model, chosen, seed))
     if not specs:
         raise ValueError(f"study {file} has no trials")
-    return prepare(specs, dataset, options, progress, study.name).execute(progress)
+    return study.name, specs

@@ -55,6 +55,9 @@ class Progress:
     def already_done(self, run: "Run") -> None:
         """A run has its record already."""
 
+    def planned(self, runs: "list[Run]") -> None:
+        """These runs are to be made, in this order; none has begun."""
+
     def started(self, runs: "list[Run]") -> None:
         """Runs begin, side by side if there is more than one."""
 

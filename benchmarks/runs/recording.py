@@ -24,6 +24,7 @@ def record_of(
     history = result.history
     epochs = history.epochs
     resolved = run.recipe.as_dict()
+    spec = registry.get(run.model)
     if trainer is not None:
         resolved |= {
             "trained_epochs": trainer.epochs,
@@ -49,7 +50,7 @@ def record_of(
         "train_images_per_s": history.images_per_s,
         "history": epochs,
         "resumed": history.resumed,
-        "flip": run.data.flip,
+        "flip": run.flip,
         "untrained": [one_line(name) for name in run.untrained],
         "environment": settings_environment(settings),
         "code": provenance | plugin,

@@ -59,8 +59,12 @@ class OutputFolders:
 
     def checkpoint(self, run: "Run") -> Path:
         """The place of a run's checkpoint."""
+        return self.checkpoint_of(run.id)
+
+    def checkpoint_of(self, run: store.RunId) -> Path:
+        """The place of the checkpoint of a run that is known by its id."""
         tree = self.checkpoints / "studies" / run.study if run.study else self.checkpoints
-        return tree / run.data.name / run.model / f"{self.record(run).stem}.ckpt"
+        return tree / run.dataset / run.model / f"{run.place(self.results).stem}.ckpt"
 
 
 @dataclass
@@ -102,6 +106,11 @@ class Run:
             self.plugin_sha256,
             self.study,
         )
+
+    @property
+    def flip(self) -> bool:
+        """Whether training mirrors images at random."""
+        return self.recipe.flips(self.data.flip)
 
     @property
     def title(self) -> str:
@@ -248,7 +257,7 @@ class Run:
             self.data.train,
             self.recipe.batch_size,
             crop_padding=self.recipe.crop_padding,
-            flip=self.data.flip,
+            flip=self.flip,
         )
         identity = {
             "model": self.model,

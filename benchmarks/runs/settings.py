@@ -134,12 +134,14 @@ def settings_environment(settings: Settings) -> dict:
     )
 
 
-def with_overrides(recipe: Recipe, precision: str | None, compile_mode: str | None) -> Recipe:
-    """The recipe with another precision and compile mode, where they are given; its hash tells.
+def with_overrides(recipe: Recipe, options: RunOptions) -> Recipe:
+    """The recipe with the options' precision, compile mode and mirroring, where they are given.
+
+    Its hash tells.
 
     Raises:
         RecipeError: for a value that is not allowed.
     """
-    changes = {"precision": precision, "compile": compile_mode}
+    changes = {name: getattr(options, name) for name in ("precision", "compile", "flip")}
     given = {key: value for key, value in changes.items() if value is not None}
     return recipes.varied(recipe, recipe.name, given) if given else recipe

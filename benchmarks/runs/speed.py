@@ -28,9 +28,9 @@ from benchmarks.runs.progress import QUIET, Progress, Timing
 from benchmarks.runs.settings import settings_environment
 from benchmarks.system.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
 from benchmarks.system.faults import described, is_fault
-from benchmarks.training import optimizers
+from benchmarks.training import optimizers, recipes
 from benchmarks.training.compiling import instead
-from benchmarks.training.recipes import RECIPES, Recipe
+from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
 from models import ledger, plugins, registry
 from models.kernels.protocol import KernelNetwork
@@ -175,11 +175,11 @@ def head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer)
 def optimizer_in_place(name: str, recipe: Recipe) -> tuple[str, str | None]:
     """A model's optimizers under a recipe, and what the name of its speed record says of them.
 
-    The name does not say those that `quick` has.
+    The name does not say those that the default recipe has.
     """
     model = build(name, 10, seed=0)
     optimizer = optimizers.names(model, recipe)
-    usual = optimizers.names(model, RECIPES["quick"])
+    usual = optimizers.names(model, recipes.load(recipes.DEFAULT))
     return optimizer, None if optimizer == usual else optimizer
 
 

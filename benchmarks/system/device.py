@@ -57,7 +57,7 @@ def reset_peak_memory(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif clear_refs.exists():
-        clear_refs.write_text("5")
+        clear_refs.write_text("5", encoding="utf-8")
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -65,7 +65,7 @@ def peak_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]

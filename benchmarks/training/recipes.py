@@ -7,19 +7,24 @@ field, and results with different hashes are never pooled.
 
 import dataclasses
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.system.files import read_text
 from benchmarks.training.built_in import (
     ALLOWED,
+    DEFAULT,
     DESCRIPTIONS,
+    FORMER,
     RECIPES,
     built_in,
     default_name,
     description,
+    recorded,
 )
 from benchmarks.training.messages import not_among, shown, unknown_key
 from benchmarks.training.recipe_types import (
@@ -35,7 +40,9 @@ from benchmarks.training.recipe_types import (
 __all__ = [
     "ALLOWED",
     "COMPILE_MODES",
+    "DEFAULT",
     "DESCRIPTIONS",
+    "FORMER",
     "KINDS",
     "PARTS",
     "PRECISIONS",
@@ -51,6 +58,7 @@ __all__ = [
     "from_record",
     "load",
     "optimizer_names",
+    "recorded",
     "rules",
     "varied",
 ]
@@ -71,28 +79,41 @@ def load(text: str) -> Recipe:
         return recipe
     if text.endswith(".toml"):
         return _from_toml(Path(text))
-    near = difflib.get_close_matches(text, ALLOWED, n=1)
-    hint = f"nearest: {near[0]}; " if near else ""
     raise RecipeError(
-        f"unknown recipe {text!r}; {hint}allowed are {', '.join(ALLOWED)}, "
+        f"unknown recipe {shown(text)}; {_hint(text)}allowed are {', '.join(ALLOWED)}, "
         "or a file ending in .toml"
     )
 
 
+def _hint(name: str) -> str:
+    """What a recipe is called now, or which name is near."""
+    if name in FORMER:
+        return f"now {FORMER[name]}; "
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    epochs = re.fullmatch(r"(?:epochs?|ep|e)?(\d+)(?:epochs?|ep|e)?", plain)
+    if epochs and built_in(f"epochs{int(epochs[1])}"):
+        return f"nearest: epochs{int(epochs[1])}; "
+    near = difflib.get_close_matches(name.lower(), DESCRIPTIONS, n=1)
+    return f"nearest: {near[0]}; " if near else ""
+
+
 def _from_toml(path: Path) -> Recipe:
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise RecipeError(f"recipe {path}: {error}") from None
     try:
         name, base = _text(values, "name"), _text(values, "base")
-        if built_in(name) is not None:
+        if recorded(name) is not None:
             raise RecipeError(f"name {name!r} is taken by a built-in recipe")
         recipe = built_in(base)
         if recipe is None:
-            raise RecipeError(not_among("base", base, ALLOWED))
+            allowed = ", ".join(ALLOWED)
+            raise RecipeError(
+                f"base {shown(base)} is not allowed; {_hint(base)}choose from {allowed}"
+            )
         return varied(recipe, name, values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None
@@ -133,7 +154,7 @@ def from_record(values: dict) -> Recipe:
         RecipeError: for a value that is not allowed.
     """
     # What a record does not name, because it is older, its recipe did not have.
-    base = dataclasses.replace(RECIPES["quick"], scaled=None)
+    base = dataclasses.replace(load(DEFAULT), scaled=None)
     fields = {field.name for field in dataclasses.fields(Recipe)}
     return _checked(_changed(base, {key: values[key] for key in values if key in fields}))
 

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.training import recipes
+from benchmarks.system.files import read_text
+from benchmarks.training import recipes, seeds
 from benchmarks.training.messages import unknown_key
 from benchmarks.training.recipes import Recipe
 
@@ -60,14 +61,16 @@ def load(path: Path) -> Study:
         RecipeError: for a change that is not allowed.
     """
     try:
-        content = StudyFile.model_validate(tomllib.loads(path.read_text()))
+        content = StudyFile.model_validate(tomllib.loads(read_text(path)))
+        chosen = seeds.checked(content.seeds)
     except OSError as error:
         raise StudyError(f"study {path}: {error.strerror}") from None
     except ValidationError as error:
         raise StudyError(f"study {path}: {_one_line(error)}") from None
     except (ValueError, RecursionError) as error:
         raise StudyError(f"study {path}: {error}") from None
-    base = recipes.varied(recipes.load(content.base), content.base, content.fixed)
+    start = recipes.recorded(content.base) or recipes.load(content.base)
+    base = recipes.varied(start, content.base, content.fixed)
     trials = []
     for model, changes_by_name in content.trials.items():
         for name, changes in changes_by_name.items():
@@ -79,7 +82,7 @@ def load(path: Path) -> Study:
                     )
             trials.append((model, recipes.varied(base, f"{base.name}.{name}", changes)))
     name = path.resolve().parent.name
-    return Study(name, content.about, base, tuple(content.seeds), tuple(trials))
+    return Study(name, content.about, base, tuple(chosen), tuple(trials))
 
 
 def _one_line(error: ValidationError) -> str:

@@ -19,7 +19,7 @@ WRONG = [
     (["cost", "wide_resnt40_1"], "unknown model 'wide_resnt40_1'; nearest: wide_resnet40_1"),
     (["check", "wide_resnet41_1"], "depth 41 is not 6n"),
     (["train", "wide_resnet10_1", "--dataset", "digit"], "'digit'"),
-    (["train", "wide_resnet10_1", "--recipe", "smok"], "nearest: smoke"),
+    (["train", "wide_resnet10_1", "--recipe", "dmo"], "nearest: demo"),
     (["train", "wide_resnet10_1", "--seeds", "-1"], "seeds from 0 on|expected one argument"),
     (["train", "wide_resnet10_1", "--seeds", "2-1"], "'2-1' is not allowed"),
     (["train", "wide_resnet10_1", "--time-limit", "0"], "'0' is not allowed"),
@@ -93,24 +93,6 @@ def test_cost_of_all(capsys):
     assert counted == rows(capsys)
 
 
-@pytest.mark.parametrize("command", [("list",), ("cost", "hyper_resnet40_1")])
-def test_tables_show_flops(command, capsys):
-    """40-1 of the paper: 83,018,368 MACs per image, 51,544,064 of the generator."""
-    assert code_of(*command) == 0
-    out = capsys.readouterr().out
-    (row,) = [line.split() for line in out.splitlines() if line.startswith("hyper_resnet40_1 ")]
-    assert row == [
-        "hyper_resnet40_1",
-        "wide_resnet40_1",
-        "96,602",
-        "166,036,736",
-        "103,088,128",
-        "8.02",
-        "%",
-    ]
-    assert out.count("FLOPs = 2 x MACs") == 1 and "FLOPs/image" in out
-
-
 def test_list_and_help_load_neither_torch_nor_pandas():
     code = (
         "import contextlib, sys\n"
@@ -137,7 +119,7 @@ def test_list_and_help_load_neither_torch_nor_pandas():
     ],
 )
 def test_the_exit_code_of_runs_is_that_of_the_worst(statuses, code, tmp_path):
-    spec = RunSpec("m", RECIPES["smoke"], 0)
+    spec = RunSpec("m", RECIPES["demo"], 0)
     outcomes = [Outcome(spec, tmp_path, status, None, None) for status in statuses]
     assert exit_codes.of_runs(outcomes) == code
 

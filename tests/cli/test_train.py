@@ -38,6 +38,21 @@ def test_a_plugin_is_a_first_class_row(plugin, desk, capsys):
     assert len(desk.record("tiny_mlp")["code"]["plugin_sha256"]) == 64
 
 
+def test_paths_begin_at_home_also_after_an_equals_sign(desk, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(desk.folder))
+    folders = ["--results-dir=~/results", "--checkpoint-dir=~/checkpoints", "--data-dir=~/data"]
+    command = ["train", "wide_resnet10_1", "--recipe=~/tiny.toml", "--flip", *folders]
+    assert code_of(*command) == 0
+    assert desk.record("wide_resnet10_1")["flip"] is True
+    reports = ["report", "--results-dir=~/results", "--reports-dir=~/reports"]
+    assert code_of(*reports) == 0 and desk.page()
+    checkpoint = "~/checkpoints/digits/wide_resnet10_1/tiny-seed0.ckpt"
+    assert code_of("evaluate", checkpoint, "--data-dir=~/data") == 0
+    assert code_of("export", checkpoint, "~/weights.safetensors") == 0
+    assert (desk.folder / "weights.safetensors").is_file()
+    assert code_of("verify", *folders[:2]) == 0
+
+
 def forget_plugin():
     registry._PLUGINS.clear()
     registry.KERNELS.pop("one_kernel")

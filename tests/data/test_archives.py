@@ -415,7 +415,7 @@ def test_models_take_their_classes_from_the_data(made, tmp_path, monkeypatch, ca
     name, classes = made.archive.name, made.archive.num_classes
     monkeypatch.setitem(archives.ARCHIVES, name, made.archive)
     (tmp_path / "tiny.toml").write_text(
-        'name = "tiny"\nbase = "smoke"\nepochs = 1\nbatch_size = 32\n'
+        'name = "tiny"\nbase = "demo"\nepochs = 1\nbatch_size = 32\n'
     )
     places = [
         "--results-dir",

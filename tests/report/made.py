@@ -1,17 +1,33 @@
 """Records that are made up, valid to the last key, and the frames that they give."""
 
 import json
-import shutil
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
+from benchmarks.report.known_data import BY_SHA256
 from benchmarks.report.summary import differences, load_results, summarize
-from tests.conftest import ROOT
 from tests.records.test_store import RECORD
 
 BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 5e-4, "schedule": "cosine", "warmup": 0.05}
 RECIPE = RECORD["recipe"] | {"stored": BLOCK, "generated": BLOCK, "steps": 702, "epochs": 2}
 FINGERPRINT = RECORD["dataset_fingerprint"] | {"train": 45000, "validation": 5000, "test": 10000}
+
+
+SHA256 = {"itself": "cifar10-9980", "other": "cifar10-jpeg"}
+FOLDERS = {SHA256[known.cifar10]: sha256 for sha256, known in BY_SHA256.items()}
+"""The fingerprints of the folders that a report knows, by the names that they have here."""
+
+
+def fingerprint_of(dataset, fingerprint=FINGERPRINT):
+    """A fingerprint, with the hash of a folder that is known."""
+    if dataset not in FOLDERS:
+        return fingerprint
+    return fingerprint | {"sha256": FOLDERS[dataset]}
+
+
+def on(dataset, entry):
+    """A record of another data set."""
+    return entry | {"dataset": dataset, "dataset_fingerprint": fingerprint_of(dataset)}
 
 
 def record(model="wide_resnet16_1", seed=0, error=10.0, pair=None, recipe=None, **changes):
@@ -33,6 +49,7 @@ def record(model="wide_resnet16_1", seed=0, error=10.0, pair=None, recipe=None, 
         "environment": RECORD["environment"] | changes.pop("environment", {}),
     }
     made |= changes
+    made["dataset_fingerprint"] = fingerprint_of(made["dataset"], made["dataset_fingerprint"])
     made["params"] = sum(made["params_by_component"].values()) if made["status"] == "ok" else None
     made["flops_per_image"] = None if made["macs_per_image"] is None else 2 * made["macs_per_image"]
     made["generator_flops"] = None if made["generator_macs"] is None else 2 * made["generator_macs"]
@@ -85,7 +102,6 @@ def write(folder, records, speeds=()):
     """A results folder with these records, text as it is; gives its path."""
     results = folder / "results"
     results.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "results" / "published.csv", results)
     for number, entry in enumerate(records):
         if isinstance(entry, str):
             path = results / "runs" / "made" / f"m{number}" / "r-seed0.json"

@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 
+import pandas as pd
 import pytest
 
 from benchmarks.records import store
-from benchmarks.report import page as page_of
 from benchmarks.report import pages
+from benchmarks.report.method import recipe_text
+from benchmarks.report.page import Page, write_folder
 from benchmarks.report.tables import optimizer_text
 from tests.conftest import ROOT
 from tests.report.made import BLOCK, RECIPE, hyper, record, rows, speed, write
@@ -18,16 +20,17 @@ SPEEDS = [speed("wide_resnet16_1", 800.0), speed("hyper_resnet16_1", 700.0)]
 
 
 def report(folder, records, speeds=(), dataset="made"):
-    """The text of the page that these records give."""
+    """The text of all pages that these records give, the front page first."""
     results = write(folder, records, speeds)
     (path,) = pages.build_report(results, folder / "reports", dataset)
-    return path.read_text()
+    others = [file for file in sorted(path.parent.rglob("*.md")) if file != path]
+    return "\n".join(file.read_text(encoding="utf-8") for file in [path, *others])
 
 
 @pytest.fixture
 def without_figures(monkeypatch):
     """For tests of text: drawing takes a second a figure."""
-    monkeypatch.setattr(pages.plots, "write_figures", lambda *arguments: {})
+    monkeypatch.setattr(pages, "_draw", lambda *arguments: (None, {}))
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -38,8 +41,9 @@ def test_the_page_says_what_the_records_say(tmp_path):
         "14.00 ± 2.65 %",
         "+3.00 [-1.30, +7.30]",
         "11.00 % [8.52, 13.48]",
-        "**Undecided**: +3.00 points in test error [-1.30, +7.30] over 3 seeds against "
-        "`wide_resnet16_1`",
+        "Is `hyper_resnet16_1` (80 parameters, quick8) better than its plain pair? **Undecided**: "
+        "+3.00 points [-1.30, +7.30] against `wide_resnet16_1` (100 parameters).",
+        "6 runs of 2 models, 2 epochs each, on A processor",
         "0: 12.00 %, 1: 13.00 %, 2: 17.00 %",
         "measured on A processor, 2 threads, batch 128, bf16, compile default, torch 2.14.0",
         "0.800",  # of its pair's parameters
@@ -52,14 +56,14 @@ def test_the_page_says_what_the_records_say(tmp_path):
 def test_two_hashes_have_a_section_each(tmp_path):
     records = [record(error=10.0), record(seed=1, error=30.0, recipe={"hash": "b" * 16})]
     text = report(tmp_path, records)
-    assert text.count("## Recipe `quick8`") == 2 and "20.00 %" not in text
+    assert text.count("recipe `quick8`") == 2 and "20.00 %" not in text
 
 
 @pytest.mark.usefixtures("without_figures")
 def test_two_fingerprints_have_a_section_each_and_are_told(tmp_path):
     data = record()["dataset_fingerprint"] | {"sha256": "e" * 64}
     text = report(tmp_path, [record(), record(seed=1, error=30.0, dataset_fingerprint=data)])
-    assert text.count("## Recipe `quick8`") == 2 and "20.00 %" not in text
+    assert text.count("recipe `quick8`") == 2 and "20.00 %" not in text
     assert "The data differ between runs" in text and f"Data `{'e' * 16}`" in text
     tables = (tmp_path / "reports" / "made" / "tables").glob("*-models.csv")
     assert len(list(tables)) == 2
@@ -70,16 +74,65 @@ def test_byte_for_byte(tmp_path):
     for name, records in (("a", PAIRS), ("b", list(reversed(PAIRS)))):
         report(tmp_path / name, records, SPEEDS)
     files = [path.relative_to(tmp_path / "a") for path in (tmp_path / "a/reports").rglob("*.*")]
-    assert {path.suffix for path in files} == {".md", ".svg", ".png", ".tex", ".csv"}
-    assert len(files) == 20
+    assert {path.suffix for path in files} == {".md", ".svg", ".tex", ".csv"}
     for path in files:
         assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes(), path
 
 
-def test_one_point_is_not_drawn(tmp_path):
-    text = report(tmp_path, PAIRS, SPEEDS[:1])
-    assert "Not drawn, for lack of measurements: error against training images/s." in text
-    assert "error-flops_per_image.svg" in text
+def test_what_says_nothing_is_not_drawn(tmp_path):
+    """Two models of one budget make no front and no sorted errors; one model no forest."""
+    report(tmp_path / "pair", PAIRS, SPEEDS[:1])
+    figures = tmp_path / "pair" / "reports" / "made" / "figures"
+    assert {path.stem for path in figures.iterdir()} == {"forest", "quick8-gaps"}
+    text = report(tmp_path / "one", PAIRS[:3])
+    assert "forest" not in text
+    assert not list((tmp_path / "one" / "reports").rglob("*.svg"))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_front_page_fits_two_screens_and_has_the_longest_recipe_of_each_model(tmp_path):
+    short = {"name": "epochs1", "hash": "c" * 16, "steps": 351, "epochs": 1}
+    records = [*PAIRS, *rows("wide_resnet16_1", (30.0, 31.0, 32.0), 100, recipe=short)]
+    results = write(tmp_path, records)
+    (path,) = pages.build_report(results, tmp_path / "reports", "made")
+    text = path.read_text(encoding="utf-8")
+    assert "11.00 ± 1.00 %" in text and "31.00" not in text
+    assert len(text.splitlines()) < 60
+    recipes = {file.name for file in (path.parent / "recipes").iterdir()}
+    assert recipes == {"epochs1.md", "quick8.md"}
+    assert all(f"recipes/{name}" in text for name in recipes)
+    runs = pd.read_csv(path.parent / "results.csv")
+    assert len(runs) == len(records) and set(runs.recipe) == {"quick8", "epochs1"}
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_question_about_any_model(tmp_path):
+    bank = rows("template_resnet16_1", (9.0, 9.1, 9.2), 82, pair="wide_resnet16_1")
+    results = write(tmp_path, [*PAIRS, *bank])
+    ask = pages.build_report
+    (path,) = ask(results, tmp_path / "reports", "made", question="template_resnet16_1")
+    text = path.read_text(encoding="utf-8")
+    assert "Is `template_resnet16_1` (82 parameters, quick8) better than its plain pair?" in text
+    assert "Is `hyper_resnet16_1`" not in text
+    with pytest.raises(ValueError, match="no run of model 'nobody' on made; there are"):
+        ask(results, tmp_path / "reports", "made", question="nobody")
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_what_weakens_an_answer_is_said(tmp_path):
+    bf16 = {"environment": {"precision": "bf16"}}
+    first, second, third = hyper((12.0, 13.0, 17.0))
+    crossed = hyper((12.0,), **bf16)
+    text = report(tmp_path / "a", [*PAIRS[:3], *crossed, second, third])
+    assert "Weakened by: seed 0 bf16 against fp32 (without: +3.50)." in text
+    text = report(tmp_path / "b", [PAIRS[0], first])
+    assert "**Undecided**: +2.00 points against `wide_resnet16_1` (100 parameters). Weakened by: "
+    assert "1 seed, no interval" in text
+    trial = {key: value for key, value in first.items() if not key.startswith("test_")}
+    results = write(tmp_path / "c", PAIRS)
+    store.save(results, trial | {"study": "rates"})
+    (path,) = pages.build_report(results, tmp_path / "c" / "reports", "made")
+    assert "1 tuning trials of its kind, 0 of the rival's" in path.read_text(encoding="utf-8")
 
 
 @pytest.mark.usefixtures("without_figures")
@@ -123,11 +176,14 @@ DIVERGED = {"status": "diverged", "error": None, "val_error": None}
         (DIVERGED | {"reason": "loss is not finite"}, "1 diverged"),
         (DIVERGED | {"reason": "no memory | <b>"}, r"no memory \| \<b\>"),
         (DIVERGED | {"reason": "x"}, "no run ended well"),
-        ({"code": RECIPE and record()["code"] | {"dirty": True}}, "† made from a tree"),
+        (
+            {"code": record()["code"] | {"dirty": True}},
+            "† made with uncommitted changes",
+        ),
         ({"code": record()["code"] | {"dirty": None, "commit": None}}, "Commits: unknown"),
         (
             {"resumed": [{"step": 1, "differing": {"torch": ["1", "2"]}, "note": None}]},
-            "‡ resumed from a checkpoint",
+            "‡ resumed with other code",
         ),
         ({"environment": {"device": "<b>|"}}, r"Device: \<b\>\|."),
         ({"environment": {"fallbacks": ["no *compiler*"]}}, r"Fall-backs: no \*compiler\*."),
@@ -163,7 +219,7 @@ def broken(**changes):
 )
 def test_what_is_no_record_is_listed_and_the_rest_is_shown(tmp_path, content):
     text = report(tmp_path, [*PAIRS, content])
-    assert "11.00 ± 1.00 %" in text and "Runs that did not end well" in text
+    assert "11.00 ± 1.00 %" in text and "Files that are not records: 1" in text
     assert f"m{len(PAIRS)}/r-seed0.json" in text
     assert str(tmp_path) not in text and "<script>" not in text and "a|b" not in text
 
@@ -185,7 +241,8 @@ def test_speeds_that_cannot_be_read_are_listed(tmp_path, content):
 @pytest.mark.usefixtures("without_figures")
 def test_rows_of_the_paper_without_a_record_have_published_numbers_only(tmp_path):
     text = report(tmp_path, [entry | {"dataset": "cifar10"} for entry in PAIRS], (), "cifar10")
-    (line,) = [line for line in text.splitlines() if line.startswith("| `hyper_resnet40_1`")]
+    lines = [line for line in text.splitlines() if line.startswith("| `hyper_resnet40_1`")]
+    (line,) = [line for line in lines if "not yet measured" in line]
     assert "8.02 %" in line and "97,000" in line and "not yet measured" in line
 
 
@@ -193,17 +250,19 @@ def test_rules_of_parts_are_said():
     rule = {"optimizer": "adam", "learning_rate": 0.006}
     block = BLOCK | {"embeddings": rule | {"learning_rate": 0.5}, "backbone": rule}
     told = "sgd 0.1, embeddings adam 0.5, backbone adam 0.006"
-    assert f"stored kernels: {told} (cosine" in pages.recipe_text(RECIPE | {"stored": block})
+    assert f"stored kernels: {told} (cosine" in recipe_text(RECIPE | {"stored": block})
     assert optimizer_text({"scaled": BLOCK}, "scaled") == "scaled sgd 0.1, L2 0.0005"
     assert optimizer_text({"stored": block}, "stored") == f"{told}, L2 0.0005"
     assert optimizer_text({"stored": block}, None) is None
 
 
 def test_files_that_were_not_written_go(tmp_path):
-    for name in ("old.svg", "old.png", "kept.svg"):
+    for name in ("figures/old.svg", "figures/kept.svg", "tables/old.csv", "notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    page_of.remove_others(tmp_path, {"kept.svg"})
-    assert [path.name for path in tmp_path.iterdir()] == ["kept.svg"]
+    write_folder(tmp_path, {"README.md": Page()}, [tmp_path / "figures" / "kept.svg"])
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"kept.svg", "notes.txt", "README.md"}
 
 
 def test_no_records(tmp_path):
@@ -230,7 +289,8 @@ def test_committed_reports_are_what_the_records_give(committed, tmp_path):
     assert built
     for path in built:
         own = ROOT / "reports" / path.parent.name
-        for file in [path, *(path.parent / "tables").iterdir()]:
+        names = [file for kind in ("md", "csv", "tex") for file in path.parent.rglob(f"*.{kind}")]
+        for file in names:
             assert file.read_text() == (own / file.relative_to(path.parent)).read_text(), file
 
 

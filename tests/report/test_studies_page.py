@@ -14,14 +14,14 @@ from tests.conftest import ROOT
 from tests.records.test_store import RECORD
 
 BASE = recipes.varied(
-    recipes.RECIPES["smoke"], "smoke", {"epochs": 3, "stored": {"learning_rate": 0.05}}
+    recipes.RECIPES["demo"], "demo", {"epochs": 3, "stored": {"learning_rate": 0.05}}
 )
 STUDY = studies.Study("rates", "", BASE, (0,), ())
 
 
 def trial(model, rate, seed, error, study="rates", dataset="d", name=None, epochs=3):
     changes = {"stored": {"learning_rate": rate}, "epochs": epochs}
-    recipe = recipes.varied(BASE, name or f"smoke.{rate}", changes).as_dict()
+    recipe = recipes.varied(BASE, name or f"demo.{rate}", changes).as_dict()
     history = [RECORD["history"][0] | {"val_error": error or 90.0}]
     made = {key: value for key, value in RECORD.items() if not key.startswith("test_")} | {
         "model": model,
@@ -73,14 +73,14 @@ def test_the_lowest_error_of_each_length_is_told(tmp_path):
         trials(tmp_path, one),
         trials(tmp_path, [trial("m", 0.3, 0, 21.0, "other")], "other"),
     ]
-    longer = trial("m", 0.1, 0, 10.0, "long", name="smoke.long", epochs=9)
+    longer = trial("m", 0.1, 0, 10.0, "long", name="demo.long", epochs=9)
     found.append(trials(tmp_path, [longer], "long"))
     told = studies_page.chosen(pd.concat(found)).splitlines()
     assert told == [
         "- `m` on `d`, trials of 3 epochs: 4; the lowest validation error is 21.00 % "
-        "(other, `smoke.0.3`).",
+        "(other, `demo.0.3`).",
         "- `m` on `d`, trials of 9 epochs: 1; the lowest validation error is 10.00 % "
-        "(long, `smoke.long`).",
+        "(long, `demo.long`).",
     ]
     failed = trials(tmp_path / "failed", [trial("m", 0.4, 0, None)])
     assert studies_page.chosen(failed) == "- `m` on `d`, trials of 3 epochs: 1; none ended well."
@@ -114,3 +114,13 @@ def test_a_page_without_the_mark_is_refused(tmp_path):
     page.write_text("# Mine\n")
     with pytest.raises(studies.StudyError, match="has no line"):
         studies_page.write_page(tmp_path, page)
+
+
+def test_a_page_that_is_not_there_is_made(tmp_path):
+    page = tmp_path / "docs" / "recipes.md"
+    studies_page.write_page(tmp_path / "results", page)
+    assert page.read_text(encoding="utf-8") == f"# Recipe studies\n\n{studies_page.BEGIN}\n"
+    page.write_text("another page", encoding="utf-8")
+    with pytest.raises(studies.StudyError, match="has no line"):
+        studies_page.head(page)
+    assert page.read_text(encoding="utf-8") == "another page"

@@ -21,7 +21,7 @@ from benchmarks.report.summary import (
     with_speed_ratio,
 )
 from tests.conftest import ROOT
-from tests.report.made import BLOCK, frames, hyper, record, results_of, rows, speed, write
+from tests.report.made import BLOCK, frames, hyper, on, record, results_of, rows, speed, write
 
 PLAIN = rows("wide_resnet16_1", (10.0, 11.0, 12.0))
 
@@ -191,7 +191,7 @@ def test_the_statistics_of_the_committed_records_are_what_they_were():
     """Means, deviations, intervals and gaps as computed before the report used pandas."""
     golden = json.loads((ROOT / "tests" / "report" / "golden.json").read_text())
     runs = load_runs(ROOT / "results", "cifar10-jpeg")
-    summary = summarize(runs, paper_rows(load_published(ROOT / "results")))
+    summary = summarize(runs, paper_rows(load_published()))
     keys = ["recipe_hash", "model"]
     pairs = against_pair(summary, differences(runs)).set_index(keys)
     found = summary.set_index(keys)
@@ -217,3 +217,11 @@ def test_a_line_of_pandas_gives_the_numbers_of_the_report():
     assert len(told) == summary["mean"].notna().sum()
     pd.testing.assert_series_equal(told["mean"], summary["mean"].loc[told.index])
     pd.testing.assert_series_equal(told["std"], summary["std"].loc[told.index])
+
+
+def test_known_data_are_known_by_their_fingerprint_and_not_by_a_folders_name(tmp_path):
+    named = record() | {"dataset": "cifar10-9980"}  # a folder with that name, and other images
+    assert not results_of(tmp_path / "a", [named], dataset="cifar10-9980").comparable
+    itself = on("cifar10-9980", record()) | {"dataset": "my-copy"}
+    found = results_of(tmp_path / "b", [itself], dataset="my-copy")
+    assert found.comparable and found.data.note.startswith("CIFAR-10 itself")

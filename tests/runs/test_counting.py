@@ -46,7 +46,8 @@ def test_a_wrong_closed_form_is_an_error(monkeypatch):
     monkeypatch.setattr(registry.ModelSpec, "macs", lambda self, classes=10: (1, 2))
     with pytest.raises(CountError, match="wide_resnet10_1: counted"):
         counting.count("wide_resnet10_1")
-    assert "closed form" in listing.cost("wide_resnet10_1")["note"]
+    row = listing.cost("wide_resnet10_1")
+    assert "closed form" in row["wrong"] and row["note"] is None and row["params"] is None
 
 
 def test_a_count_that_cannot_be_had_has_a_reason():
@@ -63,7 +64,7 @@ def test_it_stops_neither_training_nor_its_neighbours(tmp_path):
     options = RunOptions(
         results_dir=tmp_path / "r", checkpoint_dir=tmp_path / "c", compile="off", threads=1
     )
-    (outcome,) = train(["fourier"], "digits", "smoke", options=options)
+    (outcome,) = train(["fourier"], "digits", "demo", options=options)
     assert outcome.status == "ok", outcome.reason
     record = outcome.record
     assert record["macs_per_image"] is None and record["flops_per_image"] is None

@@ -23,7 +23,7 @@ from benchmarks.training.settings import Settings
 from models import registry
 from models.kernels.protocol import KernelSource
 
-RECIPE = dataclasses.replace(RECIPES["smoke"], name="short", epochs=1, batch_size=32)
+RECIPE = dataclasses.replace(RECIPES["demo"], name="short", epochs=1, batch_size=32)
 
 
 class Parts(nn.Module):

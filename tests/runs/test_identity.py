@@ -18,7 +18,7 @@ from benchmarks.training.recipes import RECIPES
 from models import plugins, registry
 from tests.records.test_store import RECORD
 
-RECIPE = dataclasses.replace(RECIPES["smoke"], name="short", epochs=1, batch_size=8)
+RECIPE = dataclasses.replace(RECIPES["demo"], name="short", epochs=1, batch_size=8)
 PLUGIN = """
 from torch import nn
 from models.registry import register_model

@@ -13,13 +13,14 @@ from benchmarks.runs import reproduce, runner
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
+from benchmarks.training import recipes
 from benchmarks.training.checkpoints import load_checkpoint, write_checkpoint
 from benchmarks.training.recipes import RECIPES
 from benchmarks.training.settings import Settings
 from models import registry
 
 MODELS = ["wide_resnet10_1", "hyper_resnet10_1"]
-RECIPE = dataclasses.replace(RECIPES["smoke"], name="short", epochs=1, batch_size=64)
+RECIPE = dataclasses.replace(RECIPES["demo"], name="short", epochs=1, batch_size=64)
 
 
 class Told(Progress):
@@ -65,6 +66,27 @@ def test_what_is_missing_is_made_and_told(options):
     assert outcomes[1] == first
 
 
+@pytest.mark.parametrize("flip", [None, True, False])
+def test_mirroring_is_the_users_choice_and_recorded(options, monkeypatch, flip):
+    used = []
+    made = runner.Batches
+    monkeypatch.setattr(
+        runner, "Batches", lambda *args, **named: used.append(named["flip"]) or made(*args, **named)
+    )
+    chosen = dataclasses.replace(options, flip=flip)
+    (outcome,) = train(MODELS[:1], recipe=RECIPE, options=chosen)
+    assert used == [bool(flip)] and outcome.record["flip"] is bool(flip)  # digits: off
+    saved = outcome.record["recipe"]
+    assert saved["flip"] is flip and recipes.from_record(saved).hash == saved["hash"]
+    assert (saved["hash"] == RECIPE.hash) == (flip is None)
+
+
+def test_runs_that_differ_in_mirroring_are_not_mixed(options):
+    train(MODELS[:1], recipe=RECIPE, options=options)
+    with pytest.raises(store.RecordError, match=RECIPE.hash):
+        train(MODELS[:1], recipe=RECIPE, options=dataclasses.replace(options, flip=True))
+
+
 def test_what_a_limit_leaves_is_not_started(options):
     stopped = dataclasses.replace(options, time_limit=1e-9)
     first, second = train(MODELS, recipe=RECIPE, options=stopped)
@@ -101,7 +123,7 @@ def test_runs_can_be_made_outside_the_main_thread(options):
         ({"models": ["wide_resnt10_1"]}, "unknown model"),
         ({"models": []}, "at least one model"),
         ({"seeds": []}, "at least one model and one seed"),
-        ({"recipe": "smok"}, "nearest: smoke"),
+        ({"recipe": "dmo"}, "nearest: demo"),
         ({"dataset": "digit"}, "unknown data set"),
     ],
 )

@@ -29,7 +29,7 @@ def test_the_code_of_the_page_runs(tmp_path, few_are_loaded, monkeypatch, capsys
     assert not namespace["result"].halted and len(namespace["result"].timings) == 2
     assert (tmp_path / "my" / "reports" / "digits" / "README.md").exists()
     counts = namespace["summary"]["count"].groupby("recipe").sum()
-    assert counts.to_dict() == {"short": 3, "smoke": 2}
+    assert counts.to_dict() == {"short": 3, "demo": 2}
     assert len(namespace["steps"]) == 2 and len(namespace["published"]) >= 4
     out = capsys.readouterr().out
     assert "hyper_resnet10_1 on digits, short, seed 0: epoch 1 of 1" in out

@@ -24,7 +24,7 @@ from models import registry
 from tests.conftest import ROOT
 from tests.records.test_store import RECORD
 
-RECIPE = 'name = "drill"\nbase = "smoke"\nepochs = 3\nbatch_size = 128\n'
+RECIPE = 'name = "drill"\nbase = "demo"\nepochs = 3\nbatch_size = 128\n'
 ONE_EPOCH = RECIPE.replace("epochs = 3", "epochs = 1")
 PLUGIN = """
 import time

@@ -14,7 +14,7 @@ from benchmarks.runs.bench import Bench, TimingSetup, timing_data
 from benchmarks.runs.building import build
 from benchmarks.runs.settings import set_switches
 from benchmarks.training.objective import evaluate
-from benchmarks.training.recipes import RECIPES
+from benchmarks.training.recipes import RECIPES, load
 from benchmarks.training.settings import Settings
 from models import ledger, registry
 from models.materialize import materialize
@@ -48,8 +48,16 @@ def test_a_materialised_network_runs_the_operators_of_its_plain_pair():
 
 
 def bench(digits, name, settings, batch_size=32, images=256):
-    recipe = dataclasses.replace(RECIPES["quick"], batch_size=batch_size)
+    recipe = dataclasses.replace(load("epochs10"), batch_size=batch_size)
     return Bench(build(name, 10, 0), timing_data(digits, images, settings), recipe, settings)
+
+
+@pytest.mark.parametrize("flip", [None, True])
+def test_what_is_timed_mirrors_as_its_recipe_does(digits, flip):
+    recipe = dataclasses.replace(load("epochs10"), batch_size=32, flip=flip)
+    data = timing_data(digits, 64, Settings(CPU))
+    made = Bench(build("wide_resnet10_1", 10, 0), data, recipe, Settings(CPU))
+    assert made.trainer.batches.flip is bool(flip)
 
 
 def test_an_epoch_is_steps(digits):
@@ -70,9 +78,9 @@ def test_what_is_timed_sets_its_own_determinism(digits, call):
 
 
 def test_models_without_a_speed_record_of_their_optimizer_are_untimed(few, tmp_path):
-    settings, smoke = Settings(CPU), RECIPES["smoke"]
-    one_rule = dataclasses.replace(smoke.scaled, backbone=None)
-    recipe = dataclasses.replace(smoke, batch_size=32, scaled=one_rule)
+    settings, demo = Settings(CPU), RECIPES["demo"]
+    one_rule = dataclasses.replace(demo.scaled, backbone=None)
+    recipe = dataclasses.replace(demo, batch_size=32, scaled=one_rule)
     protocol = dataclasses.replace(SHORT, window_s=0.01, max_warmup=1, windows=2)
     setup = TimingSetup(timing_data(few, 64, settings), recipe, settings, protocol)
     names = ["wide_resnet10_1", "hyper_resnet10_1"]
@@ -94,7 +102,7 @@ def test_models_without_a_speed_record_of_their_optimizer_are_untimed(few, tmp_p
 
 def test_the_name_of_a_speed_record_says_an_unusual_optimizer():
     name = "hyper_resnet10_1"
-    assert speed.optimizer_in_place(name, RECIPES["fast"]) == ("scaled sgd, backbone sgd", None)
+    assert speed.optimizer_in_place(name, load("epochs200")) == ("scaled sgd, backbone sgd", None)
     assert speed.optimizer_in_place(name, RECIPES["paper"]) == ("adam", "adam")
 
 
@@ -106,8 +114,8 @@ def test_timing_data_are_real_and_repeated(digits):
 
 
 def test_a_ratio_of_two_models_is_not_one_of_two_optimizers():
-    recipe = speed.same_optimizer(RECIPES["quick"])
-    assert recipe.generated == recipe.stored == RECIPES["quick"].stored
+    recipe = speed.same_optimizer(load("epochs10"))
+    assert recipe.generated == recipe.stored == load("epochs10").stored
 
 
 @pytest.mark.slow
@@ -152,12 +160,12 @@ def test_bounds_are_of_the_models_own_backbone(monkeypatch):
     monkeypatch.setattr(registry, "_PLUGINS", {})
     registry.register_model("foreign")(lambda classes: None)
     settings = Settings(CPU, "fp32")
-    bounds = speed._bounds("resnet8", 1.0, RECIPES["smoke"], settings)
+    bounds = speed._bounds("resnet8", 1.0, RECIPES["demo"], settings)
     assert bounds["modelled_bytes_per_image"] == 15 * 4 * (
         16 * 1024 + 2 * (16 * 1024 + 32 * 256 + 64 * 64)
     )
     assert bounds["flops_per_image"] == 6 * registry.get("resnet8").macs()[0]
-    assert speed._bounds("foreign", 1.0, RECIPES["smoke"], settings) is None
+    assert speed._bounds("foreign", 1.0, RECIPES["demo"], settings) is None
 
 
 def test_epoch_against_steps(digits):

@@ -52,7 +52,7 @@ def test_pairs_take_the_same_steps_except_in_paper():
 
 
 def test_every_field_changes_the_hash():
-    base = recipes.RECIPES["quick"]
+    base = recipes.load("epochs10")
     changes = {
         "name": "other",
         "epochs": 11,
@@ -60,6 +60,7 @@ def test_every_field_changes_the_hash():
         "crop_padding": 3,
         "precision": "fp32",
         "compile": "off",
+        "flip": False,
         "stored": dataclasses.replace(base.stored, l2=0.1),
         "generated": dataclasses.replace(base.generated, l2=0.1),
         "scaled": dataclasses.replace(base.stored, l2=0.2),
@@ -97,7 +98,19 @@ def test_hashes_of_committed_records_stay():
     ],
 )
 def test_hashes_of_built_in_recipes_stay(name, expected):
-    assert recipes.load(name).hash == expected
+    assert recipes.recorded(name).hash == expected
+
+
+def test_former_names_are_those_of_records_alone():
+    for name, now in recipes.FORMER.items():
+        former, recipe = recipes.recorded(name), recipes.load(now)
+        assert dataclasses.replace(former, name=now) == recipe and former.hash != recipe.hash
+        assert recipes.description(name) == recipes.description(now)
+        assert recipes.built_in(name) is None
+        with pytest.raises(recipes.RecipeError, match=f"unknown recipe '{name}'; now {now}; allow"):
+            recipes.load(name)
+    assert recipes.recorded("epochs7") == recipes.load("epochs7")
+    assert recipes.recorded("mine") is None
 
 
 def test_a_hash_is_of_plain_text():
@@ -129,11 +142,11 @@ def test_a_hash_is_of_plain_text():
 )
 def test_recipes_made_in_python_are_checked_too(change):
     with pytest.raises(ValidationError):
-        dataclasses.replace(recipes.RECIPES["quick"], **change)
+        dataclasses.replace(recipes.load("epochs10"), **change)
 
 
 def test_rules_by_part():
-    block = recipes.RECIPES["quick"].as_dict()["scaled"]
+    block = recipes.load("epochs10").as_dict()["scaled"]
     assert recipes.rules(block) == {"block": block, "backbone": block["backbone"]}
     assert recipes.optimizer_names("scaled", block) == "scaled sgd, backbone sgd"
     assert recipes.rules({"optimizer": "adam"}) == {"block": {"optimizer": "adam"}}
@@ -141,7 +154,7 @@ def test_rules_by_part():
 
 
 def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
-    base = recipes.varied(recipes.RECIPES["quick"], "quick", {"generated": {"backbone": None}})
+    base = recipes.varied(recipes.load("epochs10"), "quick", {"generated": {"backbone": None}})
     ruled = [
         recipes.varied(base, "quick", {"generated": {"backbone": {"learning_rate": rate}}})
         for rate in (0.1, 0.2)
@@ -168,7 +181,7 @@ def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
     rule = recipes.varied(base, "quick", {"generated": block}).generated.backbone
     assert (rule.optimizer, rule.learning_rate, rule.momentum) == ("sgd", 0.1, 0.8)
     made = recipes.varied(
-        recipes.RECIPES["study5"], "x", {"scaled": {"warmup": 0.1}, "stored": {"l2": 1e-3}}
+        recipes.load("epochs5_adam"), "x", {"scaled": {"warmup": 0.1}, "stored": {"l2": 1e-3}}
     )
     assert (made.scaled.l2, made.scaled.warmup, made.scaled.learning_rate) == (1e-3, 0.1, 0.2)
     # A record from before there were such rules.
@@ -188,15 +201,18 @@ def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
 
 
 def test_every_built_in_is_described():
-    assert set(recipes.DESCRIPTIONS) == set(recipes.RECIPES)
+    assert set(recipes.DESCRIPTIONS) == {"epochs<N>", *recipes.RECIPES}
 
 
-def test_epochs_of_any_number_share_the_blocks_of_quick():
-    quick = recipes.RECIPES["quick"]
+def test_epochs_of_any_number_share_their_blocks():
+    default = recipes.load("epochs10")
+    assert (
+        recipes.default_name("cifar10") == "epochs10" and recipes.default_name("digits") == "demo"
+    )
     for count in (1, 30, 200):
         recipe = recipes.load(f"epochs{count}")
         assert (recipe.name, recipe.epochs) == (f"epochs{count}", count)
-        assert dataclasses.replace(recipe, name="quick", epochs=10) == quick
+        assert dataclasses.replace(recipe, name="epochs10", epochs=10) == default
         assert str(count) in recipes.description(recipe.name)
     for text in ("epochs0", "epochs-1", "epochs", "epochs030", "epochs1.5", "epochs\u0663"):
         with pytest.raises(recipes.RecipeError, match="unknown recipe"):
@@ -219,62 +235,65 @@ def write(tmp_path, text):
 
 def test_toml(tmp_path):
     block = '[generated]\nlearning_rate=1\nmilestones=[[5, 0.1]]\nschedule="steps"\n'
-    text = f'name="mine"\nbase="quick"\nepochs=3\n{block}'
+    text = f'name="mine"\nbase="epochs10"\nepochs=3\n{block}'
     recipe = recipes.load(write(tmp_path, text))
     assert (recipe.name, recipe.epochs, recipe.generated.learning_rate) == ("mine", 3, 1.0)
     assert recipe.generated.milestones == ((5, 0.1),)
-    assert recipe.stored == recipes.RECIPES["quick"].stored
+    assert recipe.stored == recipes.load("epochs10").stored
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
-        ('base="quick"', "name is missing"),
-        ('name="quick"\nbase="quick"', "taken by a built-in"),
-        ('name="a"\nbase="quik"', "base 'quik'.*nearest: quick"),
-        ('name="a"\nbase="quick"\nepoch=3', "unknown key 'epoch'.*nearest: epochs"),
-        ('name="a"\nbase="quick"\nepochs=0', "epochs 0"),
-        ('name="a"\nbase="quick"\nepochs="3"', "epochs '3' is not of type int"),
-        ('name="a"\nbase="quick"\nepochs=true', "epochs True"),
-        ('name="a"\nbase="quick"\nhash="x"', "unknown key 'hash'"),
+        ('base="epochs10"', "name is missing"),
+        ('name="quick"\nbase="epochs10"', "taken by a built-in"),
+        ('name="a"\nbase="quick"', r"base 'quick'.*now epochs10"),
+        ('name="a"\nbase="epoch10"', "base 'epoch10'.*nearest: epochs"),
+        ('name="a"\nbase="epochs10"\nepoch=3', "unknown key 'epoch'.*nearest: epochs"),
+        ('name="a"\nbase="epochs10"\nepochs=0', "epochs 0"),
+        ('name="a"\nbase="epochs10"\nepochs="3"', "epochs '3' is not of type int"),
+        ('name="a"\nbase="epochs10"\nepochs=true', "epochs True"),
+        ('name="a"\nbase="epochs10"\nhash="x"', "unknown key 'hash'"),
         (
-            'name="a"\nbase="quick"\ncrop_padding=17',
+            'name="a"\nbase="epochs10"\ncrop_padding=17',
             "crop_padding 17 is not allowed; it is 0 to 16",
         ),
+        ('name="a"\nbase="epochs10"\nflip="no"', "flip 'no' is not allowed; it is true or false"),
+        ('name="a"\nbase="epochs10"\nflip=1', "flip 1 is not allowed; it is true or false"),
         (
-            'name="a"\nbase="quick"\n[stored]\nwarmup=1',
+            'name="a"\nbase="epochs10"\n[stored]\nwarmup=1',
             r"warmup 1 is not allowed; it is in \[0, 1\)",
         ),
         (
-            'name="a"\nbase="quick"\n[stored]\nmilestones=[[5, 0.1], [3, 0.1]]',
+            'name="a"\nbase="epochs10"\n[stored]\nmilestones=[[5, 0.1], [3, 0.1]]',
             r"milestones \[\[5, 0.1\], \[3, 0.1\]\] is not allowed; it is .*steps rising",
         ),
         (
-            'name="a"\nbase="quick"\n[stored]\nbetas=[0.9]',
+            'name="a"\nbase="epochs10"\n[stored]\nbetas=[0.9]',
             r"betas \[0.9\] is not allowed; it is two",
         ),
-        ('name="a"\nbase="quick"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
-        ('name="a"\nbase="quick"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
+        ('name="a"\nbase="epochs10"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
+        ('name="a"\nbase="epochs10"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
         (
-            'name="a"\nbase="quick"\n[scaled.embeddings]\noptimizer="adam"',
+            'name="a"\nbase="epochs10"\n[scaled.embeddings]\noptimizer="adam"',
             "optimizer of scaled gradients 'adam'",
         ),
-        ('name="a"\nbase="quick"\n[stored.embeddings]\nlearning_rate=1', "no embeddings"),
-        ('name="a"\nbase="quick"\nscaled=3', "scaled 3 is not a table"),
+        ('name="a"\nbase="epochs10"\n[stored.embeddings]\nlearning_rate=1', "no embeddings"),
+        ('name="a"\nbase="epochs10"\nscaled=3', "scaled 3 is not a table"),
         (
-            'name="a"\nbase="quick"\n[scaled]\noptimizer="adam"',
+            'name="a"\nbase="epochs10"\n[scaled]\noptimizer="adam"',
             "optimizer of scaled gradients 'adam'.*choose from sgd",
         ),
-        ('name="a"\nbase="quick"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
+        ('name="a"\nbase="epochs10"\n[stored]\nbackbone=1', "backbone 1 is not a table"),
         (
-            'name="a"\nbase="quick"\n[stored.backbone]\nl2=0.1',
+            'name="a"\nbase="epochs10"\n[stored.backbone]\nl2=0.1',
             "unknown key 'l2'; allowed are optimizer, learning_rate",
         ),
         (
-            'name="a"\nbase="quick"\n[generated.embeddings]\nlearning_rate=0',
+            'name="a"\nbase="epochs10"\n[generated.embeddings]\nlearning_rate=0',
             "learning_rate 0 is .* more than 0",
         ),
-        ('name="../a"\nbase="quick"', "name '../a' is not allowed; it is made of letters"),
+        ('name="../a"\nbase="epochs10"', "name '../a' is not allowed; it is made of letters"),
         ("name=", "Invalid value"),
         ('name="a"\nbase="paper"\nepochs=5', "epochs 5 has no effect: stored.steps is 140000"),
     ],
@@ -290,6 +309,25 @@ def test_steps_beside_epochs_are_meant(tmp_path):
     assert [recipe.total_steps(kind, 351) for kind in ("stored", "generated")] == [10, 20]
 
 
-def test_unknown_recipe():
-    with pytest.raises(recipes.RecipeError, match="unknown recipe 'quik'; nearest: quick"):
-        recipes.load("quik")
+@pytest.mark.parametrize(
+    "name, near",
+    [
+        ("epoch10", "epochs10"),
+        ("10epochs", "epochs10"),
+        ("Epochs-30", "epochs30"),
+        ("papr", "paper"),
+        ("Demo", "demo"),
+        ("epochs5crossed", "epochs5_crossed"),
+    ],
+)
+def test_near_names_of_recipes(name, near):
+    with pytest.raises(recipes.RecipeError, match=f"unknown recipe '{name}'; nearest: {near};"):
+        recipes.load(name)
+
+
+def test_a_name_that_is_near_none():
+    with pytest.raises(
+        recipes.RecipeError,
+        match=r"unknown recipe 'zzz'; allowed are epochs<N> \(N from 1 to 99999\), ",
+    ):
+        recipes.load("zzz")

@@ -11,10 +11,10 @@ from benchmarks.report import studies_page
 from benchmarks.training import recipes, studies
 from tests.conftest import ROOT
 
-BASE = recipes.RECIPES["smoke"]
+BASE = recipes.RECIPES["demo"]
 TEXT = """
 about = "Two rates."
-base = "smoke"
+base = "demo"
 seeds = [0, 1]
 [fixed]
 batch_size = 64
@@ -36,22 +36,28 @@ def test_what_is_tried(tmp_path):
     study = studies.load(write(tmp_path))
     assert (study.name, study.base.name, study.base.batch_size, study.seeds) == (
         "rates",
-        "smoke",
+        "demo",
         64,
         (0, 1),
     )
     (plain, first), (generated, second) = study.trials
     assert (plain, generated) == ("wide_resnet10_1", "hyper_resnet10_1")
-    assert (first.name, first.stored.learning_rate, first.epochs) == ("smoke.rate0.02", 0.02, 1)
+    assert (first.name, first.stored.learning_rate, first.epochs) == ("demo.rate0.02", 0.02, 1)
     assert first.batch_size == 64
-    assert second.scaled.learning_rate == 0.01 and second.stored == recipes.RECIPES["smoke"].stored
+    assert second.scaled.learning_rate == 0.01 and second.stored == recipes.RECIPES["demo"].stored
+
+
+def test_the_base_of_a_study_may_have_a_former_name(tmp_path):
+    study = studies.load(write(tmp_path, TEXT.replace('"demo"', '"smoke"')))
+    assert [recipe.name for _, recipe in study.trials] == ["smoke.rate0.02", "smoke.rate0.01"]
+    assert recipes.differences(study.base.as_dict(), BASE.as_dict()) == {"batch_size": 64}
 
 
 @pytest.mark.parametrize(
     "text, message",
     [
         (TEXT.replace('about = "Two rates."', ""), "about is missing"),
-        (TEXT.replace('"smoke"', '"smoek"'), "nearest: smoke"),
+        (TEXT.replace('"demo"', '"dmeo"'), "nearest: demo"),
         (TEXT.replace("learning_rate = 0.02", "learning_rat = 0.02"), "unknown key 'learning_rat'"),
         (TEXT.replace('"Two rates."', '"x"\nmore = 1'), "unknown key 'more'"),
         (TEXT.replace("about", "abuot"), "about is missing or no text"),
@@ -140,5 +146,5 @@ def test_the_built_in_blocks_are_those_of_the_lowest_validation_error(model, blo
     best = own.val_error.idxmin()
     assert own.block[best] == block
     chosen = recipes.from_record(runs.attrs["recipes"][best]).block(block)
-    for name in ("quick", "quick8", "quick15", "fast", "epochs30"):
+    for name in ("epochs10", "epochs8", "epochs15", "epochs200", "epochs30"):
         assert recipes.load(name).block(block) == chosen

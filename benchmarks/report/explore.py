@@ -1,0 +1,313 @@
+"""The page to explore: one HTML file with a table and a plot, which works without a network.
+
+What it shows is embedded as JSON, and its scripts put text from records on the page as text only;
+a content security policy lets nothing run but these scripts.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import pandas as pd
+
+from benchmarks.records.frame import RUN_KEY
+from benchmarks.report.summary import GROUP, Results, against_pair, family
+from benchmarks.system.files import write_atomically
+
+SNIPPET = "window.vegaEmbed = vegaEmbed;"
+"""What the bundle of libraries gives to the page's scripts."""
+SCRIPTS = ("state.js", "table.js", "plot.js", "main.js")
+BYTES_PER_WEIGHT = 4
+ROW_COLUMNS = [
+    *RUN_KEY,
+    "label",
+    "family",
+    "pair",
+    "params",
+    "weight_bytes",
+    "flops_per_image",
+    "images_per_s",
+    "train_seconds",
+    "n",
+    "epochs",
+    "mean",
+    "std",
+    "difference",
+    "difference_low",
+    "difference_high",
+    "seeds",
+    "published_error",
+    "published_difference",
+    "device",
+    "statuses",
+    "marks",
+]
+"""The columns of `explore_rows` but for lists: a contract with the page's scripts."""
+RUN_COLUMNS = [
+    "seed",
+    "status",
+    "reason",
+    "test_error",
+    "train_seconds",
+    "train_images_per_s",
+    "precision",
+    "device",
+    "torch",
+]
+"""What the page says of each run."""
+
+_SHAPES = (
+    "circle",
+    "square",
+    "diamond",
+    "triangle-up",
+    "triangle-down",
+    "triangle-left",
+    "triangle-right",
+    "cross",
+)
+_CROSSED = (
+    "M-.85,-.5L-.5,-.85L0,-.35L.5,-.85L.85,-.5L.35,0L.85,.5L.5,.85L0,.35L-.5,.85L-.85,.5L-.35,0Z"
+)
+_STAR = "M0,-1L.29,-.4L.95,-.31L.48,.15L.59,.81L0,.5L-.59,.81L-.48,.15L-.95,-.31L-.29,-.4Z"
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Those of Okabe and Ito, safe for the colour-blind, that show on white and on black."""
+_BLUE, _RED, _GREEN, _PURPLE, _ORANGE, _SKY = _COLOURS
+LOOKS = {
+    "plain": ("#000000", "circle"),
+    "hyper": (_BLUE, "diamond"),
+    "template": (_RED, "square"),
+    "stage_template": (_RED, "triangle-left"),
+    "basis": (_GREEN, "triangle-up"),
+    "shared": (_GREEN, "square"),
+    "hashed": (_PURPLE, "triangle-down"),
+    "multihash": (_PURPLE, "diamond"),
+    "tucker": (_ORANGE, "cross"),
+    "separable": (_ORANGE, "triangle-right"),
+    "chunked": (_SKY, _CROSSED),
+    "subspace": (_SKY, "circle"),
+    "plugin": ("#999999", _STAR),
+}
+"""Colour and shape of each family; no two look the same."""
+_ON_DARK = {"#000000": "#f0f0f0", "#0072b2": "#3b9ee5"}
+"""Colours that are too dark for a dark page."""
+
+NOTES = (
+    "A row is a model trained with one recipe; open it to see its runs. Click a heading to sort.",
+    "Test error: of the last epoch, mean ± standard deviation over seeds. Points above the plain "
+    "pair: the difference in test error over the seeds that both have, with its 95 % t-interval.",
+    "Parameters: those that are trained. Weights: 4 bytes for each of them (fp32). "
+    "FLOPs are 2 x MACs of a forward pass. Training time: mean of a run, without evaluation.",
+)
+_MARKS = {
+    "†": ("dirty", "made from a tree with uncommitted changes"),
+    "‡": ("resumed_changed", "resumed with other code or settings"),
+    "§": ("mixed", "its runs differ in device, precision or torch version"),
+    "◊": ("across", "its pair was run on another device, precision or torch version"),
+}
+
+
+def families(rows: pd.DataFrame) -> pd.Series:
+    """What kind of model each row is: plugin, plain (no pair), or its kernel source."""
+    return family(rows).where(rows.plugin_sha256 == "", "plugin")
+
+
+def explore_rows(results: Results) -> pd.DataFrame:
+    """The rows of the page, in the order of `summary`: `ROW_COLUMNS`, and `devices` as a list.
+
+    `difference` is in points of test error above the plain pair, over `seeds` that both have (the
+    row itself has `n`); `published_difference` is the same
+    of the published errors; `weight_bytes` are those of the trained parameters in fp32;
+    `train_seconds` is the mean of the runs that ended well.
+    """
+    summary = results.summary
+    ended = results.runs[results.runs.status == "ok"]
+    compared = _compared(results)
+    rows = summary.drop(columns=["train_seconds", "device"], errors="ignore")
+    rows = rows.merge(compared, on=RUN_KEY, how="left", validate="one_to_one")
+    seconds = ended.groupby(RUN_KEY).train_seconds.mean().rename("train_seconds").reset_index()
+    rows = rows.merge(seconds, on=RUN_KEY, how="left")
+    devices = results.runs.groupby(RUN_KEY).device.agg(_distinct).rename("devices").reset_index()
+    rows = rows.merge(devices, on=RUN_KEY, how="left")
+    rows["device"] = rows.devices.str.join(", ")
+    rows["family"] = families(rows)
+    rows["weight_bytes"] = rows.params * BYTES_PER_WEIGHT
+    errors = results.published.drop_duplicates("registry_name").set_index("registry_name")
+    published = rows.model.map(errors.test_error)
+    rows["published_difference"] = published - rows.pair.map(errors.test_error)
+    rows["published_error"] = published if results.comparable else pd.NA
+    rows["marks"] = _marks(rows)
+    return rows[[*ROW_COLUMNS, "devices"]]
+
+
+def _compared(results: Results) -> pd.DataFrame:
+    """The difference to the plain pair by `RUN_KEY`; of several codes of a pair, its own first."""
+    pairs = against_pair(results.summary, results.differences)
+    other_code = pairs.plugin_sha256 != pairs.plugin_sha256_other
+    pairs = pairs.assign(_other_code=other_code).sort_values("_other_code", kind="stable")
+    columns = [*RUN_KEY, "difference", "difference_low", "difference_high", "seeds", "across"]
+    return pairs.drop_duplicates(RUN_KEY)[columns]
+
+
+def _distinct(values: pd.Series) -> list[str]:
+    return sorted(values.dropna().unique())
+
+
+def _marks(rows: pd.DataFrame) -> pd.Series:
+    """Footnote signs of each row, and the start of a plugin's hash where a model has several."""
+    marks = pd.Series("", index=rows.index)
+    for mark, (column, _) in _MARKS.items():
+        flagged = rows[column].astype("boolean").fillna(False).astype(bool)
+        marks += flagged.map({True: mark, False: ""})
+    code = (" code " + rows.plugin_sha256.str[:8]).where(rows.other_code, "")
+    return (marks + code.astype(object)).str.strip()
+
+
+def explore_data(results: Results) -> dict[str, Any]:
+    """What the page knows, as JSON has it: `rows` with their `runs`, `looks`, texts."""
+    rows = explore_rows(results)
+    by_row = defaultdict(list)
+    for run in _entries(results.runs.sort_values("seed")[[*RUN_KEY, *RUN_COLUMNS]]):
+        key = tuple(run.pop(column) for column in RUN_KEY)
+        by_row[key].append(run)
+    entries = _entries(rows)
+    for entry in entries:
+        entry["runs"] = by_row[tuple(entry[column] for column in RUN_KEY)]
+    return {
+        "dataset": results.dataset,
+        "summary": _summary_text(results),
+        "notes": _notes(results, rows),
+        "looks": looks(rows.family),
+        "rows": entries,
+    }
+
+
+def _entries(frame: pd.DataFrame) -> list[dict]:
+    """The rows of a frame as JSON has them; what is missing is None."""
+    plain = frame.astype(object)
+    return plain.where(frame.notna(), None).to_dict("records")
+
+
+def looks(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Of each family its colour on white, its colour on black, and its shape."""
+    chosen = {}
+    unknown = sorted(set(names) - set(LOOKS))
+    for name in sorted(set(names) & set(LOOKS)):
+        colour, shape = LOOKS[name]
+        chosen[name] = (colour, _ON_DARK.get(colour, colour), shape)
+    for place, name in enumerate(unknown):
+        colour, shape = _COLOURS[place % len(_COLOURS)], _SHAPES[place % len(_SHAPES)]
+        chosen[name] = (colour, _ON_DARK.get(colour, colour), shape)
+    return chosen
+
+
+def _summary_text(results: Results) -> str:
+    runs = results.runs
+    ended = runs[runs.status == "ok"]
+    hours = ended.train_seconds.sum() / 3600
+    devices = ", ".join(_distinct(ended.device)) or "no device"
+    return f"{len(ended)} of {len(runs)} runs ended well, {hours:,.1f} h of training on {devices}"
+
+
+def _notes(results: Results, rows: pd.DataFrame) -> list[str]:
+    notes = list(NOTES)
+    if len(results.compared):
+        first = results.compared.iloc[0]
+        notes.append(
+            f"Training images/s: timed by the command throughput on {first.device}, "
+            f"{first.threads} threads, batch {first.batch_size}, {first.precision}, "
+            f"compile {first.compile}."
+        )
+    if rows.published_difference.notna().any():
+        notes.append("As published: the same difference in the published errors, on CIFAR-10.")
+    for mark, (_, text) in _MARKS.items():
+        if rows.marks.str.contains(mark, regex=False).any():
+            notes.append(f"{mark} {text}.")
+    if results.summary.groupby(GROUP[:1]).data_sha256.nunique().max() > 1:
+        notes.append("The data differ between runs: recipes name the fingerprint of their data.")
+    problems = [*results.runs.attrs["problems"], *results.speeds.attrs["problems"]]
+    return notes + [f"Left out: {problem}." for problem in problems]
+
+
+def explore_page(results: Results) -> str:
+    """The page of a data set as HTML.
+
+    Raises:
+        ChildProcessError: if its libraries cannot be had.
+    """
+    parts = {name: _part(name) for name in ("page.html", "page.css", *SCRIPTS)}
+    script = in_script("\n".join(parts[name] for name in SCRIPTS))
+    library = in_script(start_library().result())
+    text = json.dumps(explore_data(results), allow_nan=False, separators=(",", ":"))
+    return Template(parts["page.html"]).substitute(
+        title=html.escape(results.dataset),
+        policy=_policy(library, script),
+        style=parts["page.css"],
+        data=in_json(text),
+        library=library,
+        script=script,
+    )
+
+
+def write_explorer(results: Results, folder: Path) -> Path:
+    """Write index.html into `folder`; gives its path."""
+    path = folder / "index.html"
+    write_atomically(path, explore_page(results))
+    return path
+
+
+def _part(name: str) -> str:
+    return (files("benchmarks.report") / "html" / name).read_text(encoding="utf-8")
+
+
+@cache
+def start_library() -> Future[str]:
+    """Vega, Vega-Lite and Vega-Embed as one script.
+
+    Another process makes it, once, in seconds; whoever calls this early need not wait for it.
+    """
+    executor = ThreadPoolExecutor(1)
+    future = executor.submit(_bundle)
+    executor.shutdown(wait=False)
+    return future
+
+
+def _bundle() -> str:
+    code = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({SNIPPET!r}))"
+    command = [sys.executable, "-X", "utf8", "-c", code]
+    made = subprocess.run(command, capture_output=True, encoding="utf-8")
+    if made.returncode != 0:
+        reason = made.stderr.strip().splitlines()[-1:] or [f"exit code {made.returncode}"]
+        raise ChildProcessError(f"vl-convert-python makes no script for the page: {reason[0]}")
+    return made.stdout
+
+
+def _policy(*scripts: str) -> str:
+    """Only these scripts run, and nothing is fetched."""
+    digests = [hashlib.sha256(script.encode()).digest() for script in scripts]
+    sources = " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
+    return (
+        f"default-src 'none'; script-src {sources}; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def in_json(text: str) -> str:
+    """JSON for a `<script>` element: nothing in it ends the element."""
+    return text.replace("<", r"\u003c").replace(">", r"\u003e").replace("&", r"\u0026")
+
+
+def in_script(text: str) -> str:
+    """JavaScript for a `<script>` element: a string in it does not end the element."""
+    return text.replace("</script", r"<\/script").replace("<!--", r"<\!--")

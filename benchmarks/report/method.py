@@ -1,0 +1,104 @@
+"""The page on how it was measured: protocol, fingerprints, recipes, machines, sources, failures."""
+
+import pandas as pd
+
+from benchmarks.report.page import Page
+from benchmarks.report.summary import Results
+from benchmarks.report.tables import Column, code, escape, known, rates_text
+from benchmarks.training.recipes import KINDS
+
+TITLES = {
+    "stored": "stored kernels",
+    "generated": "generated kernels",
+    "scaled": "those of scaled gradients",
+}
+
+
+def method_page(results: Results) -> Page:
+    """How it was measured, in words, from the records, and what failed."""
+    page = Page()
+    page.add(f"# {escape(results.dataset)}: how it was measured")
+    method_section(page, results)
+    failures_section(page, results)
+    return page
+
+
+def failures_section(page: Page, results: Results) -> None:
+    """Runs that did not end well, and files that are no records."""
+    failed = results.runs[results.runs.status != "ok"]
+    problems = [*results.runs.attrs["problems"], *results.speeds.attrs["problems"]]
+    if failed.empty and not problems:
+        return
+    page.add("## Runs that did not end well")
+    columns = [
+        Column("model", "model", name=True),
+        Column("recipe", "recipe"),
+        Column("seed", "seed", "d"),
+        Column("status", "status"),
+        Column("reason", "reason"),
+    ]
+    page.table("failures", failed, columns, ["recipe_hash"])
+    page.add("\n".join(f"- {escape(problem)}" for problem in problems))
+
+
+def method_section(page: Page, results: Results) -> None:
+    """How it was measured, in words, from the records."""
+    runs = results.runs
+    if runs.empty:
+        return
+    lines = []
+    for split, _ in runs.groupby(
+        ["train_images", "validation_images", "test_images", "split_seed"]
+    ):
+        lines.append(
+            "Data: {:,} training, {:,} validation and {:,} test images (split seed {}). The test "
+            "set is read once a run, after the last epoch; nothing is chosen on it.".format(*split)
+        )
+    lines.append(f"Fingerprint of the data (sha256): {_values(runs.data_sha256)}.")
+    if runs.data_sha256.nunique() > 1:
+        lines.append("**The data differ between runs** (more than one fingerprint).")
+    recipes = runs.attrs["recipes"].values()
+    by_name = sorted(recipes, key=lambda recipe: (recipe["name"], recipe["hash"]))
+    lines += [recipe_text(recipe) for recipe in by_name]
+    titles = {
+        "Device": runs.device,
+        "Threads": runs.threads,
+        "Precision": runs.precision,
+        "Compilation": runs.compile,
+        "torch": runs.torch,
+        "Memory format": runs.memory_format,
+        "Fall-backs": runs.fallbacks[runs.fallbacks != ""],
+        "Commits": runs.commit,
+    }
+    lines += [f"{title}: {_values(values)}." for title, values in titles.items() if len(values)]
+    lines.append(
+        "FLOPs are 2 x MACs of convolutions and matrix products; batch norm, biases, pooling, "
+        "padding and additions are left out."
+    )
+    page.add("\n".join(f"- {line}" for line in lines))
+    shown = results.published
+    shown = shown[shown.registry_name.isin([*runs.model, *results.paper_rows])]
+    sources = [
+        f"- {code(row.registry_name)}: {escape(row.source)} (selection: {escape(row.selection)})"
+        for row in shown.itertuples()
+    ]
+    if sources:
+        page.add("Published numbers:", "\n".join(sources))
+
+
+def _values(values: pd.Series) -> str:
+    return ", ".join(sorted({known(value) for value in values}))
+
+
+def recipe_text(recipe: dict) -> str:
+    """One recipe, as JSON has it, in a sentence: its optimizer blocks and the rules of parts."""
+    blocks = []
+    for kind in KINDS:
+        block = recipe.get(kind)
+        if block:
+            warmup = block.get("warmup")
+            warm = "" if warmup is None else f", warm-up {warmup:.0%}"
+            schedule = f"({block['schedule']}{warm})"
+            blocks.append(f"{TITLES[kind]}: {rates_text(block)} {schedule}, L2 {block['l2']:g}")
+    head = f"batch {recipe['batch_size']}, crop padding {recipe['crop_padding']}"
+    return f"Recipe {code(recipe['name'])}: {head}; {'; '.join(blocks)}."

@@ -1,0 +1,277 @@
+"""The front page of a data set: what was run, the comparison table, one figure, the answers, and
+what is missing."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.records.frame import RUN_KEY, load_runs
+from benchmarks.report.comparison import comparison, longest
+from benchmarks.report.page import Page
+from benchmarks.report.paper import gap_lines, still_open
+from benchmarks.report.summary import GROUP, SETTING, Results, family
+from benchmarks.report.tables import Column, code, escape, show
+from benchmarks.report.verdicts import QUESTIONS, verdicts
+
+ABOVE_PAIR = Column(
+    "points above its plain pair",
+    "difference",
+    "+.2f",
+    low="difference_low",
+    high="difference_high",
+    marks="across_mark",
+)
+COLUMNS = [
+    Column("about", "size_text"),
+    Column("model", "model", name=True, marks="marks"),
+    Column("parameters", "params", ","),
+    Column("FLOPs/image", "flops_per_image", ","),
+    Column("recipe", "label"),
+    Column("seeds", "n", "d"),
+    Column("test error", "mean", ".2f", " %", std="std"),
+    ABOVE_PAIR,
+    Column("in the paper", "published_gap", "+.2f"),
+    Column("published error", "published_error", ".2f", " %"),
+    Column("images/s", "images_per_s", ",.0f"),
+    Column("hours a run", "hours", ".2f"),
+]
+MIN_SEEDS = 3
+"""An interval of fewer seeds is not shown."""
+
+
+def overview(results: Results, forest: str | None, question: str | None, trials: pd.Series) -> Page:
+    """The page. `forest`: the figure's file, if it was drawn.
+
+    `question`: a model to ask about in place of the hypernetworks. `trials`: of `trials_by_family`.
+    """
+    page = Page()
+    page.add(f"# {escape(results.dataset)}", opening(results))
+    add_comparison(page, results)
+    if forest:
+        page.add(f"![Which models do best for their number of parameters?]({forest})", FOREST_NOTE)
+    lines = [*gap_lines(results), *answers(results, trials, question)]
+    page.add("## Answers", "\n".join(f"- {line}" for line in lines) or "None was measured.")
+    missing = [*still_open(results), *_failures(results)]
+    page.add("## What is missing", "\n".join(f"- {line}" for line in missing) or "Nothing.")
+    page.add("## More", _links(results))
+    return page
+
+
+FOREST_NOTE = (
+    "A row is a model and recipe: its mean over the seeds it shares with the plain network, each "
+    f"seed as a tick, and the 95 % t-interval of {MIN_SEEDS} seeds or more. Pale: shorter recipes. "
+    "Hollow: the paper's, after its own training."
+)
+
+
+def opening(results: Results) -> str:
+    """Which images, how many runs, what training, which hardware, how many hours."""
+    ended, note = results.runs[results.runs.status == "ok"], results.data.note
+    if ended.empty:
+        return f"{note} No run has ended well."
+    epochs = ended.epochs.dropna()
+    length = f"{epochs.min():,.0f}" if epochs.nunique() == 1 else f"{epochs.min():,.0f} to "
+    length += "" if epochs.nunique() == 1 else f"{epochs.max():,.0f}"
+    devices = " and ".join(escape(name) for name in sorted(ended.device.dropna().unique()))
+    precisions = ", ".join(sorted(ended.precision.dropna().unique()))
+    hours = ended.train_seconds.sum() / 3600
+    models = len(ended[["model", "plugin_sha256"]].drop_duplicates())
+    return (
+        f"{note} {_counted(len(ended), 'run')} of {_counted(models, 'model')}, "
+        f"{length} epochs each, on {devices} ({precisions}): {hours:,.1f} hours of training."
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def add_comparison(page: Page, results: Results) -> None:
+    """A row a model: of each the longest recipe that was measured."""
+    rows = comparison(results)
+    if rows.empty:
+        return
+    few = (rows.seeds.fillna(0) < MIN_SEEDS).fillna(True)
+    shown = rows.assign(
+        difference_low=rows.difference_low.mask(few),
+        difference_high=rows.difference_high.mask(few),
+        across_mark=rows.across.map({True: "§"}).fillna(""),
+        marks=_marks(rows),
+        size_text=_size_texts(rows["size"]),
+        published_gap=rows.model.map(results.published_gaps),
+    )
+    if not results.comparable:
+        shown["published_error"] = pd.NA
+    kept = [column for column in COLUMNS if shown[column.value].notna().any()]
+    extra = ["size", "seeds", "across", "images_half", "recipe_hash", "data_sha256", *_facts(rows)]
+    page.table("comparison", shown, kept, extra)
+    page.add(_legend(results, rows, kept))
+
+
+def _facts(rows: pd.DataFrame) -> list[str]:
+    return [name for name in ("pair", "plugin_sha256", "epochs", "steps", "device") if name in rows]
+
+
+def _marks(rows: pd.DataFrame) -> pd.Series:
+    marks = pd.Series("", index=rows.index)
+    for column, mark in (("dirty", "†"), ("resumed_changed", "‡"), ("mixed", "§")):
+        marks += rows[column].map({True: f"{mark} ", False: ""})
+    version = "¶ " + rows.plugin_sha256.str[:8]
+    return (marks + version.where(rows.other_code, "").astype(object)).str.strip()
+
+
+def _size_texts(sizes: pd.Series) -> pd.Series:
+    """The size where a new one begins, rounded to two digits."""
+    texts = [show(size) if pd.isna(size) else _rounded(size) for size in sizes]
+    previous = [None, *texts[:-1]]
+    return pd.Series(
+        [text if text != before else "" for text, before in zip(texts, previous, strict=True)],
+        index=sizes.index,
+    )
+
+
+def _rounded(count: float) -> str:
+    if count < 1e6:
+        return f"{count / 1e3:.0f} k" if count >= 1e3 else f"{count:.0f}"
+    return f"{count / 1e6:.1f} M"
+
+
+def _legend(results: Results, rows: pd.DataFrame, columns: list[Column]) -> str:
+    lines = [
+        "Test error of the last epoch, mean ± standard deviation over seeds, of each model's "
+        "longest recipe. Points: over the seeds that both have, with the 95 % t-interval of three "
+        "or more."
+    ]
+    if any(column.value == "published_error" for column in columns):
+        lines.append("Published errors are of the paper's own, longer training.")
+    notes = {
+        "† made with uncommitted changes.": rows.dirty,
+        "‡ resumed with other code, data or settings.": rows.resumed_changed,
+        "§ on another device, precision or torch version than its rival or its other seeds.": (
+            rows.mixed | rows.across.fillna(False).astype(bool)
+        ),
+        "¶ the model's code, where there are several.": rows.other_code,
+    }
+    lines += [text for text, marked in notes.items() if marked.any()]
+    lines += [
+        f"FLOPs of {code(row['model'])} are not counted: {escape(row['uncounted'])}."
+        for row in rows[rows.uncounted.notna()].to_dict("records")
+    ]
+    return " ".join(lines)
+
+
+def trials_by_family(results_dir: Path) -> pd.Series:
+    """How many settings studies have tried for each family of models, on any data."""
+    trials = load_runs(results_dir, studies=True)
+    if trials.empty:
+        return pd.Series(dtype="int64")
+    trials = trials.assign(family=family(trials))
+    return trials.groupby("family").recipe_hash.nunique()
+
+
+def answers(results: Results, trials: pd.Series, question: str | None = None) -> list[str]:
+    """A line a question that was measured, each with what weakens it.
+
+    Of the models asked about, the one with most seeds, then the longest training, answers.
+    """
+    rows = longest(results.summary)
+    models = [question] if question else _asked(rows)
+    found = verdicts(results.summary, results.differences, models)
+    found = found[found.model_other.notna() & found.difference.notna()]
+    found = found.merge(rows[RUN_KEY], on=RUN_KEY)
+    lines, said = [], set()
+    for asked in QUESTIONS:
+        candidates = found[found.question == asked].sort_values(
+            ["seeds", "steps", "params"], ascending=False, kind="stable"
+        )
+        for row in candidates.head(None if question else 1).to_dict("records"):
+            rival = (row["model"], row["recipe_hash"], row["model_other"])
+            if rival not in said:
+                said.add(rival)
+                lines.append(f"{answer_text(row)}{weak_points(row, results, trials)}")
+    return lines
+
+
+def _asked(rows: pd.DataFrame) -> list[str] | None:
+    """The hypernetworks, if there are any; else every model with a pair."""
+    hypernetworks = rows.model[(family(rows) == "hyper") & rows.frozen.isna()]
+    return hypernetworks.tolist() or None
+
+
+def answer_text(row: dict) -> str:
+    """One verdict in a sentence."""
+    answer = {"yes": "**Yes**", "no": "**No**"}.get(row["answer"], "**Undecided**")
+    points = f"{row['difference']:+.2f} points"
+    if row["seeds"] >= MIN_SEEDS and not pd.isna(row["difference_low"]):
+        points += f" [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+    rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
+    what = f"{code(row['model'])} ({show(row['params'])} parameters, {escape(row['label'])})"
+    return f"Is {what} better than {row['question']}? {answer}: {points} against {rival}."
+
+
+def weak_points(row: dict, results: Results, trials: pd.Series) -> str:
+    """What weakens an answer: few seeds, other settings, unequal tuning; "" if nothing does."""
+    weak = []
+    if row["seeds"] < MIN_SEEDS:
+        weak.append(f"{_counted(row['seeds'], 'seed')}, no interval")
+    if row["across"]:
+        weak.append(crossing(row, results.runs))
+    own, other = (int(trials.get(row[f"family{end}"], 0)) for end in ("", "_other"))
+    if own != other:
+        weak.append(f"{own} tuning trials of its kind, {other} of the rival's")
+    return f" Weakened by: {'; '.join(weak)}." if weak else ""
+
+
+def crossing(row: dict, runs: pd.DataFrame) -> str:
+    """Which seeds of a pair differ in settings and how, and the difference without them."""
+    ended = runs[runs.status == "ok"]
+    group = pd.Series({key: row[key] for key in GROUP})
+    ended = ended[(ended[GROUP] == group).all(axis=1)]
+    sides = [
+        ended[
+            (ended.model == row[f"model{end}"])
+            & (ended.plugin_sha256 == row[f"plugin_sha256{end}"])
+        ]
+        for end in ("", "_other")
+    ]
+    both = sides[0].merge(sides[1], on="seed", suffixes=("", "_other"))
+    told, same = [], []
+    for pair in both.to_dict("records"):
+        differing = [
+            f"{pair[key]} against {pair[f'{key}_other']}"
+            for key in SETTING
+            if str(pair[key]) != str(pair[f"{key}_other"])
+        ]
+        if differing:
+            told.append(f"seed {pair['seed']} {', '.join(differing)}")
+        else:
+            same.append(pair["test_error"] - pair["test_error_other"])
+    without = f" (without: {sum(same) / len(same):+.2f})" if same else ""
+    return escape("; ".join(told)) + without
+
+
+def _failures(results: Results) -> list[str]:
+    runs = results.runs
+    failed = runs[runs.status != "ok"]
+    lines = []
+    if len(failed):
+        counts = ", ".join(f"{n} {status}" for status, n in failed.status.value_counts().items())
+        lines.append(f"Runs that did not end well: {counts} ([method.md](method.md)).")
+    problems = [*runs.attrs["problems"], *results.speeds.attrs["problems"]]
+    if problems:
+        lines.append(f"Files that are not records: {len(problems)} ([method.md](method.md)).")
+    return lines
+
+
+def _links(results: Results) -> str:
+    pages = results.summary.drop_duplicates(GROUP)
+    recipes = ", ".join(
+        f"[{escape(row.label)}](recipes/{row.slug}.md)" for row in pages.itertuples()
+    )
+    name = results.dataset
+    return (
+        f"Recipes: {recipes}. [Speed](speed.md). [How it was measured](method.md). "
+        "All runs: [results.csv](results.csv). Tables as LaTeX and CSV: [tables/](tables).\n\n"
+        f"    python run_bench.py report --dataset {name}         # regenerate all this\n"
+        f"    python run_bench.py report --dataset {name} --html  # a page to sort and filter"
+    )

@@ -1,0 +1,185 @@
+"""What a matrix of runs would do and how long it would take; nothing is trained or written."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.data import datasets
+from benchmarks.data.splits import DataSet
+from benchmarks.records import store
+from benchmarks.records.frame import load_runs
+from benchmarks.runs.matrix import specs_of, specs_of_study
+from benchmarks.runs.options import RunOptions
+from benchmarks.runs.progress import RunSpec
+from benchmarks.runs.runner import OutputFolders
+from benchmarks.training.recipes import Recipe
+from models import plugins, registry
+
+TRAIN_IMAGES = {"digits": 1257, "cifar10": 45_000, "cifar100": 45_000, "svhn": 65_932}
+"""Of the data sets that have a fixed size, without the held-out tenth."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A wanted run: whether it is done, where its record goes, and how long it may take.
+
+    `seconds`: of training, taken from records; `source` says which. Both are None where no record
+    tells. `resumes`: there is a checkpoint.
+    """
+
+    spec: RunSpec
+    dataset: str
+    record_path: Path
+    done: bool
+    resumes: bool
+    seconds: float | None = None
+    source: str | None = None
+
+
+def plan(
+    models: Iterable[str],
+    dataset: str = "digits",
+    recipe: str | Recipe | None = None,
+    seeds: Iterable[int] = (0,),
+    options: RunOptions | None = None,
+) -> list[Planned]:
+    """What `train` with these arguments would do.
+
+    Raises:
+        ValueError: as `train` does, also for a data set that is not there and is needed to tell
+            whether a record is of it.
+    """
+    options = options or RunOptions()
+    return _plan(specs_of(models, dataset, recipe, seeds, options), dataset, options)
+
+
+def plan_study(file: Path, dataset: str, options: RunOptions) -> list[Planned]:
+    """What `run_study` with these arguments would do; raises as it does."""
+    study, specs = specs_of_study(file, options)
+    return _plan(specs, dataset, options, study)
+
+
+def _plan(
+    specs: list[RunSpec], dataset: str, options: RunOptions, study: str | None = None
+) -> list[Planned]:
+    for spec in specs:
+        registry.get(spec.model)
+    name = datasets.dataset_name(dataset)
+    results_dir = Path(options.results_dir)
+    folders = OutputFolders(results_dir, Path(options.checkpoint_dir))
+    data = None
+    if any(_may_be_done(results_dir, name, spec, study) for spec in specs):
+        data = datasets.load(dataset, Path(options.data_dir))
+    times = Times(results_dir, name, data)
+    planned = []
+    for spec in specs:
+        run_id = _id(spec, name, data, study)
+        path = run_id.place(results_dir)
+        record = store.load(path)
+        done = record is not None and record.get("status") in store.DONE
+        if record is not None and (done or not options.resume_changed):
+            store.refuse_other_hash(path, spec.recipe.hash)
+        resumes = not done and folders.checkpoint_of(run_id).exists()
+        seconds, source = (None, None) if done else times.of(spec)
+        planned.append(Planned(spec, name, path, done, resumes, seconds, source))
+    return planned
+
+
+def _may_be_done(results_dir: Path, dataset: str, spec: RunSpec, study: str | None) -> bool:
+    """Whether there is a record for which the data set must be known to say whose it is."""
+    usual = _id(spec, dataset, None, study).places(results_dir)[0]
+    return usual.exists() or any(usual.parent.glob(f"{usual.stem}-????????.json"))
+
+
+def _id(spec: RunSpec, dataset: str, data: DataSet | None, study: str | None) -> store.RunId:
+    hashes: tuple[str | None, str | None] = (None, None)
+    if data is not None:
+        hashes = (data.fingerprint["sha256"], data.fingerprint["decoded_sha256"])
+    plugin = plugins.sha256_of(spec.model)
+    return store.RunId(spec.model, dataset, hashes, spec.recipe.name, spec.seed, plugin, study)
+
+
+def kind_of_model(model: str, recipe: Recipe) -> str:
+    """Which block of a recipe a model takes, by its registry row."""
+    spec = registry.get(model)
+    if spec.builder is not None:
+        return "stored"
+    source: Any = registry.KERNELS[spec.kernels].load()
+    return recipe.kind(source.generated, source.scales_gradients)
+
+
+def macs_of(model: str, num_classes: int = 10) -> int | None:
+    """MACs per image where they are known without counting; whatever a plugin's code raises."""
+    try:
+        macs = registry.get(model).given_macs(num_classes)
+    except Exception:  # noqa: BLE001 - its run will raise and record it
+        return None
+    return macs[0] if macs else None
+
+
+def images_of(model: str, recipe: Recipe, train_images: int) -> int:
+    """How many training images a run sees."""
+    steps = recipe.total_steps(kind_of_model(model, recipe), train_images // recipe.batch_size)
+    return steps * recipe.batch_size
+
+
+class Times:
+    """How long runs took, by the records of runs and trials that ended well."""
+
+    def __init__(self, results_dir: Path, dataset: str, data: DataSet | None):
+        frames = [load_runs(results_dir, studies=studies) for studies in (False, True)]
+        runs = pd.concat(frames)
+        known = runs.train_seconds.notna() & runs.train_images_per_s.notna()
+        self.runs = runs[known & (runs.status == "ok")]
+        self.recipes = frames[0].attrs["recipes"] | frames[1].attrs["recipes"]
+        self.dataset = dataset
+        self.train_images = TRAIN_IMAGES.get(dataset)
+        sizes = self.runs[self.runs.dataset == dataset].train_images.dropna()
+        if data is not None:
+            self.train_images = len(data.train)
+        elif self.train_images is None and len(sizes):
+            self.train_images = int(sizes.iloc[-1])
+
+    def of(self, spec: RunSpec) -> tuple[float | None, str | None]:
+        """Seconds of a run and where they are from: the same run, or the nearest that is known."""
+        runs = self.runs[self.runs.model == spec.model]
+        same = runs[(runs.dataset == self.dataset) & (runs.recipe_hash == spec.recipe.hash)]
+        if len(same):
+            run = same.iloc[0]
+            return float(run.train_seconds), f"as seed {run.seed}{_where(run)}"
+        if self.train_images is None:
+            return None, None
+        images = images_of(spec.model, spec.recipe, self.train_images)
+        if len(runs):
+            run = self._nearest(runs, spec.recipe, images)
+            return images / run.train_images_per_s, f"by {run.recipe}{_where(run)}"
+        macs = macs_of(spec.model)
+        sized = self.runs[self.runs.macs_per_image.notna()]
+        if macs is None or sized.empty:
+            return None, None
+        run = self._nearest(sized, spec.recipe, images, macs)
+        seconds = images / run.train_images_per_s * (macs / run.macs_per_image)
+        return float(seconds), f"by the FLOPs of {run.model}{_where(run)}"
+
+    def _nearest(
+        self, runs: pd.DataFrame, recipe: Recipe, images: int, macs: int | None = None
+    ) -> pd.Series:
+        """The run nearest in batch size, then in MACs per image if given, then in images."""
+        batches = runs.recipe_hash.map(lambda key: self.recipes[key].get("batch_size", 128))
+        seen = (runs.train_seconds * runs.train_images_per_s).astype(float)
+        distance = pd.DataFrame(
+            {
+                "batch": np.abs(np.log(batches.astype(float) / recipe.batch_size)),
+                "macs": np.abs(np.log(runs.macs_per_image.astype(float) / macs)) if macs else 0.0,
+                "images": np.abs(np.log(seen / max(images, 1))),
+            }
+        ).reset_index(drop=True)
+        return runs.iloc[distance.sort_values(list(distance)).index[0]]
+
+
+def _where(run: pd.Series) -> str:
+    return "" if pd.isna(run.device) else f" on {run.device}"

@@ -1,0 +1,145 @@
+"""What a dry run says, and the time that is left."""
+
+import dataclasses
+import json
+import os
+
+import pytest
+
+from benchmarks.cli.progress import PrintedProgress
+from benchmarks.data import datasets
+from benchmarks.runs import planning
+from benchmarks.runs.matrix import prepare, specs_of, train
+from benchmarks.runs.options import RunOptions
+from benchmarks.runs.planning import Times, images_of, plan
+from benchmarks.runs.progress import RunSpec
+from benchmarks.runs.remaining import Remaining
+from benchmarks.training.recipes import RECIPES, load, recorded
+from models import registry
+from tests.conftest import ROOT
+
+SHORT = dataclasses.replace(RECIPES["demo"], name="short", epochs=1, batch_size=64)
+EPYC = "AMD EPYC"
+
+
+@pytest.fixture
+def options(tmp_path):
+    return RunOptions(
+        results_dir=tmp_path / "results",
+        checkpoint_dir=tmp_path / "checkpoints",
+        data_dir=tmp_path / "data",
+    )
+
+
+def test_a_dry_run_writes_nothing_and_needs_no_data(options, tmp_path):
+    planned = plan(["wide_resnet16_1", "hyper_resnet16_1"], "cifar10", "paper", (0, 3), options)
+    assert [run.spec.seed for run in planned] == [0, 3, 0, 3]
+    place = "runs/cifar10/wide_resnet16_1/paper-seed0.json"
+    assert planned[0].record_path == tmp_path / "results" / place
+    assert not any(run.done or run.resumes or run.seconds for run in planned)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_a_dry_run_knows_what_is_done(options, few_are_loaded, tmp_path):
+    (outcome,) = train(["wide_resnet10_1"], recipe=SHORT, options=options)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    done, other, wide = plan(["wide_resnet10_1"], recipe=SHORT, seeds=(0, 1), options=options) + (
+        plan(["hyper_resnet10_1"], recipe=SHORT, options=options)
+    )
+    assert done.done and done.record_path == outcome.record_path and done.seconds is None
+    took = sum(epoch["seconds"] for epoch in outcome.record["history"])
+    assert not other.done and other.seconds == pytest.approx(took)
+    assert other.source == f"as seed 0 on {outcome.record['environment']['device']}"
+    assert "by the FLOPs of wide_resnet10_1" in wide.source
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+def test_a_dry_run_refuses_what_training_refuses(options, few_are_loaded):
+    train(["wide_resnet10_1"], recipe=SHORT, options=options)
+    other = dataclasses.replace(SHORT, batch_size=32)
+    for bad in ({"recipe": other}, {"recipe": "smok"}, {"dataset": "cifr"}):
+        with pytest.raises(ValueError, match=r"has recipe hash|unknown"):
+            plan(["wide_resnet10_1"], **{"recipe": SHORT, "options": options} | bad)
+
+
+def test_times_are_of_the_same_run_or_the_nearest():
+    times = Times(ROOT / "results", "cifar10-jpeg", None)
+    path = ROOT / "results/runs/cifar10-jpeg/hyper_resnet40_1/quick-seed0.json"
+    record = json.loads(path.read_text())
+    took = sum(epoch["seconds"] for epoch in record["history"])
+    device = record["environment"]["device"]
+    seconds, source = times.of(RunSpec("hyper_resnet40_1", recorded("quick"), 1))
+    assert (seconds, source) == (pytest.approx(took), f"as seed 0 on {device}")
+    longer, source = times.of(RunSpec("hyper_resnet40_1", load("epochs20"), 0))
+    assert longer == pytest.approx(2 * took, rel=0.05) and source == f"by quick on {device}"
+    unknown, source = times.of(RunSpec("hyper_resnet56", load("epochs10"), 0))
+    assert unknown > took and source.startswith("by the FLOPs of hyper_resnet40_1 on ")
+
+
+def test_images_follow_the_steps_of_the_block():
+    assert images_of("hyper_resnet40_1", RECIPES["paper"], 45_000) == 672_000 * 128
+    assert images_of("wide_resnet40_1", RECIPES["paper"], 45_000) == 140_000 * 128
+    assert images_of("wide_resnet40_1", load("epochs2"), 45_000) == 2 * 351 * 128
+
+
+def test_known_sizes_are_those_of_the_data(tmp_path):
+    assert len(datasets.load("digits", tmp_path).train) == planning.TRAIN_IMAGES["digits"]
+
+
+class Clock:
+    """Says what it is set to."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def runs_of(models, options):
+    return prepare(specs_of(models, "digits", SHORT, (0,), options), "digits", options).runs
+
+
+def test_the_time_that_is_left(options, few_are_loaded):
+    wide, same, double = runs_of(
+        ["wide_resnet16_1", "hyper_resnet16_1", "wide_resnet16_2"], options
+    )
+    clock = Clock()
+    remaining = Remaining(clock)
+    remaining.planned([wide, same, double])
+    remaining.started([wide])
+    clock.now += 50.0
+    own, every = remaining.epoch(wide, 1, 10)
+    assert own == 450.0  # nine epochs like the first one
+    clock.now += 20.0
+    own, every = remaining.epoch(wide, 2, 10)
+    assert own == 160.0  # the first one compiled and does not count any more
+    macs = [planning.macs_of(run.model, 10) for run in (wide, same, double)]
+    assert every == pytest.approx(160.0 + 200.0 * (macs[1] + macs[2]) / macs[0])
+    remaining.started([double])
+    clock.now += 30.0
+    assert remaining.epoch(double, 10, 10)[0] == 0.0
+    assert remaining.to_come == [same]
+
+
+def test_what_is_left_is_printed_where_it_is_long(options, few_are_loaded, capsys):
+    (run,) = runs_of(["wide_resnet10_1"], options)
+    entry = {"epoch": 1, "train_loss": 1.0, "train_error": 50.0, "val_error": 50.0, "seconds": 9.0}
+    for seconds, told in ((2.0, "9.0 s\n"), (600.0, "9.0 s, 90 min left\n")):
+        progress = PrintedProgress()
+        progress.remaining.clock = clock = Clock()
+        progress.planned([run])
+        progress.started([run])
+        clock.now += seconds
+        progress.epoch(run, entry, 10)
+        assert capsys.readouterr().out.endswith(told.replace("90 min", "1.5 h"))
+
+
+def test_a_plugins_count_that_raises_stops_no_plan(options, monkeypatch):
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+
+    @registry.register_model("raises", macs=lambda classes: 1 // 0)
+    def raises(classes):
+        raise AssertionError
+
+    (planned,) = plan(["raises"], "cifar10", "epochs1", (0,), options)
+    assert planned.seconds is None and not os.path.exists(planned.record_path)
