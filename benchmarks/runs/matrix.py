@@ -85,7 +85,8 @@ class Matrix:
         missing = [run for run in group if run.record_path not in outcomes]
         if not missing:
             return outcomes
-        self._note_untrained(missing, progress)
+        for run in missing:
+            run.find_untrained = partial(self._untrained, run, progress)
         progress.started(missing)
         callbacks = [(partial(progress.epoch, run), partial(progress.step, run)) for run in missing]
         for run, result in zip(missing, execute_together(missing, callbacks), strict=True):
@@ -94,16 +95,14 @@ class Matrix:
             outcomes[run.record_path] = outcome
         return outcomes
 
-    def _note_untrained(self, runs: list[Run], progress: Progress) -> None:
-        """Say once of a model which of its parameters get no gradient, for the records too."""
-        model = runs[0].model
-        if model not in self.untrained:
-            names = preflight.untrained(model, self.data, runs[0].seed)
-            self.untrained[model] = names
+    def _untrained(self, run: Run, progress: Progress) -> tuple[str, ...]:
+        """The parameters of a run's model that get no gradient; said once a model."""
+        if run.model not in self.untrained:
+            names = preflight.untrained(run.model, self.data, run.seed)
+            self.untrained[run.model] = names
             if names:
-                progress.note(preflight.note_of(model, names))
-        for run in runs:
-            run.untrained = self.untrained[model]
+                progress.note(preflight.note_of(run.model, names))
+        return self.untrained[run.model]
 
 
 def _spec(run: Run) -> RunSpec:

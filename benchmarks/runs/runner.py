@@ -71,8 +71,9 @@ class OutputFolders:
 class Run:
     """One run: (model, data set, recipe, seed) with its folders and settings.
 
-    A run of a `study` is a trial: it does not read the test set. `untrained`: the parameters that
-    get no gradient. `traceback`: whether that of a failure is printed.
+    A run of a `study` is a trial: it does not read the test set. `find_untrained` is called when
+    the run begins and gives the parameters that get no gradient. `traceback`: whether that of a
+    failure is printed.
     """
 
     model: str
@@ -84,11 +85,12 @@ class Run:
     should_stop: Callable[[], str | None] = lambda: None
     resume_changed: bool = False
     study: str | None = None
-    untrained: tuple[str, ...] = ()
+    find_untrained: Callable[[], tuple[str, ...]] = lambda: ()
     traceback: bool = False
 
     def __post_init__(self) -> None:
         self.stream = self.settings.new_stream()
+        self.untrained: tuple[str, ...] = ()
         self.plugin_sha256 = plugins.sha256_of(self.model)
 
     @property
@@ -167,6 +169,7 @@ class Run:
             remove_leftovers(self.checkpoint_path)
             refuse_unwritable(self.record_path.parent)
             counts = count(self.model, self.data.num_classes, self.seed).as_dict()
+            self.untrained = self.find_untrained()
             model = build(self.model, self.data.num_classes, self.seed)
             trainer = self._trainer(model, provenance)
             self._resume(trainer)
