@@ -152,7 +152,7 @@ def _import(path: str, file: Path) -> ModuleType:
     importlib.invalidate_caches()
     taken = name in sys.modules  # by another plugin, or by a package of this suite
     if taken:
-        name = f"{name}_{hashlib.sha256(str(file).encode()).hexdigest()[:8]}"
+        name = f"{name}_{hashlib.sha256(os.fsencode(file)).hexdigest()[:8]}"
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return _executed(name, file) if taken else importlib.import_module(name)

@@ -370,7 +370,9 @@ def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, monkeypatch, nam
     place.write_text(json.dumps(record | {"model": name, "pair": name, "dataset": name}))
     header = "model,registry_name,paper_row,family,params,test_error,macs,selection,source\n"
     row = f'm,hyper_resnet16_1,,x,1,2.0,,x,"{name} | <b>"\n'
-    (tmp_path / "results" / "published.csv").write_text(header + row)
+    published = tmp_path / "results" / "published.csv"
+    published.write_text(header + row, encoding="utf-8")
+    monkeypatch.setattr(store, "PUBLISHED", published)
     for dataset in ("made", "cifar10"):
         copied = tmp_path / "results" / "runs" / dataset / "m" / "r-seed0.json"
         copied.parent.mkdir(parents=True, exist_ok=True)

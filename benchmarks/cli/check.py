@@ -1,4 +1,4 @@
-"""`check`: the contract tests on one model, in plain words."""
+"""`check`: the contract tests on models, in plain words."""
 
 from argparse import Namespace, _SubParsersAction
 
@@ -8,30 +8,33 @@ from benchmarks.cli.options import Parser, add_command, add_plugin, load_plugins
 
 def add_parser(commands: _SubParsersAction) -> Parser:
     """Its options."""
-    parser = add_command(commands, "check", "the contract tests on one model, in plain words")
+    parser = add_command(commands, "check", "the contract tests on models, in plain words")
     add_plugin(parser)
-    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("models", nargs="+", metavar="MODEL")
     return parser
 
 
 def run(options: Namespace) -> int:
-    """Print a line for each check; the exit code says whether all passed."""
+    """Print a line for each check of each model; the exit code says whether all passed."""
     from models import registry
 
     load_plugins(options.plugin)
-    registry.get(options.model)
+    for name in options.models:
+        registry.get(name)
+    passed = [_check(name, options.traceback) for name in options.models]
+    return exit_codes.OK if all(passed) else exit_codes.FAILED
 
+
+def _check(name: str, show_traceback: bool) -> bool:
+    """Whether a model passes every check."""
     from benchmarks.runs import check
 
     problems = 0
-    for title, problem in check.run(options.model):
+    for title, problem in check.run(name, show_traceback):
         if problem is None:
             print(f"ok    {title}")
         else:
             print(f"FAIL  {title}: {problem}")
             problems += 1
-    if problems:
-        print(f"{options.model}: {problems} checks failed")
-        return exit_codes.FAILED
-    print(f"{options.model}: every check passed")
-    return exit_codes.OK
+    print(f"{name}: {f'{problems} checks failed' if problems else 'every check passed'}")
+    return problems == 0

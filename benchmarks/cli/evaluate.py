@@ -1,7 +1,6 @@
 """`evaluate`: the test error of a checkpoint."""
 
 from argparse import Namespace, _SubParsersAction
-from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
@@ -15,7 +14,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_folders(parser)
-    parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    parser.add_argument("checkpoint", type=shared.expanded_path, metavar="CHECKPOINT")
     return parser
 
 
@@ -31,7 +30,7 @@ def run(options: Namespace) -> int:
     recipe = with_overrides(recipes.load("demo"), chosen)
     data = datasets.load(options.dataset, options.data_dir, download=options.download)
     settings = settings_of(chosen, recipe, print_note)
-    result = trained.evaluate_checkpoint(options.checkpoint, data, settings)
+    result = trained.evaluate_checkpoint(options.checkpoint, data, settings, print_note)
     print(
         f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "
         f"test error {result['test_error']:.2f} %, cross-entropy {result['test_loss']:.4f}"

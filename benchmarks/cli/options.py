@@ -1,61 +1,85 @@
 """Groups of options that several commands share, and what their values mean."""
 
 import argparse
+import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.parser import Parser
-from benchmarks.runs.options import RunOptions
+from benchmarks.runs.options import MAX_THREADS, RunOptions
 from benchmarks.training import recipes
+from benchmarks.training import seeds as seed_numbers
+from benchmarks.training.messages import shown
+from benchmarks.training.recipe_types import MAX_BATCH_SIZE
+
+_DIGITS = re.compile(r"[0-9]{1,20}")
+_NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def add_command(commands: argparse._SubParsersAction, name: str, text: str) -> Parser:
     """The parser of a command; `text` says what it does."""
-    return commands.add_parser(
+    parser = commands.add_parser(
         name,
         help=text,
         description=f"{text[0].upper()}{text[1:]}.",
         epilog=exit_codes.DESCRIPTION,
     )
+    add_traceback(parser, default=argparse.SUPPRESS)  # it may stand before the command too
+    return parser
+
+
+def add_traceback(parser: Parser, default: object = False) -> None:
+    """--traceback, of every command."""
+    parser.add_argument(
+        "--traceback",
+        action="store_true",
+        default=default,
+        help="print the traceback of an error too, which is otherwise one line",
+    )
 
 
 def seeds(text: str) -> list[int]:
     """`0-2` or `0,3,5` to a list."""
-    chosen: set[int] = set()
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not dash:
-            last = first
-        if not (first.isdigit() and last.isdigit()) or int(last) < int(first):
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not allowed; write 0, 0-2 or 0,3,5 (seeds from 0 on)"
-            )
-        chosen.update(range(int(first), int(last) + 1))
-    return sorted(chosen)
+    try:
+        return seed_numbers.parsed(text)
+    except seed_numbers.SeedError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def positive(text: str) -> float:
-    """A finite number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    """A finite number above 0, in digits such as `90`, `0.5` or `1e3`."""
+    value = float(text) if _NUMBER.fullmatch(text) else 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it is a number above 0")
+        raise argparse.ArgumentTypeError(f"{shown(text)} is not allowed; it is a number above 0")
     return value
 
 
-def whole(text: str) -> int:
-    """A whole number from 1 on."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not allowed; it is a whole number from 1 on")
-    return int(text)
+def whole(most: int, least: int = 1) -> Callable[[str], int]:
+    """The type of an option that is a whole number from `least` to `most`."""
+
+    def number(text: str) -> int:
+        value = int(text) if _DIGITS.fullmatch(text) else 0
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(
+                f"{shown(text)} is not allowed; it is a whole number from {least} to {most}"
+            )
+        return value
+
+    return number
+
+
+def expanded_path(text: str) -> Path:
+    """A path, `~` being the user's home; a shell does not expand it after "="."""
+    return Path(os.path.expanduser(text))
 
 
 def add_plugin(parser: Parser) -> None:
     """--plugin, for `load_plugins`."""
     parser.add_argument(
         "--plugin",
+        type=os.path.expanduser,
         action="append",
         default=[],
         metavar="FILE",
@@ -89,7 +113,7 @@ def add_folders(parser: Parser) -> None:
     for name, text in folders.items():
         default = Path("checkpoints" if name == "checkpoint" else name)
         group.add_argument(
-            f"--{name}-dir", type=Path, default=default, help=f"{text} (%(default)s)"
+            f"--{name}-dir", type=expanded_path, default=default, help=f"{text} (%(default)s)"
         )
 
 
@@ -101,7 +125,7 @@ def add_device(parser: Parser) -> None:
         choices=("auto", "cpu", "cuda"),
         help="auto takes CUDA if there is one",
     )
-    parser.add_argument("--threads", type=whole, help="CPU threads (all cores)")
+    parser.add_argument("--threads", type=whole(MAX_THREADS), help="CPU threads (all cores)")
     parser.add_argument(
         "--precision",
         choices=recipes.PRECISIONS,
@@ -154,13 +178,14 @@ def add_recipe(parser: Parser) -> None:
     described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
     parser.add_argument(
         "--recipe",
+        type=os.path.expanduser,
         metavar="R",
         help=f"a name or a TOML file (demo on digits, else {recipes.DEFAULT}). {described}",
     )
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
     parser.add_argument(
         "--parallel-seeds",
-        type=whole,
+        type=whole(seed_numbers.MAX_COUNT),
         default=1,
         metavar="N",
         help="runs of the same model side by side on one GPU (1)",
@@ -191,7 +216,9 @@ def add_stop(parser: Parser) -> None:
 
 def add_speed(parser: Parser) -> None:
     """What is timed and how it is shown."""
-    parser.add_argument("--batch-size", type=whole, help="images a step (128)")
+    parser.add_argument(
+        "--batch-size", type=whole(MAX_BATCH_SIZE, least=2), help="images a step (128)"
+    )
     parser.add_argument("--json", action="store_true", help="the records")
 
 

@@ -1,7 +1,9 @@
 """How commands print: tables, notes, and the progress of runs."""
 
 import contextlib
+import io
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, TextIO
@@ -11,6 +13,17 @@ if TYPE_CHECKING:
 
 
 _json_stream: TextIO | None = None
+
+
+def print_any_text() -> None:
+    """Print in UTF-8, or in the encoding that PYTHONIOENCODING names, whatever the locale.
+
+    A character that the encoding does not have is printed as an escape such as `\\xe9`.
+    """
+    encoding = None if os.environ.get("PYTHONIOENCODING") else "utf-8"
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a notebook's or a test's may be another
+            stream.reconfigure(encoding=encoding, errors="backslashreplace")
 
 
 @contextlib.contextmanager

@@ -82,7 +82,9 @@ class PrintedProgress(PrintedNotes):
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """A line with the error of the run, or why there is none."""
-        self.bars[run.record_path].close()
+        bar = self.bars.pop(run.record_path, None)  # none of a run that did not begin
+        if bar is not None:
+            bar.close()
         record = outcome.record
         if record is None:
             print_error(str(outcome.reason))

@@ -4,7 +4,7 @@ from argparse import Namespace, _SubParsersAction
 from pathlib import Path
 
 from benchmarks.cli import exit_codes
-from benchmarks.cli.options import Parser, add_command, add_folders
+from benchmarks.cli.options import Parser, add_command, add_folders, expanded_path
 
 
 def add_parser(commands: _SubParsersAction) -> Parser:
@@ -30,7 +30,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     )
     parser.add_argument(
         "--readme",
-        type=Path,
+        type=expanded_path,
         metavar="PAGE",
         help="also rewrite the table of the paper's rows in this page",
     )

@@ -22,14 +22,17 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     shared.add_device(parser)
     shared.add_folders(parser)
     parser.add_argument(
-        "study", type=Path, metavar="FILE", help="what to try (results/studies/*/study.toml)"
+        "study",
+        type=shared.expanded_path,
+        metavar="FILE",
+        help="what to try (results/studies/*/study.toml)",
     )
     parser.add_argument(
         "--page",
-        type=Path,
+        type=shared.expanded_path,
         default=Path("docs/recipes.md"),
         metavar="PAGE",
-        help="the page whose tables are written (%(default)s)",
+        help="the page whose tables are written, made if it is not there (%(default)s)",
     )
     shared.add_stop(parser)
     return parser
@@ -45,6 +48,7 @@ def run(options: Namespace) -> int:
     chosen = shared.run_options(options)
     if options.dry_run:
         return print_plan(plan_study(options.study, options.dataset, chosen))
+    studies_page.head(options.page)  # a page without the mark is refused before the trials
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
     studies_page.write_page(options.results_dir, options.page)
     print(f"page: {options.page}")

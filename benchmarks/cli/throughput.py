@@ -53,11 +53,11 @@ def run(options: Namespace) -> int:
     progress = output.printed_progress(quiet=options.json)
     setup = timing_setup(shared.run_options(options), options.batch_size, progress)
     if options.profile:
-        from benchmarks.runs.speed import profile
+        from benchmarks.runs.speed import profile_models
 
-        profiles = {name: profile(name, setup) for name in options.models}
+        profiles = profile_models(options.models, setup, progress)
         speeds.print_profiles(profiles, options.json)
-        return exit_codes.OK
+        return exit_codes.OK if profiles.keys() == {*options.models} else exit_codes.FAILED
     if options.pair:
         return _pair(options.pair, setup, options.results_dir, options.json)
 

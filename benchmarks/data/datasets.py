@@ -64,7 +64,7 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
     can put right.
     """
     label = dataset_name(name)
-    data_dir = Path(data_dir)
+    data_dir = Path(os.path.expanduser(data_dir))
     if label == "digits":
         return _load_digits()
     if label in ARCHIVES:
@@ -85,7 +85,7 @@ def _nearest(spec: str) -> str:
 
 
 def _folder_path(spec: str) -> Path:
-    return Path(spec.removeprefix("folder:")).expanduser()
+    return Path(os.path.expanduser(spec.removeprefix("folder:")))
 
 
 # digits: 1,797 grey images that come with scikit-learn

@@ -35,16 +35,24 @@ LEFT_BEHIND = frozenset(
         "ehthumbs_vista.db",
         "desktop.ini",
         "icon\r",
+        "icon\uf00d",  # the same, as SMB has it
         "@eadir",
         "@tmp",
+        "@recycle",
         "#recycle",
+        "#snapshot",
         "__macosx",
         "$recycle.bin",
         "system volume information",
+        "recycler",
+        "network trash folder",
+        "temporary items",
         "lost+found",
     )
 )
 """What operating systems leave in folders, in lower case; besides all that is hidden (".")."""
+STREAMS = (":zone.identifier", ":encryptable", "@synoeastream", "@synoresource")
+"""Ends of names, in lower case: streams of Windows and of network storage, copied as files."""
 
 
 def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
@@ -127,10 +135,12 @@ def _names(folder: Path, folders: bool = False) -> list[str]:
         return [
             entry.name
             for entry in entries
-            if not entry.name.startswith(".")
-            and entry.name.lower() not in LEFT_BEHIND
-            and (entry.is_dir() or not folders)
+            if not _is_left_behind(entry.name) and (entry.is_dir() or not folders)
         ]
+
+
+def _is_left_behind(name: str) -> bool:
+    return name.startswith(".") or name.lower() in LEFT_BEHIND or name.lower().endswith(STREAMS)
 
 
 def _image_paths(root: Path, folder: str) -> list[str]:
@@ -179,7 +189,7 @@ def _read_cache(place: Path, sha256: str, labels: np.ndarray) -> np.ndarray | No
         return None
     try:
         pixels = np.load(place, allow_pickle=False)
-        noted = json.loads(place.with_suffix(".json").read_text())
+        noted = json.loads(place.with_suffix(".json").read_text(encoding="utf-8"))
         if pixels.dtype != np.uint8 or pixels.shape != (len(labels), IMAGE_SIZE, IMAGE_SIZE, 3):
             raise ValueError(f"{pixels.dtype} {pixels.shape} is not the shape of the data")
         if noted != {"sha256": sha256, "decoded_sha256": decoded_sha256(pixels, labels)}:
@@ -204,7 +214,7 @@ def _write_cache(place: Path, pixels: np.ndarray, sha256: str, labels: np.ndarra
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         _write_atomically(place, buffer.getbuffer())
-        _write_atomically(place.with_suffix(".json"), json.dumps(noted, indent=1).encode())
+        _write_atomically(place.with_suffix(".json"), json.dumps(noted, indent=1).encode("utf-8"))
     except OSError as error:
         print(f"note: cache {str(place)!r} is not written: {one_line(error)}", file=sys.stderr)
 

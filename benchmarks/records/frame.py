@@ -6,6 +6,7 @@ ended.groupby(RUN_KEY).test_error.agg(["mean", "std", "count"])
 """
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ RUN_COLUMNS = {
     "plugin_sha256": _TEXT,
     "pair": _TEXT,
     "kernels": _TEXT,
+    "frozen": _TEXT,
     "study": _TEXT,
     "seed": "Int64",
     "status": _TEXT,
@@ -123,8 +125,8 @@ def load_runs(
 
     - `dataset`, `data_sha256` (of the files; "" if unknown), `recipe`, `recipe_hash`, `model`,
       `plugin_sha256` ("" for built-in models): the key of a row, `RUN_KEY`; `pair` (the plain
-      model of the same backbone), `kernels` (the source's name; missing for foreign modules and in
-      records from before version 5), `study`, `seed`
+      model of the same backbone); `kernels` (its kernel source; missing for a foreign module),
+      `frozen` (the component of it that is not trained); `study`, `seed`
     - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
     - `test_error`, `val_error`: percent, of the last epoch
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
@@ -224,7 +226,6 @@ def _key(record: dict) -> dict:
 
 _AS_IT_STANDS = (
     "pair",
-    "kernels",
     "test_wrong",
     "study",
     "seed",
@@ -266,6 +267,7 @@ def _run_row(record: dict, path: str) -> dict:
     row |= {key: environment[key] for key in _OF_ENVIRONMENT}
     row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
     row |= {f"{part}_images": data[part] for part in ("train", "validation", "test")}
+    row |= _source(record)
     row |= {
         "flops_per_image": store.doubled(record["macs_per_image"]),
         "generator_flops": store.doubled(record["generator_macs"]),
@@ -284,6 +286,26 @@ def _run_row(record: dict, path: str) -> dict:
         if kind == "Int64" and row[key] is not None:
             row[key] = _whole_number(row[key], f"record {path}: {key}")
     return row
+
+
+_BUILT_IN = re.compile(r"(?P<family>.*?)_?resnet\d.*?(_frozen_(?P<frozen>generator|embeddings))?")
+"""A name of this suite's own rows. No plugin may take one that builds."""
+_STORED = ("", "wide", "narrow")
+
+
+def _source(record: dict) -> dict:
+    """The kernel source of a record's model, and its frozen component.
+
+    Records from before these were noted have them in the names of built-in models; what kernels a
+    plugin's model had, they do not tell.
+    """
+    if "kernels" in record:
+        return {"kernels": record["kernels"], "frozen": record.get("frozen")}
+    match = _BUILT_IN.fullmatch(record["model"])
+    if match is None or "plugin_sha256" in record["code"]:
+        return {"kernels": None, "frozen": None}
+    family = match["family"]
+    return {"kernels": "stored" if family in _STORED else family, "frozen": match["frozen"]}
 
 
 def _whole_number(value: float, name: str) -> int:
@@ -445,18 +467,27 @@ def _comparisons(record: dict) -> list[dict]:
 _SPEED_ROWS = {"speed": _rates, "pair": _pair_rows, "compare": _comparisons}
 
 
-def load_published(results_dir: str | Path = "results") -> pd.DataFrame:
-    """Published results, one row each, as `published.csv` has them, in its order.
+PUBLISHED_COLUMNS = {
+    "model": _TEXT,
+    "registry_name": _TEXT,
+    "paper_row": "Int64",
+    "family": _TEXT,
+    "params": "Int64",
+    "test_error": "Float64",
+    "macs": "Int64",
+    "selection": _TEXT,
+    "source": _TEXT,
+}
+"""The columns of `load_published` and their types: a contract."""
+
+
+def load_published() -> pd.DataFrame:
+    """Published results, one row each, as `benchmarks/records/published.csv` has them.
 
     Columns: `model` (as its source calls it), `registry_name` (missing where this suite has no
     such model), `paper_row` (its row in the paper's table, from 1), `family`, `params`,
     `test_error` (percent, CIFAR-10), `macs` (per image, missing where unknown), `selection` (how
     the number was chosen), `source`.
     """
-    types = {"paper_row": "Int64", "params": "Int64", "macs": "Int64", "test_error": "Float64"}
-    text = ("model", "registry_name", "family", "selection", "source")
-    path = Path(results_dir) / "published.csv"
-    if not path.exists():
-        columns = types | dict.fromkeys(text, _TEXT)
-        return pd.DataFrame(columns=list(columns)).astype(columns)
-    return pd.read_csv(path, dtype=types | dict.fromkeys(text, _TEXT))
+    rows = store.published_rows()
+    return pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS)).astype(PUBLISHED_COLUMNS)

@@ -21,12 +21,15 @@ def source_sha256(root: Path = ROOT) -> str:
 
 
 def code() -> dict:
-    """Commit, dirty flag and source hash; the first two are null where there is no git.
+    """Commit, dirty flag and source hash; the first two are null where no commit has this code.
 
-    Changes in results/, reports/ and Markdown pages do not make a tree dirty.
+    That is where there is no git, and where the suite is installed inside another project's
+    repository. Changes in results/, reports/ and Markdown pages do not make a tree dirty.
     """
-    commit = _git("rev-parse", "HEAD")
-    status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports", ":!*.md")
+    commit = status = None
+    if _git("ls-files", "--error-unmatch", "--", *SOURCES) is not None:
+        commit = _git("rev-parse", "HEAD")
+        status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports", ":!*.md")
     return {
         "commit": commit,
         "dirty": None if status is None else bool(status),
@@ -37,7 +40,11 @@ def code() -> dict:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, check=True
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            check=True,
+            encoding="utf-8",
+            errors="replace",  # names of files, which are not used
         )
     except (OSError, subprocess.CalledProcessError):
         return None

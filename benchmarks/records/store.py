@@ -4,6 +4,8 @@ import base64
 import csv
 import functools
 import hashlib
+import io
+import itertools
 import json
 import math
 import os
@@ -14,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.system.files import write_atomically
+from benchmarks.system.files import read_text, write_atomically
 
 SCHEMA_VERSION = 5
 """Of new records; older versions are read as they are. `schemas/run-<version>.json` has each."""
@@ -23,7 +25,8 @@ DONE = ("ok", "diverged")
 FLOPS = {"flops_per_image": "macs_per_image", "generator_flops": "generator_macs"}
 """The FLOPs of a record (schema version 4) and the MACs that they are twice of."""
 NAME = re.compile(r"[A-Za-z0-9._-]+")
-ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = Path(__file__).parent / "published.csv"
+"""Errors from papers, each with its source."""
 
 
 class RecordError(ValueError):
@@ -164,7 +167,7 @@ def to_json(value: dict) -> str:
 @functools.cache
 def schema(version: int) -> dict:
     """The JSON Schema of a version of a run's record."""
-    return json.loads((Path(__file__).parent / "schemas" / f"run-{version}.json").read_text())
+    return json.loads(read_text(Path(__file__).parent / "schemas" / f"run-{version}.json"))
 
 
 @functools.cache
@@ -297,7 +300,7 @@ def load(path: Path) -> dict | None:
         RecordError: if it cannot be read.
     """
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_text(path))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
@@ -333,10 +336,19 @@ def load_or_set_aside(path: Path) -> dict | None:
         problem = f"record {path} is no record of a run"
     except RecordError as error:
         problem = str(error)
-    aside = path.with_name(f"{path.name}.damaged")
+    aside = _free(path.with_name(f"{path.name}.damaged"))
     os.replace(path, aside)
     print(f"note: {problem}; kept as {aside.name}, the run is made again", file=sys.stderr)
     return None
+
+
+def _free(path: Path) -> Path:
+    """The path, with a number behind it if something lies there: nothing is overwritten."""
+    numbers = itertools.count(2)
+    free = path
+    while free.exists():
+        free = path.with_name(f"{path.name}{next(numbers)}")
+    return free
 
 
 def datasets(results_dir: Path) -> list[str]:
@@ -364,13 +376,18 @@ def throughput_files(results_dir: Path, kind: str = "speed") -> list[Path]:
     return sorted((results_dir / "throughput").glob(pattern))
 
 
-def load_published(results_dir: Path = ROOT / "results") -> dict[str, dict]:
-    """Published rows by registry name; numbers as numbers, unknown as None."""
-    with (results_dir / "published.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row["params"] = int(row["params"])
-        row["test_error"] = float(row["test_error"])
-        for key in ("macs", "paper_row"):
-            row[key] = int(row[key]) if row[key] else None
-    return {row["registry_name"]: row for row in rows if row["registry_name"]}
+def published_rows() -> list[dict]:
+    """The rows of `published.csv`, in its order; numbers as numbers, unknown as None."""
+    rows = []
+    for row in csv.DictReader(io.StringIO(read_text(PUBLISHED))):
+        values: dict[str, Any] = {key: text or None for key, text in row.items()}
+        values["test_error"] = float(row["test_error"])
+        for key in ("paper_row", "params", "macs"):
+            values[key] = int(row[key]) if row[key] else None
+        rows.append(values)
+    return rows
+
+
+def load_published() -> dict[str, dict]:
+    """The published rows of registered models by registry name."""
+    return {row["registry_name"]: row for row in published_rows() if row["registry_name"]}

@@ -194,7 +194,7 @@ def answers(results: Results, trials: pd.Series, question: str | None = None) ->
 
 def _asked(rows: pd.DataFrame) -> list[str] | None:
     """The hypernetworks, if there are any; else every model with a pair."""
-    hypernetworks = rows.model[(family(rows) == "hyper") & ~rows.model.str.contains("_frozen_")]
+    hypernetworks = rows.model[(family(rows) == "hyper") & rows.frozen.isna()]
     return hypernetworks.tolist() or None
 
 

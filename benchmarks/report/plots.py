@@ -1,6 +1,7 @@
 """The report's figures. Each answers the question that is its title."""
 
 import io
+import os
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -45,12 +46,6 @@ LOOKS = {
     "hashed": ("#cc79a7", "v"),
     "tucker": ("#e69f00", "P"),
     "chunked": ("#56b4e9", "X"),
-    "stage_template": ("#d55e00", "<"),
-    "shared": ("#009e73", "s"),
-    "multihash": ("#cc79a7", "D"),
-    "separable": ("#e69f00", ">"),
-    "subspace": ("#56b4e9", "o"),
-    "foreign": ("#999999", "*"),
 }
 """Colour (Okabe and Ito's, safe for the colour-blind) and marker of a family, everywhere."""
 _MORE = list(product([colour for colour, _ in LOOKS.values()], "<>ph*d"))
@@ -71,8 +66,11 @@ def look(name: str) -> tuple[str, str]:
 @contextmanager
 def style() -> Iterator[None]:
     """The suite's own look: no setting of the user's changes a figure."""
+    backend = os.environ.pop("MPLBACKEND", None)  # an unknown one makes the import fail
     import matplotlib
 
+    if backend is not None:
+        os.environ["MPLBACKEND"] = backend
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
@@ -330,6 +328,12 @@ def _figure(height: float, rows: list[int]) -> "tuple[Figure, list[Axes]]":
 
 def save(figure: "Figure", folder: Path, name: str) -> Path:
     """Write a figure as SVG, the same bytes for the same numbers; gives the file."""
+    from matplotlib.transforms import Bbox
+
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes in figure.axes:  # the solver's last digits differ from process to process
+        axes.set_position(Bbox(axes.get_position().get_points().round(6)))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     path = folder / f"{name}.svg"

@@ -38,7 +38,7 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
 
     `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
     """
-    published = load_published(results_dir).dropna(subset=["registry_name"])
+    published = load_published().dropna(subset=["registry_name"])
     rows = paper_rows(published)
     found, page = measured(results_dir, rows), Page()
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()

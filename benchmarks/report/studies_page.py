@@ -40,6 +40,23 @@ def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.D
     return trials.assign(changed=pd.Series(texts, dtype="string", index=trials.index))
 
 
+def tuned(results_dir: Path, file: Path, dataset: str, model: str) -> tuple[pd.DataFrame, dict]:
+    """The trials of a model in one study, the lowest error first, and what the best one changes.
+
+    The columns are those of `table`; the changes have keys joined by dots, and are of the first
+    trial that ended well (empty if none did).
+    """
+    study = load(file)
+    runs = load_runs(results_dir, dataset, studies=True)
+    resolved = runs.attrs["recipes"]
+    trials = table(study, trials_of(runs[runs.model == model], study.name), resolved)
+    ended = trials.dropna(subset=["mean"])
+    if ended.empty:
+        return trials, {}
+    best = resolved[ended.recipe_hash.iloc[0]]
+    return trials, recipes.differences(best, study.base.as_dict())
+
+
 def chosen(trials: pd.DataFrame) -> str:
     """A line for each data set, model and number of epochs, over all studies.
 
@@ -61,20 +78,27 @@ def chosen(trials: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def write_page(results_dir: Path, page: Path) -> None:
-    """Replace what follows the mark in the page by the tables of all studies.
+def head(page: Path) -> str:
+    """What stands in a page up to the mark, and the mark; a title where there is no page yet.
 
     Raises:
         StudyError: if the page has no mark.
     """
+    if not page.exists():
+        return f"# Recipe studies\n\n{BEGIN}"
     text = page.read_text(encoding="utf-8")
     if BEGIN not in text:
         raise StudyError(f"{page} has no line {BEGIN!r}")
+    return text[: text.index(BEGIN)] + BEGIN
+
+
+def write_page(results_dir: Path, page: Path) -> None:
+    """Replace what follows the mark in the page by the tables of all studies; see `head`."""
     runs = load_runs(results_dir, studies=True)
     studies = [load(path) for path in find(results_dir)]
     by_study = {study: trials_of(runs, study.name) for study in studies}
     everything = [trials.assign(study=study.name) for study, trials in by_study.items()]
-    parts = [text[: text.index(BEGIN)] + BEGIN]
+    parts = [head(page)]
     if everything:
         parts.append(chosen(pd.concat(everything)))
     for study, trials in by_study.items():

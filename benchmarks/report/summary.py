@@ -34,6 +34,7 @@ CONFIDENCE = 0.95
 FACTS = [
     "pair",
     "kernels",
+    "frozen",
     "params",
     "macs_per_image",
     "generator_macs",
@@ -201,12 +202,9 @@ def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataF
 def family(rows: pd.DataFrame) -> pd.Series:
     """What kind of model each row is: "plain" without a pair, else its kernel source.
 
-    A foreign module that has a pair is "foreign". Records from before version 5 do not name the
-    source; that of their models, all built in, is the first part of the name.
+    A foreign module that has a pair is "foreign".
     """
-    old = rows.model.str.extract(r"^(.*?)_resnet\d")[0].where(rows.plugin_sha256 == "")
-    kinds = rows.kernels.fillna(old).fillna("foreign")
-    return kinds.where(rows.pair.notna(), "plain")
+    return rows.kernels.fillna("foreign").where(rows.pair.notna(), "plain")
 
 
 def paper_rows(published: pd.DataFrame) -> list[str]:
@@ -304,7 +302,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     """Everything that is known of a data set."""
     runs = load_runs(results_dir, dataset)
     speeds = load_speeds(results_dir)
-    published = load_published(results_dir).dropna(subset=["registry_name"])
+    published = load_published().dropna(subset=["registry_name"])
     data = known_data(dataset, runs)
     if not data.cifar10:
         published = published.iloc[:0]

@@ -119,7 +119,7 @@ def verdicts(
     """
     summary = summary.assign(family=family(summary))
     if models is None:
-        chosen = summary.pair.notna() & ~summary.model.str.contains("_frozen_")
+        chosen = summary.pair.notna() & summary.frozen.isna()
     else:
         chosen = summary.model.isin(list(models))
     asked = summary[chosen & summary["mean"].notna()]

@@ -18,17 +18,20 @@ from benchmarks.training.loop import Trainer, drive
 from benchmarks.training.objective import Evaluation, Normalize
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
-from models.kernels.protocol import KernelNetwork
 
 
 @dataclass(frozen=True)
 class TimingSetup:
-    """What models are timed with: images on the device, a recipe, settings and the protocol."""
+    """What models are timed with: images on the device, a recipe, settings and the protocol.
+
+    `traceback`: whether that of a model that cannot be timed is printed.
+    """
 
     data: DataSet
     recipe: Recipe
     settings: Settings
     protocol: Protocol
+    traceback: bool = False
 
 
 def timing_setup(
@@ -46,7 +49,7 @@ def timing_setup(
     digits = datasets.load("digits", Path(options.data_dir))
     images = max(protocol.epoch_images, recipe.batch_size)
     data = timing_data(digits, images, settings)
-    return TimingSetup(data, recipe, settings, protocol)
+    return TimingSetup(data, recipe, settings, protocol, options.traceback)
 
 
 def timing_data(data: DataSet, images: int, settings: Settings) -> DataSet:
@@ -59,12 +62,22 @@ def timing_data(data: DataSet, images: int, settings: Settings) -> DataSet:
 class Bench:
     """A module on a device, with the calls that are timed."""
 
-    def __init__(self, model: torch.nn.Module, data: DataSet, recipe: Recipe, settings: Settings):
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: DataSet,
+        recipe: Recipe,
+        settings: Settings,
+        foreign: bool = False,
+    ):
         self.data, self.recipe, self.settings = data, recipe, settings
         batches = Batches(
-            data.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=data.flip
+            data.train,
+            recipe.batch_size,
+            crop_padding=recipe.crop_padding,
+            flip=recipe.flips(data.flip),
         )
-        self.trainer = Trainer(model, data, batches, recipe, settings, seed=0, identity={})
+        self.trainer = Trainer(model, data, batches, recipe, settings, 0, {}, foreign)
         self.model = self.trainer.model
         self.batches = self._stream()
 
@@ -98,8 +111,7 @@ class Bench:
     def inference(self, model: torch.nn.Module) -> Call:
         """A batch of uint8 images to losses and answers, in evaluation mode."""
         normalize = Normalize(self.data.mean, self.data.std).to(self.settings.device)
-        whole = isinstance(model, KernelNetwork)
-        evaluation = self.settings.compiled(Evaluation(model, normalize), whole)
+        evaluation = self.trainer.compiler(Evaluation(model, normalize))
         x, y = next(self.trainer.batches.epoch(0, 0))
 
         def infer() -> object:

@@ -4,6 +4,7 @@
 """
 
 import copy
+import traceback
 from collections.abc import Callable, Iterator
 
 import torch
@@ -12,7 +13,11 @@ from torch import nn
 from benchmarks.measuring import costs
 from benchmarks.runs.building import build
 from benchmarks.runs.counting import component_differences, count
+from benchmarks.system import generators
+from benchmarks.system.faults import described, is_fault, one_line
+from benchmarks.training.checkpoints import unsaved_buffers
 from benchmarks.training.objective import Normalize, Objective
+from benchmarks.training.probing import PROBES
 from models import registry
 from models.kernels.protocol import KernelNetwork
 
@@ -27,6 +32,7 @@ class Broken(Exception):
 def _batch(size: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (size, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    x = x.contiguous(memory_format=torch.channels_last)  # as in training
     return x, torch.arange(size) % CLASSES
 
 
@@ -35,31 +41,48 @@ def _normalized(size: int = 4) -> torch.Tensor:
 
 
 def output_shape(name: str, model: nn.Module) -> None:
-    """One image or more give as many rows of finite numbers, one for each class."""
-    for size in (1, 3):
-        out = model.eval()(_normalized(size))
+    """One image or more give as many rows of finite numbers, one for each class.
+
+    In training there is always more than one.
+    """
+    for size, training in ((1, False), (3, False), (3, True)):
+        model.train(training)
+        out = model(_normalized(size))
+        when = " in training" if training else ""
         if not isinstance(out, torch.Tensor) or tuple(out.shape) != (size, CLASSES):
             shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
             raise Broken(
-                f"{size} images and {CLASSES} classes give {shape}, not ({size}, {CLASSES})"
+                f"{size} images and {CLASSES} classes give {shape}{when}, not ({size}, {CLASSES})"
             )
         if not out.isfinite().all():
-            raise Broken("the output is not finite")
+            raise Broken(f"the output is not finite{when}")
 
 
 def gradients(name: str, model: nn.Module) -> None:
-    """Every trained parameter has a finite gradient that is not zero."""
-    objective = Objective(model.train(), Normalize((0.5,) * 3, (0.25,) * 3), l2=5e-4)
-    objective(*_batch(8))[0].backward()
-    for parameter, value in model.named_parameters():
-        if not value.requires_grad:
-            continue
-        if value.grad is None:
-            raise Broken(f"{parameter} gets no gradient")
-        if not value.grad.isfinite().all():
-            raise Broken(f"the gradient of {parameter} is not finite")
-        if not value.grad.any() and not _feeds_batch_norm(model, parameter):
-            raise Broken(f"the gradient of {parameter} is zero")
+    """Every trained parameter has a finite gradient that is not zero, at least in some passes."""
+    model.train()
+    objective = Objective(model, Normalize((0.5,) * 3, (0.25,) * 3), l2=0.0)
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    wrong = dict.fromkeys(trained, "gets no gradient")
+    for _ in range(PROBES):  # a layer may be skipped by chance
+        if not wrong:
+            return
+        objective.zero_grad(set_to_none=True)
+        loss, _ = objective(*_batch(8))
+        if loss.requires_grad:
+            loss.backward()
+        for parameter, value in trained.items():
+            if value.grad is None:
+                continue
+            if not value.grad.isfinite().all():
+                raise Broken(f"the gradient of {parameter} is not finite")
+            if value.grad.any() or _feeds_batch_norm(model, parameter):
+                wrong.pop(parameter, None)
+            elif parameter in wrong:
+                wrong[parameter] = "has a gradient of zero"
+    first, *rest = wrong.items()
+    more = f" (and {len(rest)} more parameters)" if rest else ""
+    raise Broken(f"{' '.join(first)}{more}")
 
 
 def _feeds_batch_norm(model: nn.Module, parameter: str) -> bool:
@@ -70,22 +93,46 @@ def _feeds_batch_norm(model: nn.Module, parameter: str) -> bool:
 
 
 def save_and_load(name: str, model: nn.Module) -> None:
-    """Another instance with the same weights gives the same outputs."""
-    other = build(name, CLASSES, seed=1)
+    """Another instance of the seed with the same weights gives the same outputs.
+
+    What its `state_dict` lacks, it has from the seed, as `evaluate` and `export` have it.
+    """
+    other = build(name, CLASSES, seed=0)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(1)
     other.load_state_dict(copy.deepcopy(model.state_dict()))
-    x = _normalized()
-    if not torch.equal(model.eval()(x), other.eval()(x)):
+    if not torch.equal(_output(model), _output(other)):
         raise Broken("another instance with the same state_dict gives other outputs")
 
 
 def same_seed(name: str, model: nn.Module) -> None:
-    """One seed gives the same weights, another one others."""
-    again, other = (build(name, CLASSES, seed).state_dict() for seed in (0, 1))
-    first = build(name, CLASSES, 0).state_dict()
-    if any(not torch.equal(first[key], again[key]) for key in first):
-        raise Broken("two builds from seed 0 differ")
-    if all(torch.equal(first[key], other[key]) for key in first):
+    """One seed gives the same weights, buffers and outputs, another one others."""
+    first, again, other = (_drawn(build(name, CLASSES, seed)) for seed in (0, 0, 1))
+    differing = [key for key in first if not _equal(first[key], again.get(key))]
+    if differing or first.keys() != again.keys():
+        raise Broken(f"two builds from seed 0 differ{f' in {differing[0]}' if differing else ''}")
+    if all(_equal(first[key], other.get(key)) for key in first):
         raise Broken("builds from seeds 0 and 1 are equal")
+
+
+def _output(model: nn.Module) -> torch.Tensor:
+    """What a model gives in evaluation, the global generators being seeded."""
+    model.eval()
+    generators.seed_all(0)
+    with torch.no_grad():
+        return model(_normalized())
+
+
+def _drawn(model: nn.Module) -> dict[str, object]:
+    """All that a seed decides: what is saved, the buffers that are not, and the outputs."""
+    return model.state_dict() | unsaved_buffers(model) | {"the output": _output(model)}
+
+
+def _equal(one: object, other: object) -> bool:
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and bool(one == other)
 
 
 def exact_count(name: str, model: nn.Module) -> None:
@@ -125,13 +172,20 @@ CHECKS: dict[str, Callable[[str, nn.Module], str | None]] = {
 }
 
 
-def run(name: str) -> Iterator[tuple[str, str | None]]:
-    """Each check's title, with a remark where there is one, and what is wrong or None."""
+def run(name: str, show_traceback: bool = False) -> Iterator[tuple[str, str | None]]:
+    """Each check's title, with a remark where there is one, and what is wrong or None.
+
+    `show_traceback`: that of an error, on stderr.
+    """
     for title, check in CHECKS.items():
         try:
             remark = check(name, build(name, CLASSES, seed=0))
             yield f"{title} ({remark})" if remark else title, None
-        except Exception as error:  # noqa: BLE001 - any fault of the model is what this reports
-            kind = "" if isinstance(error, Broken) else f"{type(error).__name__}: "
-            message = f"{kind}{error}"
-            yield title, " ".join(message.split())
+        except Broken as broken:
+            yield title, one_line(str(broken))
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            if show_traceback:
+                traceback.print_exception(error)
+            yield title, described(error)

@@ -1,7 +1,20 @@
 """What all commands that train or time have in common: folders, device, data, when to stop."""
 
+import math
+import os
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
+
+from benchmarks.training.messages import shown
+from benchmarks.training.seeds import MAX_COUNT
+
+MAX_THREADS = 1024
+"""Far more than the cores of a machine; a system gives no process threads without end."""
+
+
+class OptionError(ValueError):
+    """An option that is not allowed; the message is one line for the user."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +30,10 @@ class RunOptions:
     - `time_limit`: seconds after which runs stop with a checkpoint
     - `resume_changed`: resume even if code, torch, recipe, data or settings changed since the
       checkpoint; the record says so
+    - `traceback`: print the traceback of a run that fails; its reason is one line
+
+    Raises:
+        OptionError: for a number that is not allowed.
     """
 
     results_dir: str | Path = "results"
@@ -32,7 +49,23 @@ class RunOptions:
     parallel_seeds: int = 1
     time_limit: float | None = None
     resume_changed: bool = False
+    traceback: bool = False
 
     def __post_init__(self) -> None:
         for name in ("results_dir", "checkpoint_dir", "data_dir"):
-            object.__setattr__(self, name, Path(getattr(self, name)).expanduser())
+            object.__setattr__(self, name, Path(os.path.expanduser(getattr(self, name))))
+        if self.threads is not None:
+            _refuse_other_than_whole("threads", self.threads, MAX_THREADS)
+        _refuse_other_than_whole("parallel_seeds", self.parallel_seeds, MAX_COUNT)
+        limit = self.time_limit
+        is_number = isinstance(limit, Real) and not isinstance(limit, bool)
+        if limit is not None and not (is_number and 0 < limit < math.inf):
+            raise OptionError(f"time_limit {shown(limit)} is not allowed; it is a number above 0")
+
+
+def _refuse_other_than_whole(name: str, value: object, most: int) -> None:
+    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (is_whole and 1 <= int(value) <= most):  # type: ignore[call-overload]
+        raise OptionError(
+            f"{name} {shown(value)} is not allowed; it is a whole number from 1 to {most}"
+        )

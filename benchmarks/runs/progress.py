@@ -24,8 +24,9 @@ class Outcome:
     """What came of a run that was wanted.
 
     `status`: of its record ("ok", "diverged", "interrupted", "out_of_memory", "failed"); or
-    "busy" (another process is at it), "refused" (a checkpoint of another run is there) or
-    "not_started" (stopped before), and then `record` is None and `reason` says why.
+    "busy" (another process is at it), "refused" (a checkpoint of another run is there),
+    "not_started" (stopped before) or "failed" (its record could not be written), and then `record`
+    is None and `reason` says why.
     """
 
     spec: RunSpec

@@ -1,10 +1,10 @@
 """A run's record from its parts: what was counted, how it ended, where and from which code."""
 
-import os
 from typing import TYPE_CHECKING
 
 from benchmarks.records import store
 from benchmarks.runs.settings import settings_environment
+from benchmarks.system.faults import described, one_line
 from benchmarks.training.loop import Result, Trainer
 from models import registry
 
@@ -31,12 +31,15 @@ def record_of(
             "steps": trainer.total,
             "block": trainer.kind,
         }
+    settings = run.settings if trainer is None else trainer.compiler.used
+    spec = registry.get(run.model)
     plugin = {"plugin_sha256": run.plugin_sha256} if run.plugin_sha256 else {}
     record = {
         "schema_version": store.SCHEMA_VERSION,
         "model": run.model,
         "pair": spec.pair,
         "kernels": spec.kernels if spec.builder is None else None,
+        "frozen": spec.frozen,
         "dataset": run.data.name,
         "dataset_fingerprint": run.data.fingerprint,
         "recipe": resolved,
@@ -48,8 +51,8 @@ def record_of(
         "history": epochs,
         "resumed": history.resumed,
         "flip": run.flip,
-        "untrained": [],
-        "environment": settings_environment(run.settings),
+        "untrained": [one_line(name) for name in run.untrained],
+        "environment": settings_environment(settings),
         "code": provenance | plugin,
     }
     record |= UNCOUNTED | counts
@@ -59,7 +62,6 @@ def record_of(
     return record | {"test_error": result.test_error, "test_wrong": wrong}
 
 
-def reason_of(error: Exception) -> str:
-    """The first line of an exception with its type, without the machine's paths."""
-    reason = f"{type(error).__name__}: {error}".splitlines()[0]
-    return reason.replace(os.getcwd(), ".").replace(os.path.expanduser("~"), "~")
+def reason_of(error: BaseException) -> str:
+    """What a record says of an exception: type, message, file and line, no path of the machine."""
+    return described(error)

@@ -57,17 +57,18 @@ def reproduce(
         return result
     failed = {outcome.spec.model for outcome in runs if outcome.status not in store.DONE}
     ended = [name for name in names if name not in failed]
-    return Reproduction(runs, _time_missing(ended, matrix, Path(options.results_dir), progress))
+    return Reproduction(runs, _time_missing(ended, matrix, options, progress))
 
 
 def _time_missing(
-    models: list[str], matrix: Matrix, results_dir: Path, progress: Progress
+    models: list[str], matrix: Matrix, options: RunOptions, progress: Progress
 ) -> list[Timing]:
     """Time the models that have no speed record of this device, recipe and settings."""
     recipe, settings = matrix.runs[0].recipe, matrix.settings
     protocol = SHORT if matrix.data.name == "digits" else protocol_of(settings.device)
     images = max(protocol.epoch_images, recipe.batch_size)
     data = timing_data(matrix.data, images, settings)
-    setup = TimingSetup(data, recipe, settings, protocol)
+    setup = TimingSetup(data, recipe, settings, protocol, options.traceback)
+    results_dir = Path(options.results_dir)
     missing = untimed(models, results_dir, recipe, settings)
     return time_models(missing, setup, results_dir, progress)

@@ -18,12 +18,15 @@ from benchmarks.records.provenance import code
 from benchmarks.runs.building import build
 from benchmarks.runs.counting import count
 from benchmarks.runs.recording import reason_of, record_of
-from benchmarks.system.files import remove_leftovers
+from benchmarks.system.device import is_out_of_memory
+from benchmarks.system.faults import is_fault
+from benchmarks.system.files import refuse_unwritable, remove_leftovers
+from benchmarks.training import probing
 from benchmarks.training.checkpoints import CheckpointError, differences, load_newest
 from benchmarks.training.loop import History, Interrupted, Result, Trainer, advance
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
-from models import plugins
+from models import plugins, registry
 
 OnEpoch = Callable[[dict, int], None]
 """Called after an epoch with the history's entry and the number of epochs."""
@@ -35,13 +38,12 @@ class Busy(ValueError):
     """Another process is at the run."""
 
 
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether memory was refused.
+class Unrecorded(ValueError):
+    """A run whose record cannot be written; the message says how it ended and what is wrong."""
 
-    On CUDA torch's allocator raises a type of its own, on a CPU only the message tells.
-    """
-    told = "DefaultCPUAllocator: can't allocate memory" in str(error)
-    return told or isinstance(error, torch.OutOfMemoryError | MemoryError)
+
+REFUSALS = (Busy, CheckpointError, Unrecorded)
+"""Why a run may have no record."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,8 @@ class OutputFolders:
 class Run:
     """One run: (model, data set, recipe, seed) with its folders and settings.
 
-    A run of a `study` is a trial: it does not read the test set.
+    A run of a `study` is a trial: it does not read the test set. `untrained`: the parameters that
+    get no gradient. `traceback`: whether that of a failure is printed.
     """
 
     model: str
@@ -81,6 +84,8 @@ class Run:
     should_stop: Callable[[], str | None] = lambda: None
     resume_changed: bool = False
     study: str | None = None
+    untrained: tuple[str, ...] = ()
+    traceback: bool = False
 
     def __post_init__(self) -> None:
         self.stream = self.settings.new_stream()
@@ -103,7 +108,7 @@ class Run:
     @property
     def flip(self) -> bool:
         """Whether training mirrors images at random."""
-        return self.data.flip if self.recipe.flip is None else self.recipe.flip
+        return self.recipe.flips(self.data.flip)
 
     @property
     def title(self) -> str:
@@ -139,20 +144,28 @@ class Run:
         Raises:
             Busy: if another process is at this run.
             CheckpointError: if there is a checkpoint that this run must not resume from.
+            Unrecorded: if no record can be written.
         """
-        self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(f"{self.checkpoint_path}.lock", timeout=0)
         try:
-            with FileLock(f"{self.checkpoint_path}.lock", timeout=0):
-                remove_leftovers(self.checkpoint_path)
-                return (yield from self._executing(on_epoch, on_step))
+            self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except Timeout:
             raise Busy(f"another process is at {self.title}; left to it") from None
+        except (OSError, NotImplementedError) as error:
+            return self._recorded(self._unfinished(error, None), {}, None, code())
+        try:
+            return (yield from self._executing(on_epoch, on_step))
+        finally:
+            lock.release()
 
     def _executing(self, on_epoch: OnEpoch, on_step: OnStep) -> Generator[None, None, dict]:
         provenance = code()
         trainer: Trainer | None = None
         counts: dict = {}
         try:
+            remove_leftovers(self.checkpoint_path)
+            refuse_unwritable(self.record_path.parent)
             counts = count(self.model, self.data.num_classes, self.seed).as_dict()
             model = build(self.model, self.data.num_classes, self.seed)
             trainer = self._trainer(model, provenance)
@@ -165,24 +178,48 @@ class Run:
                 on_step,
                 test=self.study is None,
             )
+            if result.status == "ok" and self.untrained:  # some may have begun late
+                self.untrained = probing.untrained(trainer.model, self.data, self.untrained)
         except CheckpointError:
             raise
-        except Exception as error:  # noqa: BLE001 - recorded; the other runs are still made
+        except BaseException as error:
+            if not is_fault(error):
+                raise
             result = self._unfinished(error, trainer)
-        record = record_of(self, result, counts, trainer, provenance)
-        store.save(self.folders.results, record)
-        return record
+        return self._recorded(result, counts, trainer, provenance)
 
-    def _unfinished(self, error: Exception, trainer: Trainer | None) -> Result:
-        """The result of a run that an exception ended; an unexpected one is printed in full."""
+    def _unfinished(self, error: BaseException, trainer: Trainer | None) -> Result:
+        """The result of a run that an exception ended."""
         history = trainer.history if trainer else History()
         if isinstance(error, Interrupted):
             return Result("interrupted", str(error), history)
-        if is_out_of_memory(error):
-            return Result("out_of_memory", reason_of(error), history)
-        if not isinstance(error, OSError):
-            traceback.print_exc()
-        return Result("failed", reason_of(error), history)
+        if self.traceback:
+            traceback.print_exception(error)
+        status = "out_of_memory" if is_out_of_memory(error) else "failed"
+        return Result(status, reason_of(error), history)
+
+    def _recorded(
+        self, result: Result, counts: dict, trainer: Trainer | None, provenance: dict
+    ) -> dict:
+        """Write the record and give it; if it cannot be written, one that says why.
+
+        Raises:
+            Unrecorded: if not even that can be written.
+        """
+        try:
+            record = record_of(self, result, counts, trainer, provenance)
+            store.save(self.folders.results, record)
+            return record
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a value of the record
+            ended = result.status if result.reason is None else f"{result.status}, {result.reason}"
+            reason = f"the record cannot be written: {reason_of(error)}; the run ended: {ended}"
+        try:
+            failed = Result("failed", reason, History(resumed=result.history.resumed))
+            record = record_of(self, failed, {}, None, provenance)
+            store.save(self.folders.results, record)
+            return record
+        except Exception as error:
+            raise Unrecorded(f"{self.title}: {reason}") from error
 
     def _resume(self, trainer: Trainer) -> None:
         state, damage = load_newest(self.checkpoint_path)
@@ -231,7 +268,17 @@ class Run:
             "num_classes": self.data.num_classes,
             "plugin_sha256": self.plugin_sha256,
         }
-        return Trainer(model, self.data, batches, self.recipe, self.settings, self.seed, identity)
+        return Trainer(
+            model,
+            self.data,
+            batches,
+            self.recipe,
+            self.settings,
+            self.seed,
+            identity,
+            foreign=not registry.is_built_in(self.model),
+            note=lambda text: print(f"note: {self.title}: {text}", file=sys.stderr),
+        )
 
 
 def side_by_side(runs: list[Run], count: int) -> list[list[Run]]:
@@ -252,7 +299,7 @@ def execute_together(
     launch, so that the streams fill a GPU that one small model leaves idle.
 
     Returns:
-        For each run its record, or why it was refused (`Busy`, `CheckpointError`).
+        For each run its record, or why it has none.
     """
     torch._dynamo.reset()  # What was compiled for earlier models is of no use any more.
     active = {number: run.executing(*callbacks[number]) for number, run in enumerate(runs)}
@@ -263,7 +310,7 @@ def execute_together(
                 advance(steps, runs[number].stream)
             except StopIteration as end:
                 ended[number] = end.value
-            except (Busy, CheckpointError) as refusal:
+            except REFUSALS as refusal:
                 ended[number] = refusal
             if number in ended:
                 del active[number]

@@ -25,10 +25,11 @@ from benchmarks.runs.bench import Bench, TimingSetup
 from benchmarks.runs.building import build
 from benchmarks.runs.counting import count
 from benchmarks.runs.progress import QUIET, Progress, Timing
-from benchmarks.runs.runner import is_out_of_memory
 from benchmarks.runs.settings import settings_environment
 from benchmarks.system.device import EnergyMeter, peak_memory, reset_peak_memory, shares_of_peak
+from benchmarks.system.faults import described, is_fault
 from benchmarks.training import optimizers, recipes
+from benchmarks.training.compiling import instead
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
 from models import ledger, plugins, registry
@@ -57,14 +58,20 @@ def time_models(
 def _time_and_save(name: str, setup: TimingSetup, results_dir: Path) -> Timing:
     try:
         record = time_model(name, setup)
-    except (RuntimeError, MemoryError) as error:  # of an operator, or memory was refused
-        if not is_out_of_memory(error):
-            traceback.print_exc()
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        return Timing(name, reason=reason)
-    _, suffix = optimizer_in_place(name, setup.recipe)
-    path = store.save_throughput(results_dir, record, suffix)
+        _, suffix = optimizer_in_place(name, setup.recipe)
+        path = store.save_throughput(results_dir, record, suffix)
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        return _untimable(name, error, setup)
     return Timing(name, path, record)
+
+
+def _untimable(name: str, error: BaseException, setup: TimingSetup) -> Timing:
+    """Why a model cannot be timed."""
+    if setup.traceback:
+        traceback.print_exception(error)
+    return Timing(name, reason=described(error))
 
 
 def time_model(name: str, setup: TimingSetup) -> dict:
@@ -78,7 +85,7 @@ def time_model(name: str, setup: TimingSetup) -> dict:
     timer, energy = Timer(settings.device), EnergyMeter(settings.device)
     reset_peak_memory(settings.device)
     with torch.cuda.stream(settings.new_stream()):
-        bench = Bench(build(name, setup.data.num_classes, seed=0), setup.data, recipe, settings)
+        bench = bench_of(name, setup)
         step = measure(bench.step, timer, protocol, energy)
         peak = peak_memory(settings.device)
         epochs = _epoch_against_steps(bench, step["steps_per_window"], timer, protocol)
@@ -92,8 +99,11 @@ def time_model(name: str, setup: TimingSetup) -> dict:
             materialize_s, plain = _timed_materialization(bench.model, timer)
             inference = bench.inference(plain)
             measured["inference_materialized"] = measure(inference, timer, protocol, energy)
+    used = bench.trainer.compiler.used
+    if used.compile == "off" != settings.compile:  # perhaps only after some was timed compiled
+        return time_model(name, replace(setup, settings=used))
     first_calls = sum(values.get("first_call_s", 0.0) for values in measured.values())
-    return head("speed", name, recipe, settings, timer) | {
+    return head("speed", name, recipe, used, timer) | {
         "optimizer": optimizers.names(bench.model, recipe),
         "measurements": measured,
         "epoch_to_step": epochs["ratio"],
@@ -102,6 +112,13 @@ def time_model(name: str, setup: TimingSetup) -> dict:
         "peak_memory_bytes": peak,
         "bounds": _bounds(name, step["median"], recipe, settings),
     }
+
+
+def bench_of(name: str, setup: TimingSetup, recipe: Recipe | None = None) -> Bench:
+    """The bench of a model by its name; `recipe` in place of the setup's."""
+    model = build(name, setup.data.num_classes, seed=0)
+    foreign = not registry.is_built_in(name)
+    return Bench(model, setup.data, recipe or setup.recipe, setup.settings, foreign)
 
 
 def _epoch_against_steps(
@@ -180,8 +197,16 @@ def untimed(
 
 
 def _is_timed(name: str, results_dir: Path, recipe: Recipe, here: dict) -> bool:
-    """Whether there is a speed record that says what `here` says; one that is torn is none."""
-    optimizer, suffix = optimizer_in_place(name, recipe)
+    """Whether there is a speed record that says what `here` says; one that is torn is none.
+
+    A model that cannot be built is not timed: timing it says why.
+    """
+    try:
+        optimizer, suffix = optimizer_in_place(name, recipe)
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        return False
     path = store.throughput_path(
         results_dir, here["device"], name, batch_size=here["batch_size"], optimizer=suffix
     )
@@ -193,7 +218,17 @@ def _is_timed(name: str, results_dir: Path, recipe: Recipe, here: dict) -> bool:
         return False
     if (at(record, "code", "plugin_sha256") or "") != (plugins.sha256_of(name) or ""):
         return False
-    return condition(record) == condition(here)
+    environment = as_asked(record.get("environment"), here["environment"]["compile"])
+    return condition(record | {"environment": environment}) == condition(here)
+
+
+def as_asked(environment: object, asked: str) -> object:
+    """A record's environment; `compile` is what was asked for if it says that it fell back."""
+    used, notes = at(environment, "compile"), at(environment, "fallbacks")
+    if not isinstance(environment, dict) or not isinstance(notes, list):
+        return environment
+    fell_back = any(str(note).startswith(instead(str(used), asked)) for note in notes)
+    return environment | {"compile": asked} if fell_back else environment
 
 
 def same_optimizer(recipe: Recipe) -> Recipe:
@@ -221,10 +256,7 @@ def time_pair(name: str, setup: TimingSetup) -> dict:
     settings, protocol = setup.settings, setup.protocol
     timer, recipe = Timer(settings.device), same_optimizer(setup.recipe)
     with torch.cuda.stream(settings.new_stream()):
-        over, under = (
-            Bench(build(each, setup.data.num_classes, 0), setup.data, recipe, settings)
-            for each in (name, plain_name)
-        )
+        over, under = bench_of(name, setup, recipe), bench_of(plain_name, setup, recipe)
         steps = _pair_of(over.step, under.step, timer, protocol)
         plain_inference = under.inference(under.model)
         calls = {"generated": over.inference(over.model)}
@@ -233,7 +265,10 @@ def time_pair(name: str, setup: TimingSetup) -> dict:
         inference = {
             kind: _pair_of(call, plain_inference, timer, protocol) for kind, call in calls.items()
         }
-    record = head("pair", name, recipe, settings, timer) | steps
+    used = over.trainer.compiler.used
+    if used.compile == "off" != settings.compile:  # then both, because a ratio is of one condition
+        return time_pair(name, replace(setup, settings=used))
+    record = head("pair", name, recipe, used, timer) | steps
     return record | {
         "pair": [name, plain_name],
         "optimizer": optimizers.names(under.model, recipe),
@@ -245,6 +280,21 @@ def _pair_of(over: Call, under: Call, timer: Timer, protocol: Protocol) -> dict:
     warm_over = warm_up(over, timer, protocol)
     warm_under = warm_up(under, timer, protocol)
     return paired(warm_over, warm_under, timer, protocol)
+
+
+def profile_models(
+    models: Iterable[str], setup: TimingSetup, progress: Progress = QUIET
+) -> dict[str, list[dict]]:
+    """The `profile` of each model that can be timed; `progress.timed` is told of the others."""
+    profiles = {}
+    for name in models:
+        try:
+            profiles[name] = profile(name, setup)
+        except BaseException as error:
+            if not is_fault(error):
+                raise
+            progress.timed(_untimable(name, error, setup))
+    return profiles
 
 
 def profile(name: str, setup: TimingSetup, steps: int = 10) -> list[dict]:
@@ -259,8 +309,7 @@ def profile(name: str, setup: TimingSetup, steps: int = 10) -> list[dict]:
     if on_gpu:
         kinds.append(torch.profiler.ProfilerActivity.CUDA)
     with torch.cuda.stream(settings.new_stream()):
-        model = build(name, setup.data.num_classes, seed=0)
-        bench = Bench(model, setup.data, setup.recipe, settings)
+        bench = bench_of(name, setup)
         for _ in range(5):
             bench.step.run()
         bench.trainer.synchronize()

@@ -1,5 +1,6 @@
 """What is done with a checkpoint after its run: load the model, evaluate it, export its weights."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -7,8 +8,12 @@ from safetensors.torch import save
 
 from benchmarks.data.batches import evaluation_batches
 from benchmarks.data.splits import DataSet
+from benchmarks.runs.building import build
+from benchmarks.system import generators
+from benchmarks.system.faults import one_line
 from benchmarks.system.files import write_atomically
-from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
+from benchmarks.training.checkpoints import CheckpointError, load_checkpoint, load_weights
+from benchmarks.training.compiling import Compiler
 from benchmarks.training.objective import Evaluation, Normalize, evaluate
 from benchmarks.training.settings import Settings
 from models import registry
@@ -19,24 +24,37 @@ from models.materialize import materialize
 def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
     """The model of a checkpoint with its weights, and the checkpoint's identity.
 
+    It is built from the run's seed: what a checkpoint does not hold is as it was drawn then.
+
     Raises:
         CheckpointError: if the model of that name, as it is built now, has other weights.
     """
     state = load_checkpoint(checkpoint)
     identity = state["identity"]
+    name, classes = identity.get("model"), identity.get("num_classes")
+    if not isinstance(name, str) or not isinstance(classes, int):
+        raise CheckpointError(f"checkpoint {checkpoint} does not name its model and classes")
+    with generators.kept():
+        model = build(name, classes, identity.get("seed", 0))
     try:
-        model = registry.build(identity["model"], identity["num_classes"])
-        model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError, TypeError) as error:
-        reason = " ".join(str(error).split())[:200]
+        load_weights(model, state)
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
-            f"checkpoint {checkpoint} does not fit {identity.get('model')!r} as it is now: {reason}"
+            f"checkpoint {checkpoint} does not fit {name!r} as it is now: {one_line(str(error))}"
         ) from None
-    return model.eval(), identity
+    model.eval()
+    return model, identity
 
 
-def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> dict:
+def evaluate_checkpoint(
+    checkpoint: Path,
+    data: DataSet,
+    settings: Settings,
+    note: Callable[[str], None] = lambda text: None,
+) -> dict:
     """Test error of a checkpoint, in percent, and whether it was trained on these data.
+
+    `note` is called if the model cannot be compiled and is evaluated eagerly.
 
     Raises:
         CheckpointError: if the data set has another number of classes.
@@ -48,9 +66,8 @@ def evaluate_checkpoint(checkpoint: Path, data: DataSet, settings: Settings) -> 
             f"{data.name} has {data.num_classes}"
         )
     normalize = Normalize(data.mean, data.std).to(settings.device)
-    evaluation = settings.compiled(
-        Evaluation(model.to(settings.device), normalize), isinstance(model, KernelNetwork)
-    )
+    compiler = Compiler(settings, not registry.is_built_in(identity["model"]), note)
+    evaluation = compiler(Evaluation(model.to(settings.device), normalize))
     tested = evaluate(
         evaluation, evaluation_batches(data.read_test().to(settings.device), 128), settings
     )

@@ -95,6 +95,9 @@ def _count_problems(record: dict) -> Iterator[str]:
         return
     if record["pair"] != spec.pair:
         yield f"pair {record['pair']!r}, the registry has {spec.pair!r}"
+    kernels = spec.kernels if spec.builder is None else None
+    if record.get("kernels", kernels) != kernels:
+        yield f"kernels {record['kernels']!r}, the registry has {kernels!r}"
     if record["params"] is None or not spec.closed_form:
         return
     classes = record["dataset_fingerprint"]["num_classes"]

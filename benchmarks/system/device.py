@@ -1,4 +1,6 @@
-"""What a device tells: peak memory, energy, its data sheet; and how freed memory is kept."""
+"""What a device tells: memory, its peak and its end, energy, its data sheet; and how freed memory
+is kept.
+"""
 
 import ctypes
 import os
@@ -6,6 +8,8 @@ from pathlib import Path
 
 import pynvml
 import torch
+
+from benchmarks.system.faults import message_of
 
 PEAKS = {
     "NVIDIA H200": {"flops": 989e12, "bytes_per_s": 4.8e12},
@@ -37,13 +41,23 @@ def keep_freed_memory() -> bool:
     return bool(mapped and trimmed)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory was refused.
+
+    On CUDA torch's allocator raises a type of its own, on a CPU only the message tells.
+    """
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return "DefaultCPUAllocator: can't allocate memory" in message_of(error)
+
+
 def reset_peak_memory(device: torch.device) -> None:
     """Begin a new peak. On a CPU it is the process's resident memory, which Linux lets it reset."""
     clear_refs = Path("/proc/self/clear_refs")
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     elif clear_refs.exists():
-        clear_refs.write_text("5")
+        clear_refs.write_text("5", encoding="utf-8")
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -51,7 +65,7 @@ def peak_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     lines = [line.split() for line in status.splitlines() if line.startswith("VmHWM:")]

@@ -27,7 +27,7 @@ def environment(device_type: str, **settings: object) -> dict:
 
 def _cpuinfo(key: str) -> str:
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
     match = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)

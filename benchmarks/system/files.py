@@ -7,10 +7,23 @@ import tempfile
 from pathlib import Path
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, whatever the locale; a byte-order mark is left out.
+
+    Raises:
+        OSError: if there is no such file or it cannot be read.
+        ValueError: if it is not UTF-8.
+    """
+    return path.read_text(encoding="utf-8-sig")
+
+
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write a file so that a reader sees the old or the new one, whenever the process dies."""
+    """Write a file so that a reader sees the old or the new one, whenever the process dies.
+
+    Text is written as UTF-8.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode("utf-8") if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -23,6 +36,17 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.unlink(temporary)
         raise
     _sync_folder(path.parent)
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Make the folder, and try whether files can be made in it.
+
+    Raises:
+        OSError: if they cannot.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder):
+        pass
 
 
 def keep_previous(path: Path, place: Path) -> None:

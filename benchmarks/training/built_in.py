@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from benchmarks.training.recipe_types import Block, Recipe, Rule
+from benchmarks.training.recipe_types import MAX_EPOCHS, Block, Recipe, Rule
 
 # Settled on the validation split (docs/recipes.md): SGD and SCALED in all studies, ADAM, for
 # sources that do not scale their gradients, in pair16.
@@ -74,7 +74,7 @@ DESCRIPTIONS = {
     "epochs5_crossed": "a control of 5 epochs: Adam for stored kernels and SGD for generated ones",
 }
 
-ALLOWED = tuple(DESCRIPTIONS)
+ALLOWED = (f"epochs<N> (N from 1 to {MAX_EPOCHS})", *RECIPES)
 """Names of the built-in recipes, as messages list them."""
 
 FORMER = {

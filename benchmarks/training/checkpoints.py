@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from benchmarks.system.files import keep_previous, write_atomically
 
@@ -83,6 +84,28 @@ def load_newest(path: Path) -> tuple[dict | None, str | None]:
                 f"{error}; there is none before it: remove it to start again"
             ) from None
         return load_checkpoint(previous(path)), f"{error}; the one before it was used"
+
+
+def unsaved_buffers(model: nn.Module) -> dict[str, Tensor]:
+    """The buffers that are not in a module's `state_dict`, by name."""
+    saved = model.state_dict().keys()
+    return {name: buffer for name, buffer in model.named_buffers() if name not in saved}
+
+
+def load_weights(model: nn.Module, state: dict) -> None:
+    """Give a module the weights of a checkpoint, and the buffers that its `state_dict` lacks.
+
+    Raises:
+        RuntimeError, KeyError, AttributeError: if it does not have such weights or buffers.
+    """
+    model.load_state_dict(state["model"])
+    own = dict(model.named_buffers())
+    for name, value in state.get("buffers", {}).items():
+        if own[name].shape == value.shape:
+            own[name].copy_(value)
+        else:  # one that grows
+            module, _, last = name.rpartition(".")
+            setattr(model.get_submodule(module), last, value.to(own[name].device))
 
 
 def differences(state: dict, identity: dict) -> dict:

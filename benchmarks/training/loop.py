@@ -18,7 +18,14 @@ from torch import Tensor, nn
 
 from benchmarks.data.batches import Batches
 from benchmarks.data.splits import DataSet
-from benchmarks.training.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
+from benchmarks.training.checkpoints import (
+    CHECKPOINT_VERSION,
+    CheckpointError,
+    load_weights,
+    unsaved_buffers,
+    write_checkpoint,
+)
+from benchmarks.training.compiling import Compiler
 from benchmarks.training.objective import Evaluated, Evaluation, Normalize, Objective, evaluate
 from benchmarks.training.optimizers import kind_of, make_optimizer, restore_optimizer, ruled
 from benchmarks.training.recipes import Recipe
@@ -116,7 +123,9 @@ class CapturedStep:
 class Trainer:
     """One run, from its first step or from a checkpoint to the last epoch.
 
-    `identity` says whose checkpoint it is; the recipe's hash and the seed are added.
+    `identity` says whose checkpoint it is; the recipe's hash and the seed are added. `foreign`: the
+    model is not of this suite; `note` is called with what becomes of it where it cannot be
+    compiled.
     """
 
     def __init__(
@@ -128,6 +137,8 @@ class Trainer:
         settings: Settings,
         seed: int,
         identity: dict,
+        foreign: bool = False,
+        note: Callable[[str], None] = lambda text: None,
     ):
         self.model = channels_last(model.to(settings.device))
         self.data = data
@@ -142,9 +153,9 @@ class Trainer:
         self.total = recipe.total_steps(self.kind, batches.steps_per_epoch)
         self.epochs = math.ceil(self.total / batches.steps_per_epoch)
         normalize = Normalize(data.mean, data.std).to(settings.device)
-        whole = isinstance(model, KernelNetwork)
-        self.objective = settings.compiled(Objective(self.model, normalize, self.block.l2), whole)
-        self.evaluation = settings.compiled(Evaluation(self.model, normalize), whole)
+        self.compiler = Compiler(settings, foreign, note)
+        self.objective = self.compiler(Objective(self.model, normalize, self.block.l2))
+        self.evaluation = self.compiler(Evaluation(self.model, normalize))
         self.optimizers: list[torch.optim.Optimizer] = []
         self._rates: list[tuple[Tensor, float]] = []  # each a part of the block's learning rate
         for rule, parameters in ruled(self.model, self.block):
@@ -156,7 +167,7 @@ class Trainer:
         if self.kind == "scaled" and isinstance(model, KernelNetwork):
             self._scaling_source = model.kernels
         self._optimize: Step = self._plain_step
-        if settings.captures:
+        if self.compiler.captures:
             self._optimize = CapturedStep(self._plain_step)
 
     def train(self, *arguments, **options) -> Result:
@@ -299,6 +310,8 @@ class Trainer:
             "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": history,
+            "buffers": unsaved_buffers(self.model) if self.compiler.foreign else {},
+            "fallback": self.compiler.fallback,
         }
         write_checkpoint(path, state)
 
@@ -309,7 +322,8 @@ class Trainer:
             CheckpointError: if its weights or its optimizers' states do not fit.
         """
         try:
-            self.model.load_state_dict(state["model"])
+            load_weights(self.model, state)
+            self.compiler.fallback = state.get("fallback")
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 restore_optimizer(optimizer, saved)
             history = dict(state["history"])

@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 def shown(value: object) -> str:
     """The value as it was written, shortened in the middle if it is very long."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than 4,300 digits
+        return "of thousands of digits"
     return text if len(text) <= 120 else f"{text[:60]}...{text[-57:]}"
 
 

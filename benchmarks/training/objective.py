@@ -63,9 +63,14 @@ class Objective(nn.Module):
             weights = [parameter for parameter in self.model.parameters() if parameter.ndim > 1]
         loss = F.cross_entropy(logits.float(), y) + penalty
         if self.l2:
-            squares = sum(weight.float().square().sum() for weight in weights)
+            squares = sum(as_real(weight).float().square().sum() for weight in weights)
             loss = loss + 0.5 * self.l2 * squares
         return loss, wrong_answers(logits, y)
+
+
+def as_real(weight: Tensor) -> Tensor:
+    """The weight; a complex one as its real and imaginary parts."""
+    return torch.view_as_real(weight) if weight.is_complex() else weight
 
 
 class Evaluation(nn.Module):

@@ -9,8 +9,9 @@ from models.kernels.protocol import KernelNetwork
 
 def kind_of(model: nn.Module, recipe: Recipe) -> str:
     """Which block of a recipe a module takes; one without a `generated` takes the stored block."""
-    scales = isinstance(model, KernelNetwork) and model.kernels.scales_gradients
-    return recipe.kind(bool(getattr(model, "generated", False)), scales)
+    if not isinstance(model, KernelNetwork):
+        return recipe.kind(generated=False, scales_gradients=False)
+    return recipe.kind(model.generated, model.kernels.scales_gradients)
 
 
 def names(model: nn.Module, recipe: Recipe) -> str:
@@ -57,15 +58,33 @@ def make_optimizer(
     a captured step sees it.
     """
     rate = torch.tensor(rule.learning_rate, device=device)
+    fused = all(parameter.is_floating_point() for parameter in parameters)  # not complex ones
     if rule.optimizer == "adam":
         capturable = device.type == "cuda"
         return torch.optim.Adam(
-            parameters, lr=rate, betas=rule.betas, fused=True, capturable=capturable
+            parameters, lr=rate, betas=rule.betas, fused=fused, capturable=capturable
         )
     nesterov = rule.momentum > 0
-    return torch.optim.SGD(
-        parameters, lr=rate, momentum=rule.momentum, nesterov=nesterov, fused=True
+    optimizer = torch.optim.SGD(
+        parameters, lr=rate, momentum=rule.momentum, nesterov=nesterov, fused=fused
     )
+    add_missing_momenta(optimizer)
+    return optimizer
+
+
+def add_missing_momenta(optimizer: torch.optim.Optimizer) -> None:
+    """Start the momenta of SGD at zero, which is what torch does at a parameter's first gradient.
+
+    torch's fused SGD refuses parameters of which some have a momentum and others not yet: those
+    whose first gradient comes late.
+    """
+    (group,) = optimizer.param_groups
+    if not group.get("momentum"):
+        return
+    for parameter in group["params"]:
+        state = optimizer.state[parameter]
+        if state.get("momentum_buffer") is None:
+            state["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
@@ -82,3 +101,4 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, saved: dict) -> None:
     options = {key: value for key, value in own.items() if key != "params"}
     optimizer.load_state_dict(saved)
     optimizer.param_groups[0].update(options)
+    add_missing_momenta(optimizer)

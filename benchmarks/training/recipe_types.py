@@ -23,6 +23,15 @@ PARTS = ("embeddings", "backbone")
 
 CONFIG = ConfigDict(extra="forbid")
 
+MAX_EPOCHS = 99_999
+MAX_STEPS = 1_000_000_000
+MAX_BATCH_SIZE = 65_536
+"""A larger number of images a step is taken for a slip."""
+
+Steps = Field(ge=1, le=MAX_STEPS, description=f"at least 1, at most {MAX_STEPS:,}")
+Epochs = Field(ge=1, le=MAX_EPOCHS, description=f"at least 1, at most {MAX_EPOCHS:,}")
+BatchSize = Field(ge=2, le=MAX_BATCH_SIZE, description=f"at least 2, at most {MAX_BATCH_SIZE:,}")
+
 # The description of a field is what an error message says after "it is".
 Rate = Annotated[float, Strict(), Field(gt=0, allow_inf_nan=False, description="more than 0")]
 Share = Annotated[float, Strict(), Field(ge=0, lt=1, allow_inf_nan=False, description="in [0, 1)")]
@@ -74,7 +83,7 @@ class Block:
     milestones: Milestones = ()
     momentum: Share = 0.9
     betas: Betas = (0.9, 0.999)
-    steps: Annotated[int | None, Strict(), Field(ge=1, description="at least 1")] = None
+    steps: Annotated[int | None, Strict(), Steps] = None
     embeddings: Rule | None = None
     backbone: Rule | None = None
 
@@ -109,15 +118,15 @@ class Recipe:
         str,
         Field(pattern=r"^[A-Za-z0-9._]+$", description="made of letters, digits, '.' and '_'"),
     ]
-    epochs: Annotated[int, Strict(), Field(ge=1, description="at least 1")]
+    epochs: Annotated[int, Strict(), Epochs]
     stored: Block
     generated: Block
-    batch_size: Annotated[int, Strict(), Field(ge=2, description="at least 2")] = 128
+    batch_size: Annotated[int, Strict(), BatchSize] = 128
     crop_padding: Annotated[int, Strict(), Field(ge=0, le=16, description="0 to 16")] = 4
     precision: Precision = "auto"
     compile: CompileMode = "auto"
     scaled: Block | None = None
-    flip: Annotated[bool | None, Strict()] = None
+    flip: Annotated[bool | None, Strict(), Field(description="true or false")] = None
 
     @model_validator(mode="after")
     def _blocks_fit_their_kinds(self) -> Self:
@@ -159,6 +168,10 @@ class Recipe:
         if scales_gradients and self.scaled is not None:
             return "scaled"
         return "generated"
+
+    def flips(self, default: bool) -> bool:
+        """Whether training mirrors images; `default` is what the data set says."""
+        return default if self.flip is None else self.flip
 
     def block(self, kind: str) -> Block:
         """The block of a kind of kernel sources.

@@ -14,6 +14,7 @@ from typing import Any, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
+from benchmarks.system.files import read_text
 from benchmarks.training.built_in import (
     ALLOWED,
     DEFAULT,
@@ -79,26 +80,26 @@ def load(text: str) -> Recipe:
     if text.endswith(".toml"):
         return _from_toml(Path(text))
     raise RecipeError(
-        f"unknown recipe {shown(text)}; {_hint(text)}allowed are {', '.join(ALLOWED)}, "
+        f"unknown recipe {shown(text)}; {_hint(text, '{}; ')}allowed are {', '.join(ALLOWED)}, "
         "or a file ending in .toml"
     )
 
 
-def _hint(name: str) -> str:
-    """What a recipe is called now, or which name is near."""
+def _hint(name: str, form: str) -> str:
+    """What a recipe is called now, or which name is near, put into a form; or nothing."""
     if name in FORMER:
-        return f"now {FORMER[name]}; "
+        return form.format(f"now {FORMER[name]}")
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    epochs = re.fullmatch(r"(?:epochs?|ep|e)?(\d+)(?:epochs?|ep|e)?", plain)
+    epochs = re.fullmatch(r"(?:epochs?|ep|e)?(\d{1,5})(?:epochs?|ep|e)?", plain)
     if epochs and built_in(f"epochs{int(epochs[1])}"):
-        return f"nearest: epochs{int(epochs[1])}; "
-    near = difflib.get_close_matches(name.lower(), ALLOWED, n=1)
-    return f"nearest: {near[0]}; " if near else ""
+        return form.format(f"nearest: epochs{int(epochs[1])}")
+    near = difflib.get_close_matches(name.lower(), RECIPES, n=1)
+    return form.format(f"nearest: {near[0]}") if near else ""
 
 
 def _from_toml(path: Path) -> Recipe:
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(read_text(path))
     except OSError as error:
         raise RecipeError(f"recipe {path}: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -109,8 +110,10 @@ def _from_toml(path: Path) -> Recipe:
             raise RecipeError(f"name {name!r} is taken by a built-in recipe")
         recipe = built_in(base)
         if recipe is None:
-            now = f" (now {FORMER[base]})" if base in FORMER else ""
-            raise RecipeError(f"{not_among('base', base, ALLOWED)}{now}")
+            allowed = ", ".join(ALLOWED)
+            raise RecipeError(
+                f"base {shown(base)} is not allowed; choose from {allowed}{_hint(base, ' ({})')}"
+            )
         return varied(recipe, name, values)
     except RecipeError as error:
         raise RecipeError(f"recipe {path}: {error}") from None

@@ -1,11 +1,9 @@
 """How the arithmetic of training is done: device, precision, compilation."""
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import nn
 
 
 @dataclass(frozen=True)
@@ -40,13 +38,8 @@ class Settings:
         """A CUDA stream for a run whose steps are captured; None for any other run."""
         return torch.cuda.Stream(self.device) if self.captures else None
 
-    def compiled(self, module: nn.Module, whole: bool) -> Callable:
-        """The module, compiled if the settings say so.
-
-        `whole`: into one graph, and an error where that fails, because a graph break is slow and
-        silent.
-        """
-        if self.compile == "off":
-            return module
-        mode = "default" if self.compile == "graph" else self.compile
-        return torch.compile(module, mode=mode, dynamic=False, fullgraph=whole)
+    def falling_back(self, compile_mode: str, fallback: str | None) -> "Settings":
+        """The settings with the compile mode as used, and why it is another one, if it is."""
+        if fallback is None:
+            return self
+        return replace(self, compile=compile_mode, fallbacks=(*self.fallbacks, fallback))

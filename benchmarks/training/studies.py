@@ -11,7 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from benchmarks.training import recipes
+from benchmarks.system.files import read_text
+from benchmarks.training import recipes, seeds
 from benchmarks.training.messages import unknown_key
 from benchmarks.training.recipes import Recipe
 
@@ -60,9 +61,19 @@ def load(path: Path) -> Study:
         RecipeError: for a change that is not allowed.
     """
     try:
-        content = StudyFile.model_validate(tomllib.loads(path.read_text()))
+        text = read_text(path)
     except OSError as error:
         raise StudyError(f"study {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise StudyError(f"study {path}: {error}") from None
+    return parsed(text, path)
+
+
+def parsed(text: str, path: Path) -> Study:
+    """The study of a file's text, which lies or is to lie at `path`; raises as `load` does."""
+    try:
+        content = StudyFile.model_validate(tomllib.loads(text))
+        chosen = seeds.checked(content.seeds)
     except ValidationError as error:
         raise StudyError(f"study {path}: {_one_line(error)}") from None
     except (ValueError, RecursionError) as error:
@@ -80,7 +91,7 @@ def load(path: Path) -> Study:
                     )
             trials.append((model, recipes.varied(base, f"{base.name}.{name}", changes)))
     name = path.resolve().parent.name
-    return Study(name, content.about, base, tuple(content.seeds), tuple(trials))
+    return Study(name, content.about, base, tuple(chosen), tuple(trials))
 
 
 def _one_line(error: ValidationError) -> str:

@@ -1,8 +1,10 @@
 """`reproduce`, `throughput` and `compare` as a user meets them."""
 
 import json
+import re
 
 import pytest
+import torch
 
 from models import registry
 
@@ -37,8 +39,43 @@ def test_a_model_that_cannot_be_timed_leaves_the_rest(own_models, desk, capsys, 
 
     assert desk.code_of("throughput", "refuses", "wide_resnet10_1", *short) == 1
     out, err = capsys.readouterr()
-    assert "error: refuses cannot be timed: RuntimeError: no layer\n" in err
+    said = r"error: refuses cannot be timed: RuntimeError: no layer \(.*test_speed\.py, line \d+\)"
+    assert re.fullmatch(said, err.strip())
     assert [record["model"] for record in json.loads(out)] == ["wide_resnet10_1"]
+
+
+def test_a_profile_that_cannot_be_made_leaves_the_rest(own_models, desk, capsys, short):
+    @registry.register_model("leaves")
+    def leaves(num_classes):
+        raise SystemExit("bye")
+
+    arguments = ("leaves", "wide_resnet10_1", "--profile", *short)
+    assert desk.code_of("throughput", *arguments) == 1
+    out, err = capsys.readouterr()
+    assert "error: leaves cannot be timed: SystemExit: bye (" in err
+    assert list(json.loads(out)) == ["wide_resnet10_1"]
+
+
+def test_a_foreign_module_that_does_not_compile_is_timed_eagerly(
+    own_models, desk, capsys, short, monkeypatch
+):
+    @registry.register_model("prints")
+    class Prints(torch.nn.Linear):
+        def __init__(self, num_classes):
+            super().__init__(3072, num_classes)
+
+        def forward(self, x):
+            if not self.training:  # found out after the steps were timed
+                print("", end="")
+            return super().forward(x.flatten(1))
+
+    compiled = ["default" if option == "off" else option for option in short]
+    monkeypatch.setattr(torch._inductor, "compile", lambda graph, inputs, options: graph)
+    assert desk.code_of("throughput", "prints", *compiled) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    environment = record["environment"]
+    assert environment["compile"] == "off" and record["compile_s"] is None
+    assert any(text.startswith("compile off instead of") for text in environment["fallbacks"])
 
 
 def test_throughput(desk, capsys, short):

@@ -1,6 +1,7 @@
 """`train`, `evaluate`, `export`, `check`, `verify` and `report` as a user meets them."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -37,6 +38,21 @@ def test_a_plugin_is_a_first_class_row(plugin, desk, capsys):
     assert len(desk.record("tiny_mlp")["code"]["plugin_sha256"]) == 64
 
 
+def test_paths_begin_at_home_also_after_an_equals_sign(desk, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(desk.folder))
+    folders = ["--results-dir=~/results", "--checkpoint-dir=~/checkpoints", "--data-dir=~/data"]
+    command = ["train", "wide_resnet10_1", "--recipe=~/tiny.toml", "--flip", *folders]
+    assert code_of(*command) == 0
+    assert desk.record("wide_resnet10_1")["flip"] is True
+    reports = ["report", "--results-dir=~/results", "--reports-dir=~/reports"]
+    assert code_of(*reports) == 0 and desk.page()
+    checkpoint = "~/checkpoints/digits/wide_resnet10_1/tiny-seed0.ckpt"
+    assert code_of("evaluate", checkpoint, "--data-dir=~/data") == 0
+    assert code_of("export", checkpoint, "~/weights.safetensors") == 0
+    assert (desk.folder / "weights.safetensors").is_file()
+    assert code_of("verify", *folders[:2]) == 0
+
+
 def forget_plugin():
     registry._PLUGINS.clear()
     registry.KERNELS.pop("one_kernel")
@@ -66,6 +82,85 @@ def test_a_model_with_the_wrong_output_is_not_trained(own_models, desk, capsys):
     message = "'misfit' makes (2, 7) of 2 images and 10 classes, not (2, 10)"
     assert message in capsys.readouterr().err
     assert not list((desk.folder / "results").rglob("*.json"))
+
+
+BAD = """
+import sys
+import torch
+from torch import nn
+from models.registry import register_model
+
+
+class Net(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.layer = nn.Linear(3072, classes)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1))
+
+
+@register_model("bad")
+class Bad(Net):
+    def forward(self, x):
+        return super().forward(x) @ torch.zeros(3, 3)
+
+
+@register_model("leaves")
+class Leaves(Net):
+    def forward(self, x):
+        sys.exit(3)
+
+
+register_model("good")(Net)
+"""
+PLACE = r"\(.*bad\.py, line 20\)"
+
+
+@pytest.fixture
+def bad(tmp_path, own_models):
+    file = tmp_path / "bad.py"
+    file.write_text(BAD)
+    return file
+
+
+def test_no_command_stops_at_the_first_bad_model(bad, desk, capsys):
+    models, plugin = ("bad", "leaves", "good"), ("--plugin", bad)
+    assert code_of("check", *models, *plugin) == 1
+    out, err = capsys.readouterr()
+    assert "good: every check passed" in out and "Traceback" not in err
+    assert re.search(rf"FAIL  every parameter gets a gradient: RuntimeError: .* {PLACE}", out)
+    assert desk.train(*models, *plugin) == 1
+    out, err = capsys.readouterr()
+    assert re.search(rf"failed: RuntimeError: .* {PLACE}", out) and "Traceback" not in err
+    assert desk.record("good")["status"] == "ok"
+    assert re.fullmatch(rf"RuntimeError: .* {PLACE}", desk.record("bad")["reason"])
+    assert "SystemExit: 3 (" in desk.record("leaves")["reason"]
+    assert code_of("check", "good", "nothing", *plugin) == 2
+    assert "ok  " not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_the_traceback_is_shown_if_asked_for(bad, desk, capsys, before):
+    command = ["train", "bad", "--plugin", bad, "--recipe", desk.recipe]
+    command.insert(0 if before else 2, "--traceback")
+    assert desk.code_of(*command) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err and "bad.py" in err
+
+
+def test_an_error_of_a_users_code_is_a_failure_with_its_place(bad, desk, capsys):
+    """Also where a command has one model only; a ValueError of the suite is wrong input."""
+    assert desk.train("good", "--plugin", bad) == 0
+    text = BAD.replace("self.layer = nn.Linear(3072, classes)", 'raise ValueError("not\\nnow")')
+    bad.write_text(text)
+    capsys.readouterr()
+    assert desk.code_of("evaluate", desk.checkpoint("good"), "--plugin", bad) == 1
+    err = capsys.readouterr().err
+    assert re.fullmatch(r"error: ValueError: not now \(.*bad\.py, line 11\)\n", err)
+    assert desk.code_of("--traceback", "evaluate", "nowhere.ckpt") == 2
+    err = capsys.readouterr().err
+    assert "Traceback" in err and err.splitlines()[-1].startswith("error: checkpoint nowhere.ckpt")
 
 
 def test_nothing_to_verify_is_said(tmp_path, capsys):
@@ -136,7 +231,10 @@ def test_a_run_that_fails_leaves_a_record_and_the_rest_is_made(own_models, desk,
 
     assert desk.train("breaks", "wide_resnet10_1") == 1
     record = desk.record("breaks")
-    assert (record["status"], record["reason"]) == ("failed", "RuntimeError: no | such")
+    assert record["status"] == "failed"
+    assert re.fullmatch(
+        r"RuntimeError: no \| such layer \(.*test_train\.py, line \d+\)", record["reason"]
+    )
     assert record["flops_per_image"] is None and record["generator_flops"] is None
     other = desk.record("wide_resnet10_1")
     assert other["status"] == "ok"

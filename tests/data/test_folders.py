@@ -1,7 +1,9 @@
 """`folder:PATH`: classes, the cache, images that cannot be read."""
 
 import hashlib
+import io
 import os
+import struct
 import sys
 import time
 
@@ -151,6 +153,90 @@ def test_floats_out_of_range_are_refused(tmp_path, value, told):
         _one(tmp_path, Image.fromarray(values), "0.tif")
 
 
+@pytest.mark.parametrize("top", [1.02, 20.0, 300.0])
+def test_floats_whose_range_is_unclear_are_refused(tmp_path, top):
+    values = np.linspace(0, top, 1024, dtype=np.float32).reshape(32, 32)
+    with pytest.raises(DataError, match=rf"largest float is {top:g}, in image .*0\.tif") as error:
+        _one(tmp_path, Image.fromarray(values), "0.tif")
+    one_line(error)
+
+
+def test_values_of_8_bits_in_16_bit_files_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"no 16-bit image has a value above 200 of 65535"):
+        _one(tmp_path, Image.fromarray(np.full((32, 32), 200, np.uint16)))
+
+
+def test_a_dark_16_bit_image_among_bright_ones_is_dark(tmp_path):
+    root = _folder(tmp_path / "pets")
+    for number, value in ((0, 200), (1, 65535)):
+        pixels = np.full((32, 32), value, np.uint16)
+        Image.fromarray(pixels).save(root / "test" / "cat" / f"{number}.png")
+    images = load(f"folder:{root}", tmp_path).read_test().images
+    assert [images[0].max().item(), images[1].min().item()] == [1, 255]
+
+
+def _tiff(path, bits, photometric, content):
+    """A grey TIFF, which Pillow does not write so."""
+    tags = {256: 32, 257: 32, 258: bits, 259: 1, 262: photometric, 273: 122, 277: 1, 278: 32}
+    tags[279] = len(content)
+    entries = [struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items())]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries))
+    path.write_bytes(head + b"".join(entries) + b"\0" * 4 + content)
+
+
+@pytest.mark.parametrize(
+    "bits, photometric, told", [(12, 1, "12 bits a value"), (16, 0, "white is 0")]
+)
+def test_tiffs_that_pillow_decodes_to_other_values_are_refused(tmp_path, bits, photometric, told):
+    _tiff(tmp_path / "a.tif", bits, photometric, bytes(1024 * bits // 8))
+    with pytest.raises(DataError, match=told):
+        images.decode(tmp_path / "a.tif")
+    _tiff(tmp_path / "b.tif", 16, 1, GREY.astype("<u2").tobytes())
+    assert np.array_equal(images.decode(tmp_path / "b.tif")[..., 0], GREY)
+
+
+def test_a_transparent_colour_is_black(tmp_path):
+    image = Image.new("RGB", (32, 32), (9, 8, 7))
+    image.putpixel((1, 0), (9, 8, 6))
+    pixels = _one(tmp_path, image, transparency=(9, 8, 7))
+    assert pixels[0, 0].tolist() == [0, 0, 0] and pixels[0, 1].tolist() == [9, 8, 6]
+
+
+def test_a_transparent_colour_of_16_bits_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"0\.png.*transparent colour of I;16B values"):
+        _one(tmp_path, Image.fromarray(GREY), transparency=64)
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_premultiplied_colours_are_taken_as_they_are(tmp_path, mode):
+    straight = Image.new("RGBA", (32, 32), (200, 100, 50, 128)).convert("RGBa")
+    expected = [100, 50, 25]
+    if mode == "La":
+        straight, expected = Image.new("LA", (32, 32), (200, 128)).convert("La"), [100] * 3
+    assert np.abs(images._pixels(straight)[0, 0].astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "TIFF", "WEBP", "JPEG", "BMP", "AVIF", "SPIDER"])
+@pytest.mark.filterwarnings("ignore")
+def test_every_damaged_file_is_refused_with_its_name(tmp_path, kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {kind}")
+    path, generator = tmp_path / "image", np.random.default_rng(0)
+    buffer = io.BytesIO()
+    Image.new("F" if kind == "SPIDER" else "L", (32, 32)).save(buffer, kind)
+    good, refused = buffer.getvalue(), 0
+    for _ in range(100):
+        bad = np.frombuffer(good, np.uint8).copy()
+        bad[generator.integers(len(bad), size=3)] = generator.integers(256, size=3)
+        path.write_bytes(bad[: generator.integers(1, len(bad))].tobytes())
+        try:
+            images.decode(path)
+        except DataError as error:
+            refused += str(path) in str(error)
+    assert refused
+
+
 def _transparent(mode):
     """Half transparent white."""
     image = Image.new("RGBA", (32, 32), (255, 255, 255, 128))
@@ -201,7 +287,17 @@ def test_several_frames_are_refused(tmp_path):
 def test_what_systems_leave_behind_is_skipped(tmp_path):
     root = _folder(tmp_path / "pets")
     before = load(f"folder:{root}", tmp_path).fingerprint
-    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "._0.png", "ehthumbs.db", "Icon\r"):
+    for name in (
+        "Thumbs.db",
+        "desktop.ini",
+        ".DS_Store",
+        "._0.png",
+        "ehthumbs.db",
+        "Icon\r",
+        "Icon\uf00d",
+    ):
+        (root / "train" / "cat" / name).write_bytes(b"x")
+    for name in ("0.png:Zone.Identifier", "THUMBS.DB", "Thumbs.db:encryptable"):
         (root / "train" / "cat" / name).write_bytes(b"x")
     for name in ("@eaDir", "__MACOSX", ".git", "$RECYCLE.BIN"):
         (root / "train" / name).mkdir()
@@ -235,6 +331,9 @@ def test_home_is_expanded(tmp_path, monkeypatch):
     _folder(tmp_path / "pets")
     assert load("folder:~/pets", tmp_path).name == "pets"
     assert RunOptions(data_dir="~/data").data_dir == tmp_path / "data"
+    assert len(load("folder:~/pets", "~/data").train) == 18 and (tmp_path / "data/cache").is_dir()
+    with pytest.raises(DataError, match="'~nobody-of-this-name/pets/train' is missing"):
+        load("folder:~nobody-of-this-name/pets", tmp_path)
 
 
 def test_pixels_that_other_rules_decoded_are_not_used(tmp_path, monkeypatch):

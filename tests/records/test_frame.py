@@ -170,7 +170,7 @@ def test_a_speed_without_its_number_is_listed(tmp_path, content):
 
 
 def test_published_rows():
-    frame = load_published(ROOT / "results")
+    frame = load_published()
     paper = frame.dropna(subset=["paper_row"])
     assert paper.test_error.tolist() == [6.73, 8.02, 5.66, 7.23]
     assert frame.source.notna().all() and frame.test_error.between(0, 100).all()

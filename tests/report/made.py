@@ -1,13 +1,11 @@
 """Records that are made up, valid to the last key, and the frames that they give."""
 
 import json
-import shutil
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
 from benchmarks.report.known_data import BY_SHA256
 from benchmarks.report.summary import differences, load_results, summarize
-from tests.conftest import ROOT
 from tests.records.test_store import RECORD
 
 BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 5e-4, "schedule": "cosine", "warmup": 0.05}
@@ -104,7 +102,6 @@ def write(folder, records, speeds=()):
     """A results folder with these records, text as it is; gives its path."""
     results = folder / "results"
     results.mkdir(parents=True, exist_ok=True)
-    shutil.copy(ROOT / "results" / "published.csv", results)
     for number, entry in enumerate(records):
         if isinstance(entry, str):
             path = results / "runs" / "made" / f"m{number}" / "r-seed0.json"

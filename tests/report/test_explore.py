@@ -91,20 +91,18 @@ def test_each_row_holds_its_runs(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model, pair, plugin, expected",
+    "kernels, pair, plugin, expected",
     [
-        ("wide_resnet40_2_projection", None, "", "plain"),
-        ("resnet20", None, "", "plain"),
-        ("hyper_resnet20", "resnet20", "", "hyper"),
-        ("stage_template_resnet16_1", "wide_resnet16_1", "", "stage_template"),
-        ("hyper_resnet40_1_tile8_50k", "wide_resnet40_1", "", "hyper"),
-        ("of_an_older_version", "wide_resnet40_1", "", "foreign"),
-        ("hyper_resnet16_1", "wide_resnet16_1", "a" * 64, "plugin"),
-        ("mine", None, "a" * 64, "plugin"),
+        ("stored", None, "", "plain"),
+        ("hyper", "resnet20", "", "hyper"),
+        ("stage_template", "wide_resnet16_1", "", "stage_template"),
+        (None, "wide_resnet40_1", "", "foreign"),
+        ("hyper", "wide_resnet16_1", "a" * 64, "plugin"),
+        (None, None, "a" * 64, "plugin"),
     ],
 )
-def test_families(model, pair, plugin, expected):
-    values = {"model": model, "pair": pair, "plugin_sha256": plugin, "kernels": None}
+def test_families(kernels, pair, plugin, expected):
+    values = {"pair": pair, "plugin_sha256": plugin, "kernels": kernels}
     row = pd.DataFrame([values], dtype="string")
     assert explore.families(row).tolist() == [expected]
 

@@ -4,10 +4,9 @@ from benchmarks.records.frame import load_published
 from benchmarks.report import paper
 from benchmarks.report.summary import paper_rows
 from models import registry
-from tests.conftest import ROOT
 from tests.report.made import on, record, results_of, speed
 
-ROWS = paper_rows(load_published(ROOT / "results"))
+ROWS = paper_rows(load_published())
 
 
 def pair(plain, hyper, depth="40_1", recipe=None):

@@ -1,5 +1,9 @@
 """Figures: the numbers that are drawn, and labels that can be read."""
 
+import os
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 
@@ -7,6 +11,7 @@ from benchmarks.records.frame import RUN_KEY
 from benchmarks.report import plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.summary import OTHER
+from tests.conftest import ROOT
 from tests.report.made import hyper, record, results_of, rows
 
 PAPERS = {"hyper_resnet16_1": 1.5}
@@ -166,3 +171,47 @@ def test_the_users_settings_change_no_figure(results, tmp_path):
         matplotlib.rcParams.update({"font.size": 30, "axes.facecolor": "red", "figure.dpi": 30})
         assert bytes_of(tmp_path / "b") == before
         assert matplotlib.rcParams["font.size"] == 30
+
+
+DRAW = """
+import hashlib, sys
+from pathlib import Path
+from benchmarks.report import plots
+with plots.style():
+    figure, panels = plots._figure(4.0, [3, 5, 2])
+    for axes in panels:
+        axes.plot([1, 2, 3], [-1, 5, 2], label="x")
+        axes.set_title("title")
+        axes.legend()
+    path = plots.save(figure, Path(sys.argv[1]), "f")
+    print(hashlib.sha256(path.read_bytes()).hexdigest())
+"""
+SETTINGS = """
+font.size: 30
+font.family: serif
+text.usetex: True
+axes.facecolor: red
+axes.unicode_minus: False
+savefig.bbox: tight
+savefig.dpi: 33
+svg.fonttype: none
+svg.hashsalt: other
+backend: nonexistent
+"""
+
+
+def test_no_file_or_variable_of_the_user_changes_a_figure(tmp_path):
+    (tmp_path / "matplotlibrc").write_text(SETTINGS, encoding="utf-8")
+    rc = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}
+    drawn = set()
+    for variables in ({}, rc, {"MPLBACKEND": "nonexistent"}, {"PYTHONHASHSEED": "2"}):
+        done = subprocess.run(
+            [sys.executable, "-c", DRAW, str(tmp_path)],
+            cwd=tmp_path if variables else ROOT,  # a matplotlibrc in the folder counts too
+            env=os.environ | {"PYTHONPATH": str(ROOT)} | variables,
+            capture_output=True,
+            encoding="utf-8",
+            check=True,
+        )
+        drawn.add(done.stdout)
+    assert len(drawn) == 1

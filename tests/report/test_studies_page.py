@@ -114,3 +114,13 @@ def test_a_page_without_the_mark_is_refused(tmp_path):
     page.write_text("# Mine\n")
     with pytest.raises(studies.StudyError, match="has no line"):
         studies_page.write_page(tmp_path, page)
+
+
+def test_a_page_that_is_not_there_is_made(tmp_path):
+    page = tmp_path / "docs" / "recipes.md"
+    studies_page.write_page(tmp_path / "results", page)
+    assert page.read_text(encoding="utf-8") == f"# Recipe studies\n\n{studies_page.BEGIN}\n"
+    page.write_text("another page", encoding="utf-8")
+    with pytest.raises(studies.StudyError, match="has no line"):
+        studies_page.head(page)
+    assert page.read_text(encoding="utf-8") == "another page"

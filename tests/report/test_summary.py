@@ -191,7 +191,7 @@ def test_the_statistics_of_the_committed_records_are_what_they_were():
     """Means, deviations, intervals and gaps as computed before the report used pandas."""
     golden = json.loads((ROOT / "tests" / "report" / "golden.json").read_text())
     runs = load_runs(ROOT / "results", "cifar10-jpeg")
-    summary = summarize(runs, paper_rows(load_published(ROOT / "results")))
+    summary = summarize(runs, paper_rows(load_published()))
     keys = ["recipe_hash", "model"]
     pairs = against_pair(summary, differences(runs)).set_index(keys)
     found = summary.set_index(keys)

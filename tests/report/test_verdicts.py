@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.report.verdicts import fronts, pareto, verdicts
+from tests.records.test_store import RECORD
 from tests.report.made import frames, hyper, record, rows
 
 
@@ -90,6 +91,29 @@ def test_a_plugins_model_is_judged_by_its_row_and_not_by_its_name(tmp_path):
 def test_controls_are_not_asked_about(tmp_path):
     frozen = rows("hyper_resnet16_1_frozen_generator", (15.0, 15.3), pair="wide_resnet16_1")
     assert answers(tmp_path, frozen) == []
+
+
+def test_a_hypernetwork_is_what_its_registry_row_says_not_its_name(tmp_path):
+    """Of a plugin's models the record has the row's kernels; older ones do not tell."""
+    code = RECORD["code"] | {"plugin_sha256": "e" * 64}
+    of_plugin = {"code": code, "pair": "wide_resnet16_1"}
+    mine = rows("mine", (10.0, 10.0, 10.1), kernels="hyper", frozen=None, **of_plugin)
+    named = rows("hyper_resnet_mine", (9.0, 9.0, 9.1), kernels=None, frozen=None, **of_plugin)
+    older = rows("hyper_resnet16_mine", (9.0, 9.0, 9.1), 82, **of_plugin)
+    small = rows("narrow_mine", (12.0, 12.4, 12.1), 79, kernels="stored", frozen=None, code=code)
+    found = verdicts(*frames(tmp_path, [*mine, *named, *older, *small]))
+    assert found.model.unique().tolist() == ["mine"]
+    rivals = dict(zip(found.question.str.split(",").str[0], found.model_other, strict=True))
+    assert rivals["the best plain network of at most its parameters"] == "narrow_mine"
+    assert rivals["the best other kernel source on its backbone"] == "hyper_resnet16_mine"
+
+
+def test_a_frozen_part_is_what_the_registry_row_says(tmp_path):
+    changes = {"pair": "wide_resnet16_1", "kernels": "hyper"}
+    control = rows("control", (15.0, 15.3), frozen="generator", **changes)
+    asked = rows("my_frozen_hyper", (15.0, 15.3), frozen=None, **changes)
+    found = verdicts(*frames(tmp_path, [*control, *asked]))
+    assert found.model.unique().tolist() == ["my_frozen_hyper"]
 
 
 def front(folder, records, axis, **columns):

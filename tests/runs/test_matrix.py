@@ -13,6 +13,7 @@ from benchmarks.runs import reproduce, runner
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
+from benchmarks.training import recipes
 from benchmarks.training.checkpoints import load_checkpoint, write_checkpoint
 from benchmarks.training.recipes import RECIPES
 from benchmarks.training.settings import Settings
@@ -63,6 +64,27 @@ def test_what_is_missing_is_made_and_told(options):
     assert told.events[0] == ("already_done", 0) and told.events[1:] == [(e, 1) for e in of_a_run]
     assert [(outcome.spec.seed, outcome.status) for outcome in outcomes] == [(1, "ok"), (0, "ok")]
     assert outcomes[1] == first
+
+
+@pytest.mark.parametrize("flip", [None, True, False])
+def test_mirroring_is_the_users_choice_and_recorded(options, monkeypatch, flip):
+    used = []
+    made = runner.Batches
+    monkeypatch.setattr(
+        runner, "Batches", lambda *args, **named: used.append(named["flip"]) or made(*args, **named)
+    )
+    chosen = dataclasses.replace(options, flip=flip)
+    (outcome,) = train(MODELS[:1], recipe=RECIPE, options=chosen)
+    assert used == [bool(flip)] and outcome.record["flip"] is bool(flip)  # digits: off
+    saved = outcome.record["recipe"]
+    assert saved["flip"] is flip and recipes.from_record(saved).hash == saved["hash"]
+    assert (saved["hash"] == RECIPE.hash) == (flip is None)
+
+
+def test_runs_that_differ_in_mirroring_are_not_mixed(options):
+    train(MODELS[:1], recipe=RECIPE, options=options)
+    with pytest.raises(store.RecordError, match=RECIPE.hash):
+        train(MODELS[:1], recipe=RECIPE, options=dataclasses.replace(options, flip=True))
 
 
 def test_what_a_limit_leaves_is_not_started(options):

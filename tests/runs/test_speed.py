@@ -52,6 +52,14 @@ def bench(digits, name, settings, batch_size=32, images=256):
     return Bench(build(name, 10, 0), timing_data(digits, images, settings), recipe, settings)
 
 
+@pytest.mark.parametrize("flip", [None, True])
+def test_what_is_timed_mirrors_as_its_recipe_does(digits, flip):
+    recipe = dataclasses.replace(load("epochs10"), batch_size=32, flip=flip)
+    data = timing_data(digits, 64, Settings(CPU))
+    made = Bench(build("wide_resnet10_1", 10, 0), data, recipe, Settings(CPU))
+    assert made.trainer.batches.flip is bool(flip)
+
+
 def test_an_epoch_is_steps(digits):
     made = bench(digits, "wide_resnet10_1", Settings(CPU))
     assert made.step.images == 32 and made.epoch.images == 256

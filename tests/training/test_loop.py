@@ -10,6 +10,7 @@ from torch import nn
 from benchmarks.data.batches import Batches, evaluation_batches
 from benchmarks.runs import runner
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
+from benchmarks.training.compiling import Compiler
 from benchmarks.training.loop import (
     Evaluation,
     Interrupted,
@@ -246,7 +247,8 @@ def test_compiled_agrees_with_eager(name, dtype, images, tolerance):
     for compiled in ("off", "default"):
         model = runner.build(name, 10, seed=0).train()
         objective = Objective(model, copy.deepcopy(NORMALIZE), 5e-4).to(dtype)
-        loss, _ = Settings(torch.device("cpu"), "fp32", compiled).compiled(objective, True)(x, y)
+        compiler = Compiler(Settings(torch.device("cpu"), "fp32", compiled))
+        loss, _ = compiler(objective)(x, y)
         loss.backward()
         results.append((float(loss.detach()), {n: p.grad for n, p in model.named_parameters()}))
     (eager, eager_grads), (compiled, grads) = results

@@ -1,15 +1,87 @@
 """Which parameters follow which rule, with which optimizer, and what a resume keeps of it."""
 
+import contextlib
 import dataclasses
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
+from benchmarks.data.batches import Batches, evaluation_batches
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
-from benchmarks.training.optimizers import make_optimizer, ruled
+from benchmarks.training.loop import Interrupted, Trainer
+from benchmarks.training.optimizers import kind_of, make_optimizer, ruled
 from benchmarks.training.recipes import Block, Rule
-from tests.training.test_loop import trainer
+from tests.training.test_loop import CPU, trainer
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+@pytest.mark.parametrize("kind, momentum", [("sgd", 0.9), ("sgd", 0.0), ("adam", 0.9)])
+def test_a_first_gradient_may_come_late(kind, momentum, dtype):
+    """Each parameter moves as with torch's own loop over it alone, from its first gradient on."""
+    early, late = (nn.Parameter(torch.ones(3, dtype=dtype)) for _ in range(2))
+    rule = Block(kind, 0.1, 0.0, momentum=momentum)
+    optimizer = make_optimizer([early, late], rule, torch.device("cpu"))
+    alone = nn.Parameter(torch.ones(3, dtype=dtype))
+    options = {"momentum": momentum, "nesterov": momentum > 0} if kind == "sgd" else {}
+    expected = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}[kind]([alone], 0.1, **options)
+    for step in range(6):
+        loss = early.abs().square().sum()
+        if step in (2, 3, 5):
+            (loss + late.abs().square().sum()).backward()
+            alone.grad = late.grad.clone()
+            expected.step()
+        else:
+            loss.backward()
+            assert late.grad is None
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        torch.testing.assert_close(late, alone)
+    assert not torch.equal(early, late)
+
+
+class Late(nn.Module):
+    """A layer that is used from the fourth training step on."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(3072, 10), nn.Linear(10, 10, bias=False)
+        self.last = nn.BatchNorm1d(10)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x):
+        if self.training:
+            self.steps += 1
+        x = self.first(x.flatten(1))
+        return self.last(self.second(x) if self.steps > 3 else x)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("stop_after", [2, 4])
+def test_resume_is_exact_where_some_have_no_gradient_yet(few, tiny, tmp_path, kind, stop_after):
+    """Stopped before and after the first gradient, the run ends as if it had not been."""
+    block = dataclasses.replace(tiny.stored, optimizer=kind, l2=0.0)
+    recipe = dataclasses.replace(tiny, batch_size=32, epochs=2, stored=block)
+
+    def trained(folder, steps):
+        torch.manual_seed(0)
+        batches = Batches(few.train, 32, crop_padding=1, flip=False)
+        run = Trainer(Late(), few, batches, recipe, CPU, 0, {"model": "late"}, foreign=True)
+        if (folder / "run.ckpt").exists():
+            run.restore(load_checkpoint(folder / "run.ckpt"))
+        reasons = iter([None] * (steps - 1) + ["enough"])
+        with contextlib.suppress(Interrupted):
+            run.train(evaluation_batches, folder / "run.ckpt", lambda: next(reasons))
+        return run.model.state_dict()
+
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    whole = trained(tmp_path / "whole", 100)
+    trained(tmp_path / "parts", stop_after)
+    parts = trained(tmp_path / "parts", 100)
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+    assert whole["steps"] == 8
 
 
 @pytest.mark.parametrize("kind, expected", [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam)])
@@ -68,6 +140,14 @@ def test_sources_that_scale_their_gradients_take_the_block_for_them(digits, tiny
         trainer(digits, dataclasses.replace(tiny, scaled=None), "hyper_resnet10_1").kind
         == "generated"
     )
+
+
+def test_a_foreign_module_is_stored_kernels_whatever_its_attributes(tiny):
+    class Foreign(nn.Linear):
+        generated = True
+        kernels = SimpleNamespace(generated=True, scales_gradients=True)
+
+    assert kind_of(Foreign(2, 2), tiny) == "stored"
 
 
 def test_a_foreign_module_is_all_under_the_rule_of_the_block():

@@ -1,0 +1,93 @@
+"""What can be known of runs before the first of them begins."""
+
+from collections.abc import Iterable
+
+import torch
+
+from benchmarks.data.splits import DataSet
+from benchmarks.runs.building import build
+from benchmarks.runs.progress import RunSpec
+from benchmarks.runs.settings import RunError
+from benchmarks.system import generators
+from benchmarks.system.faults import is_fault, one_line
+from benchmarks.training import probing
+from benchmarks.training.objective import Normalize
+from models import registry
+
+SHOWN = 3
+"""How many parameters a note names."""
+
+
+def refuse(specs: Iterable[RunSpec], data: DataSet) -> None:
+    """Refuse runs that cannot be made: batches larger than the split, outputs of a wrong shape.
+
+    Raises:
+        RunError: naming each of them, in one line.
+    """
+    specs = list(specs)
+    sizes = {spec.recipe.name: spec.recipe.batch_size for spec in specs}
+    problems = [
+        f"batch size {size} of recipe {name} is not allowed; {data.name} has {len(data.train)} "
+        "training images"
+        for name, size in sizes.items()
+        if size > len(data.train)
+    ]
+    for model in dict.fromkeys(spec.model for spec in specs):
+        problem = wrong_output(model, data)
+        if problem is not None:
+            problems.append(problem)
+    if problems:
+        raise RunError("; ".join(problems))
+
+
+def wrong_output(name: str, data: DataSet) -> str | None:
+    """What is wrong with the shape of a plugin's model's output, in evaluation and in training.
+
+    A model that raises is not refused: that is a fault of its run, for its record.
+    """
+    if registry.get(name).closed_form:
+        return None
+    images = data.train.images[:2].cpu().permute(0, 3, 1, 2)
+    x, wanted = Normalize(data.mean, data.std)(images), (len(images), data.num_classes)
+    try:
+        with generators.kept():
+            model = build(name, data.num_classes, seed=0)
+            for training in (False, True):
+                model.train(training)
+                with torch.set_grad_enabled(training):
+                    out = model(x)
+                shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+                if shape != wanted:
+                    when = " in training" if training else ""
+                    return (
+                        f"model {name!r} makes {shape} of {len(images)} images and "
+                        f"{data.num_classes} classes{when}, not {wanted}; see `check`"
+                    )
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+    return None
+
+
+def untrained(name: str, data: DataSet, seed: int) -> tuple[str, ...]:
+    """The parameters of a plugin's model that get no gradient (`probing.untrained`).
+
+    A built-in model has none, by its contract tests. The model is built for this alone.
+    """
+    if registry.is_built_in(name):
+        return ()
+    try:
+        with generators.kept():
+            model = build(name, data.num_classes, seed)
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        return ()  # its run will say what is wrong
+    return probing.untrained(model, data)
+
+
+def note_of(name: str, parameters: tuple[str, ...]) -> str:
+    """A note that a model has parameters without a gradient; a few of them by name."""
+    shown = ", ".join(one_line(parameter, 80) for parameter in parameters[:SHOWN])
+    more = f" and {len(parameters) - SHOWN} more" if len(parameters) > SHOWN else ""
+    return f"{name}: {len(parameters)} parameters get no gradient: {shown}{more}"

@@ -1,0 +1,135 @@
+"""What is compiled, and what becomes of a foreign module that the compiler cannot take.
+
+A built-in model is compiled into one graph or raises: a silent fall-back would be a wrong speed.
+A foreign module runs eagerly from the call on that cannot be compiled, and says so.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch._functorch import config as functorch_config
+
+from benchmarks.system import generators
+from benchmarks.system.device import is_out_of_memory
+from benchmarks.system.faults import described
+from benchmarks.training.settings import Settings
+
+MOST_COMPILATIONS = 3
+"""Of one callable: a module that changes from step to step would spend its time compiling."""
+
+
+class _Inductor:
+    """torch's compiler in one mode, which counts what it compiles.
+
+    The backward pass is compiled with the forward pass, so that whatever fails does so before a
+    step has changed anything.
+    """
+
+    def __init__(self, mode: str):
+        self.options = torch._inductor.list_mode_options(mode)
+        self.compilations = 0
+
+    def __call__(self, graph: torch.fx.GraphModule, inputs: list) -> Any:
+        self.compilations += 1
+        with functorch_config.patch(force_non_lazy_backward_lowering=True):
+            return torch._inductor.compile(graph, inputs, options=self.options)
+
+
+def instead(used: str, asked: str) -> str:
+    """How the note of a fall-back begins."""
+    return f"compile {used} instead of {asked}: "
+
+
+_inductor = functools.cache(_Inductor)  # one a mode: torch keeps compiled code by its compiler
+
+
+class Compiler:
+    """Compiles the modules of one run as its settings say.
+
+    `foreign`: the model is not of this suite. Its steps are not captured as CUDA graphs, because a
+    replay would not see what its Python code decides anew in each step.
+
+    `fallback`: why it runs eagerly although it was to be compiled; None if it does not. A run that
+    resumes sets it from its checkpoint.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        foreign: bool = False,
+        note: Callable[[str], None] = lambda text: None,
+    ):
+        self.settings = settings
+        self.foreign = foreign
+        self.note = note
+        self.fallback: str | None = None
+
+    @property
+    def captures(self) -> bool:
+        """Whether training steps are captured as CUDA graphs."""
+        return self.settings.captures and not self.foreign
+
+    @property
+    def used(self) -> Settings:
+        """The settings with what became of `compile`, and why, for a record."""
+        return self.settings.falling_back(*self._fallen_back())
+
+    def _fallen_back(self) -> tuple[str, str | None]:
+        asked = self.settings.compile
+        if self.fallback is not None:
+            return "off", f"{instead('off', asked)}{self.fallback}"
+        if self.settings.captures and self.foreign:
+            reason = "steps of a foreign module are not captured"
+            return "default", f"{instead('default', asked)}{reason}"
+        return asked, None
+
+    def __call__(self, module: nn.Module) -> Callable:
+        """The module, compiled into one graph unless the settings say "off"."""
+        if self.settings.compile == "off":
+            return module
+        mode = "default" if self.settings.compile == "graph" else self.settings.compile
+        if not self.foreign:
+            return torch.compile(module, mode=mode, dynamic=False, fullgraph=True)
+        return _CompiledOrEager(self, module, mode)
+
+    def fall_back(self, reason: str) -> None:
+        """Run everything eagerly from now on."""
+        self.fallback = reason
+        self.note(self._fallen_back()[1] or reason)
+
+
+class _CompiledOrEager:
+    """A foreign module, compiled as long as that works."""
+
+    def __init__(self, compiler: Compiler, module: nn.Module, mode: str):
+        self.compiler, self.module = compiler, module
+        self.backend = _inductor(mode)
+        self.compiled = torch.compile(module, backend=self.backend, dynamic=False, fullgraph=True)
+        self.compilations = 0
+
+    def __call__(self, *batch: torch.Tensor) -> Any:
+        if self.compiler.fallback is not None:
+            return self.module(*batch)
+        drawn, before = generators.states(), self.backend.compilations
+        try:
+            result = self.compiled(*batch)
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise
+            failure: Exception = error
+        else:
+            self._count(self.backend.compilations - before)
+            return result
+        generators.restore(drawn)
+        result = self.module(*batch)  # if it is the model that fails, it says so here
+        cause = getattr(failure, "inner_exception", failure)  # what torch's compiler itself raised
+        self.compiler.fall_back(described(cause, longest=120))
+        return result
+
+    def _count(self, compilations: int) -> None:
+        self.compilations += compilations
+        if self.compilations >= MOST_COMPILATIONS:
+            self.compiler.fall_back(f"the module changes: {self.compilations} compilations")
