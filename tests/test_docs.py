@@ -24,7 +24,8 @@ def ids(page):
 
 @pytest.mark.parametrize("page", PAGES, ids=ids)
 def test_commands_parse(page):
-    for command in COMMAND.findall(page.read_text()):
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")  # commands of several lines
+    for command in COMMAND.findall(text):
         make_parser().parse_args(shlex.split(command.replace("NAME", "hyper_resnet40_1")))
 
 

@@ -21,6 +21,7 @@ COMMANDS = (
     "export",
     "throughput",
     "compare",
+    "tune",
     "study",
     "report",
     "verify",

@@ -40,6 +40,23 @@ def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.D
     return trials.assign(changed=pd.Series(texts, dtype="string", index=trials.index))
 
 
+def tuned(results_dir: Path, file: Path, dataset: str, model: str) -> tuple[pd.DataFrame, dict]:
+    """The trials of a model in one study, the lowest error first, and what the best one changes.
+
+    The columns are those of `table`; the changes have keys joined by dots, and are of the first
+    trial that ended well (empty if none did).
+    """
+    study = load(file)
+    runs = load_runs(results_dir, dataset, studies=True)
+    resolved = runs.attrs["recipes"]
+    trials = table(study, trials_of(runs[runs.model == model], study.name), resolved)
+    ended = trials.dropna(subset=["mean"])
+    if ended.empty:
+        return trials, {}
+    best = resolved[ended.recipe_hash.iloc[0]]
+    return trials, recipes.differences(best, study.base.as_dict())
+
+
 def chosen(trials: pd.DataFrame) -> str:
     """A line for each data set, model and number of epochs, over all studies.
 

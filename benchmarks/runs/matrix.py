@@ -268,10 +268,16 @@ def specs_of_study(file: Path, options: RunOptions) -> tuple[str, list[RunSpec]]
     """The name of a study and its trials; raises as `run_study` does."""
     study = studies.load(file)
     studies.refuse_elsewhere(file, Path(options.results_dir))
+    specs = specs_of_trials(study, options)
+    if not specs:
+        raise ValueError(f"study {file} has no trials")
+    return study.name, specs
+
+
+def specs_of_trials(study: studies.Study, options: RunOptions) -> list[RunSpec]:
+    """The specs of all trials and seeds of a study, trial by trial."""
     specs = []
     for (model, recipe), seed in product(study.trials, study.seeds):
         chosen = with_overrides(recipe, options)
         specs.append(RunSpec(model, chosen, seed))
-    if not specs:
-        raise ValueError(f"study {file} has no trials")
-    return study.name, specs
+    return specs

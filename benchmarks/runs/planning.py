@@ -54,18 +54,19 @@ def plan(
             whether a record is of it.
     """
     options = options or RunOptions()
-    return _plan(specs_of(models, dataset, recipe, seeds, options), dataset, options)
+    return plan_specs(specs_of(models, dataset, recipe, seeds, options), dataset, options)
 
 
 def plan_study(file: Path, dataset: str, options: RunOptions) -> list[Planned]:
     """What `run_study` with these arguments would do; raises as it does."""
     study, specs = specs_of_study(file, options)
-    return _plan(specs, dataset, options, study)
+    return plan_specs(specs, dataset, options, study)
 
 
-def _plan(
+def plan_specs(
     specs: list[RunSpec], dataset: str, options: RunOptions, study: str | None = None
 ) -> list[Planned]:
+    """What making these runs would do; raises as `plan` does."""
     for spec in specs:
         registry.get(spec.model)
     name = datasets.dataset_name(dataset)
@@ -79,7 +80,7 @@ def _plan(
     for spec in specs:
         run_id = _id(spec, name, data, study)
         path = run_id.place(results_dir)
-        record = store.load(path)
+        record = _record_at(path)
         done = record is not None and record.get("status") in store.DONE
         if record is not None and (done or not options.resume_changed):
             store.refuse_other_hash(path, spec.recipe.hash)
@@ -87,6 +88,15 @@ def _plan(
         seconds, source = (None, None) if done else times.of(spec)
         planned.append(Planned(spec, name, path, done, resumes, seconds, source))
     return planned
+
+
+def _record_at(path: Path) -> dict | None:
+    """The record at a place; None where there is none, or what is set aside when it is trained."""
+    try:
+        record = store.load(path)
+    except store.RecordError:
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("recipe"), dict) else None
 
 
 def _may_be_done(results_dir: Path, dataset: str, spec: RunSpec, study: str | None) -> bool:

@@ -61,10 +61,19 @@ def load(path: Path) -> Study:
         RecipeError: for a change that is not allowed.
     """
     try:
-        content = StudyFile.model_validate(tomllib.loads(read_text(path)))
-        chosen = seeds.checked(content.seeds)
+        text = read_text(path)
     except OSError as error:
         raise StudyError(f"study {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise StudyError(f"study {path}: {error}") from None
+    return parsed(text, path)
+
+
+def parsed(text: str, path: Path) -> Study:
+    """The study of a file's text, which lies or is to lie at `path`; raises as `load` does."""
+    try:
+        content = StudyFile.model_validate(tomllib.loads(text))
+        chosen = seeds.checked(content.seeds)
     except ValidationError as error:
         raise StudyError(f"study {path}: {_one_line(error)}") from None
     except (ValueError, RecursionError) as error:

@@ -1,0 +1,140 @@
+"""Tuning: a study of one model, made from a grid that is the same for every model.
+
+`tune` is `study` without a file to write: it makes `results/studies/<name>/study.toml`. Trials read
+the validation split alone.
+"""
+
+import json
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks.runs.planning import kind_of_model
+from benchmarks.system.files import read_text, write_atomically
+from benchmarks.training import recipes
+from benchmarks.training.recipes import Block, Recipe, RecipeError
+from benchmarks.training.studies import StudyError
+from models import registry
+
+GRID: tuple[tuple[str, str | None, float], ...] = (
+    ("base", None, 1.0),
+    ("rate_x0.5", "learning_rate", 0.5),
+    ("rate_x2", "learning_rate", 2.0),
+    ("l2_x0.2", "l2", 0.2),
+    ("l2_x2", "l2", 2.0),
+    ("warmup_x0.5", "warmup", 0.5),
+    ("warmup_x1.5", "warmup", 1.5),
+    ("rate_x0.25", "learning_rate", 0.25),
+    ("rate_x4", "learning_rate", 4.0),
+)
+"""The trials in their order: a name, what is changed of the model's block, and by which factor."""
+
+FIXED = ("epochs", "batch_size", "crop_padding")
+"""What the file says of the base beside the model's block, so that it stays what it is."""
+
+
+def study_file(results_dir: Path, model: str, base: str) -> Path:
+    """Where the study of a model and a built-in recipe lies."""
+    return results_dir / "studies" / f"tune_{model}_{base}" / "study.toml"
+
+
+def study_text(model: str, base: str, trials: int, seeds: list[int]) -> str:
+    """The file of a study: the first `trials` of `GRID`.
+
+    Raises:
+        ValueError: for an unknown model or recipe, one with a schedule of steps, or a number of
+            trials that the grid does not have.
+    """
+    registry.get(model)
+    recipe = _base(base)
+    if not 1 <= trials <= len(GRID):
+        raise StudyError(f"{trials} trials are not allowed; the grid has 1 to {len(GRID)}")
+    kind = kind_of_model(model, recipe)
+    block = recipe.block(kind)
+    if block.schedule != "cosine":
+        raise RecipeError(f"recipe {base!r} is not allowed; its learning rates are set by step")
+    fixed = {key: getattr(recipe, key) for key in FIXED} | {kind: asdict(block)}
+    lines = [
+        f'"{name}" = {_toml(_change(kind, block, key, factor))}'
+        for name, key, factor in GRID[:trials]
+    ]
+    about = f"{model} tuned from {base} by `tune`: {trials} trials of a grid that all models share."
+    return "\n".join(
+        [
+            f"about = {_toml(about)}",
+            f"base = {_toml(base)}",
+            f"seeds = {_toml(seeds)}",
+            "",
+            "[fixed]",
+            *(f"{key} = {_toml(value)}" for key, value in fixed.items()),
+            "",
+            f"[trials.{_toml(model)}]",
+            *lines,
+            "",
+        ]
+    )
+
+
+def _base(name: str) -> Recipe:
+    if name.endswith(".toml"):
+        raise RecipeError(f"recipe {name!r} is not allowed; `tune` starts from a built-in one")
+    return recipes.load(name)
+
+
+def _change(kind: str, block: Block, key: str | None, factor: float) -> dict:
+    if key is None:
+        return {}
+    value = float(f"{getattr(block, key) * factor:.6g}")
+    return {kind: {key: min(value, 0.9) if key == "warmup" else value}}
+
+
+def _toml(value: object) -> str:
+    """A value of TOML in one line; what is None is left out of tables."""
+    if isinstance(value, dict):
+        items = [f"{key} = {_toml(inner)}" for key, inner in value.items() if inner is not None]
+        return f"{{ {', '.join(items)} }}" if items else "{}"
+    return json.dumps(value, ensure_ascii=False)
+
+
+def write_study(file: Path, text: str) -> None:
+    """Write the study, or add trials to the one that is there; a longer one stays.
+
+    Raises:
+        StudyError: if the study that is there has another base, other seeds or other trials.
+    """
+    if file.exists():
+        existing, wanted = _content(read_text(file), file), tomllib.loads(text)
+        ((model, trials),) = wanted["trials"].items()
+        there = existing.get("trials", {}).get(model, {})
+        shared = min(len(there), len(trials))
+        same = list(there.items())[:shared] == list(trials.items())[:shared]
+        keys = ("base", "seeds", "fixed")
+        if not same or any(existing.get(key) != wanted[key] for key in keys):
+            raise StudyError(
+                f"study {file} has another base, other seeds or other trials; "
+                "remove its folder to start again"
+            )
+        if len(there) >= len(trials):
+            return
+    write_atomically(file, text)
+
+
+def _content(text: str, file: Path) -> dict:
+    try:
+        return tomllib.loads(text)
+    except ValueError as error:
+        raise StudyError(f"study {file}: {error}") from None
+
+
+def recipe_text(model: str, base: str, changed: dict[str, object]) -> str:
+    """The TOML file of a recipe that changes a built-in one; `changed` has keys joined by dots."""
+    name = f"{model.replace('-', '_')}_tuned"
+    lines = [f"name = {_toml(name)}", f"base = {_toml(base)}"]
+    tables: dict[str, list[str]] = {"": []}
+    for path, value in changed.items():
+        table, _, key = path.rpartition(".")
+        tables.setdefault(table, []).append(f"{key} = {_toml(value)}")
+    lines += tables.pop("")
+    for table, values in tables.items():
+        lines += [f"[{table}]", *values]
+    return "\n".join(lines)
