@@ -167,7 +167,7 @@ def test_records(tmp_path, monkeypatch, quarter):
 
     What is accepted is shown as it is, the rest is listed in one line.
     """
-    monkeypatch.setattr(pages.plots, "write_figures", lambda *arguments: {})
+    monkeypatch.setattr(pages, "_draw", lambda *arguments: (None, {}))
     path = tmp_path / "runs" / "cifar10-jpeg" / "hyper_resnet16_1" / "study5-seed0.json"
     path.parent.mkdir(parents=True)
     good = json.loads((ROOT / "results" / path.relative_to(tmp_path)).read_text())
@@ -355,7 +355,7 @@ def repinned(path, archive):
 
 @pytest.mark.parametrize("name", ["../../x", "<script>alert(1)</script>", "a|b", "..", ""])
 def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(pages.plots, "write_figures", lambda *arguments: {})
+    monkeypatch.setattr(pages, "_draw", lambda *arguments: (None, {}))
     record = json.loads(
         (ROOT / "results/runs/cifar10-jpeg/hyper_resnet16_1/study5-seed0.json").read_text()
     )

@@ -99,7 +99,7 @@ def _cells(row: dict, notes: Notes, indent: str) -> list[str]:
 def _labels(rows: list[dict]) -> list[str]:
     """The left column of the table of components: those that any of the models has."""
     known = [row["params_by_component"] for row in rows if row["params_by_component"]]
-    names = [name for name in ledger.COMPONENTS if any(parts.get(name) for parts in known)]
+    names = [name for name in ledger.COMPONENTS if any(parts[name] for parts in known)]
     components = [f"  {name.replace('_', ' ')}" for name in names]
     labels = ["", "plain pair", "parameters", *components]
     if any(row["frozen_params"] for row in rows):

@@ -24,8 +24,8 @@ ALIASES = {
 class Parser(argparse.ArgumentParser):
     """Options are written in full; what is not known gets a hint to what is near."""
 
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options | {"allow_abbrev": False})
+    def __init__(self, **options: Any):
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """Leave with one line on stderr."""
@@ -54,8 +54,8 @@ class Parser(argparse.ArgumentParser):
 class Version(argparse.Action):
     """Print the version, and in a checkout the commit."""
 
-    def __init__(self, *arguments: Any, **options: Any):
-        super().__init__(*arguments, **options | {"nargs": 0})
+    def __init__(self, option_strings: Sequence[str], dest: str, **options: Any):
+        super().__init__(option_strings, dest, nargs=0, **options)
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         """Print and leave."""

@@ -58,7 +58,7 @@ def _open(pages: list[Path]) -> None:
     import webbrowser
 
     for page in pages:
-        if not webbrowser.open(page.resolve().as_uri()):
+        if not webbrowser.open_new_tab(page.resolve().as_uri()):
             raise OSError(f"no browser was found to open {page}")
 
 

@@ -12,6 +12,7 @@ import unicodedata
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -62,10 +63,12 @@ def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
     images are missing, or an image cannot be decoded.
     """
     classes = _classes(root)
-    paths = sorted(path for files in classes.values() for path in files)
+    paths = sorted(chain.from_iterable(classes.values()))
     digests = _map(lambda path: _file_sha256(root / path), paths, f"{name}: hash", progress)
     sha256 = listing_sha256(paths, digests)
-    number = {path: index for index, label in enumerate(sorted(classes)) for path in classes[label]}
+    number: dict[str, int] = {}
+    for index, label in enumerate(sorted(classes)):
+        number |= dict.fromkeys(classes[label], index)
     labels = np.array([number[path] for path in paths], dtype=np.int64)
     place = cache / f"{name}-{sha256[:16]}.v{images.VERSION}.npy"
     pixels = _read_cache(place, sha256, labels)

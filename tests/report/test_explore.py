@@ -221,7 +221,7 @@ def test_the_report_writes_it_if_asked(tmp_path):
 @pytest.mark.parametrize("found, code", [(True, exit_codes.OK), (False, exit_codes.FAILED)])
 def test_it_is_opened_in_the_browser(found, code, tmp_path, monkeypatch, capsys):
     asked = []
-    monkeypatch.setattr(webbrowser, "open", lambda url: asked.append(url) or found)
+    monkeypatch.setattr(webbrowser, "open_new_tab", lambda url: asked.append(url) or found)
     results, reports = write(tmp_path, PAIRS), tmp_path / "reports"
     folders = ["--results-dir", str(results), "--reports-dir", str(reports)]
     assert main(["report", "--open", *folders]) == code
