@@ -8,7 +8,9 @@ from benchmarks.cli.options import Parser, add_command, add_plugin, load_plugins
 
 def add_parser(commands: _SubParsersAction) -> Parser:
     """Its options."""
-    parser = add_command(commands, "check", "the contract tests on models, in plain words")
+    parser = add_command(
+        commands, "check", "try outputs, gradients, counts and saving of models, in plain words"
+    )
     add_plugin(parser)
     parser.add_argument("models", nargs="+", metavar="MODEL")
     return parser

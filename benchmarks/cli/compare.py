@@ -1,4 +1,4 @@
-"""`compare`: a pair's speed against code as others write it."""
+"""`compare`: a pair's speed against other implementations."""
 
 from argparse import Namespace, _SubParsersAction
 
@@ -9,7 +9,7 @@ from benchmarks.cli import options as shared
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
     """Its options."""
     parser = shared.add_command(
-        commands, "compare", "a pair's speed against code as others write it, interleaved"
+        commands, "compare", "measure a pair's speed against other implementations, interleaved"
     )
     shared.add_device(parser)
     shared.add_folders(parser)

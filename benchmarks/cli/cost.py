@@ -11,7 +11,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     parser = add_command(
         commands,
         "cost",
-        "parameters by component and FLOPs, counted on the built models and checked",
+        "count parameters by component and FLOPs on the built models",
     )
     add_plugin(parser)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="(all listed)")

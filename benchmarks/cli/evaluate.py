@@ -9,7 +9,7 @@ from benchmarks.cli.output import print_note
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
     """Its options."""
-    parser = shared.add_command(commands, "evaluate", "the test error of a checkpoint")
+    parser = shared.add_command(commands, "evaluate", "measure the test error of a checkpoint")
     shared.add_data(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)

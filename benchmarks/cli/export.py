@@ -8,7 +8,7 @@ from benchmarks.cli.options import Parser, add_command, add_plugin, expanded_pat
 
 def add_parser(commands: _SubParsersAction) -> Parser:
     """Its options."""
-    parser = add_command(commands, "export", "the weights of a checkpoint as safetensors")
+    parser = add_command(commands, "export", "write the weights of a checkpoint as safetensors")
     add_plugin(parser)
     parser.add_argument("checkpoint", type=expanded_path, metavar="CHECKPOINT")
     parser.add_argument("out", type=expanded_path, metavar="OUT")

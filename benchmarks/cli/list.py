@@ -11,7 +11,7 @@ UNITS = {"k": 1_000, "m": 1_000_000}
 
 def add_parser(commands: _SubParsersAction) -> Parser:
     """Its options."""
-    parser = add_command(commands, "list", "the registered models with their closed-form counts")
+    parser = add_command(commands, "list", "show the models with their parameters and FLOPs")
     add_plugin(parser)
     parser.add_argument(
         "pattern",

@@ -13,7 +13,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser = shared.add_command(
         commands,
         "reproduce",
-        "the paper's table: train what is missing of the four rows, time them, report",
+        "make the paper's table: train what is missing of four models, time them, report",
     )
     shared.add_data(parser)
     shared.add_flip(parser)

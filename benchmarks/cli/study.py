@@ -14,7 +14,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser = shared.add_command(
         commands,
         "study",
-        "trials that settle a recipe on the validation split; the test set is not read",
+        "make the trials of a study file on the validation split; see tune",
     )
     shared.add_data(parser)
     shared.add_flip(parser)

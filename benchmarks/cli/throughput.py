@@ -16,7 +16,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser = shared.add_command(
         commands,
         "throughput",
-        "images per second in training and inference, by the timing protocol",
+        "measure images per second in training and inference",
     )
     shared.add_plugin(parser)
     shared.add_device(parser)

@@ -14,8 +14,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser = shared.add_command(
         commands,
         "tune",
-        "try learning rates, L2 and warm-up for one model on the validation split; the test set "
-        "is not read, and every model has the same grid",
+        "try learning rates, L2 and warm-up for one model on the validation split",
     )
     shared.add_data(parser)
     shared.add_plugin(parser)

@@ -12,7 +12,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     parser = add_command(
         commands,
         "verify",
-        "records and checkpoints against hashes, schema, counts and each other",
+        "check records and checkpoints against hashes, schema and counts",
     )
     add_plugin(parser)
     add_folders(parser)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.records.frame import load_published
+from benchmarks.records import store
+from benchmarks.records.frame import load_published, load_runs
 from benchmarks.report.comparison import comparison, sections
+from benchmarks.report.known_data import known_data
 from benchmarks.report.overview import ABOVE_PAIR, MIN_SEEDS, opening
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, load_results, paper_rows
@@ -14,8 +16,8 @@ from benchmarks.system.files import write_atomically
 
 BEGIN = "<!-- Figure and table are written by `python run_bench.py report --readme README.md`. -->"
 END = "<!-- End of the table. -->"
-DATASETS = ("cifar10", "cifar10-9980", "cifar10-jpeg")
-"""Whose errors are shown: of the first that has any of the paper's rows."""
+SHOWN = ("itself", "other")
+"""On which data errors are shown (`KnownData.cifar10`), the first that has any of the rows."""
 
 
 class PageError(ValueError):
@@ -24,13 +26,23 @@ class PageError(ValueError):
 
 def measured(results_dir: Path, rows: list[str]) -> tuple[Results, pd.DataFrame] | None:
     """The first data set that has a run of the paper's rows, and its comparison of them."""
-    for dataset in DATASETS:
+    for dataset in _cifar10_first(results_dir):
         results = load_results(results_dir, dataset)
         found = comparison(results)
         found = found[found.model.isin(rows) & (found.plugin_sha256 == "")]
         if len(found):
             return results, found.drop_duplicates("model")
     return None
+
+
+def _cifar10_first(results_dir: Path) -> list[str]:
+    """The data sets of CIFAR-10's images, by what they hold: no folder's name decides."""
+    places = []
+    for dataset in store.datasets(results_dir):
+        data = known_data(dataset, load_runs(results_dir, dataset))
+        if data.cifar10 in SHOWN:
+            places.append((SHOWN.index(data.cifar10), dataset))
+    return [dataset for _, dataset in sorted(places)]
 
 
 def table(results_dir: Path, counts: list[dict]) -> Page:

@@ -11,7 +11,7 @@ from benchmarks.measuring.products import CountError
 from benchmarks.measuring.second_opinion import second_opinion
 from benchmarks.records import store
 from benchmarks.runs.building import build
-from benchmarks.runs.recording import reason_of
+from benchmarks.system.faults import described, is_fault
 from models import registry
 
 
@@ -124,8 +124,10 @@ def _attempt(counter: Callable[[], Macs]) -> tuple[Macs | None, str | None]:
         return counter(), None
     except CountError as error:
         return None, " ".join(str(error).split())
-    except Exception as error:  # noqa: BLE001 - a count that cannot be had stops nothing
-        return None, reason_of(error)
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        return None, described(error)  # a count that cannot be had stops nothing
 
 
 def _refuse_difference(name: str, counted: tuple, closed_form: tuple) -> None:

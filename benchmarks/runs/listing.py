@@ -99,7 +99,7 @@ def cost(name: str, num_classes: int = 10) -> dict:
     """
     from benchmarks.measuring.products import CountError
     from benchmarks.runs.counting import closed_form_differs, count
-    from benchmarks.runs.recording import reason_of
+    from benchmarks.system.faults import described, is_fault
 
     spec = registry.get(name)
     try:
@@ -107,8 +107,10 @@ def cost(name: str, num_classes: int = 10) -> dict:
         wrong = closed_form_differs(name, counts, num_classes)
     except CountError as error:
         return _row(spec, None, None, None, wrong=str(error))
-    except Exception as error:  # noqa: BLE001 - the row says it; the other rows are still shown
-        return _row(spec, None, None, None, reason_of(error))
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        return _row(spec, None, None, None, described(error))
     macs = (counts.macs.per_image, counts.macs.generator) if counts.macs else None
     why = f"MACs not counted: {counts.reason}" if counts.macs is None else counts.difference
     return _row(spec, counts.parts, macs, counts.frozen, None if wrong else why, wrong)

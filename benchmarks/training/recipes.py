@@ -80,21 +80,21 @@ def load(text: str) -> Recipe:
     if text.endswith(".toml"):
         return _from_toml(Path(text))
     raise RecipeError(
-        f"unknown recipe {shown(text)}; {_hint(text, '{}; ')}allowed are {', '.join(ALLOWED)}, "
+        f"unknown recipe {shown(text)}; {_hint(text)}allowed are {', '.join(ALLOWED)}, "
         "or a file ending in .toml"
     )
 
 
-def _hint(name: str, form: str) -> str:
-    """What a recipe is called now, or which name is near, put into a form; or nothing."""
+def _hint(name: str) -> str:
+    """What a recipe is called now, or which name is near."""
     if name in FORMER:
-        return form.format(f"now {FORMER[name]}")
+        return f"now {FORMER[name]}; "
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     epochs = re.fullmatch(r"(?:epochs?|ep|e)?(\d{1,5})(?:epochs?|ep|e)?", plain)
     if epochs and built_in(f"epochs{int(epochs[1])}"):
-        return form.format(f"nearest: epochs{int(epochs[1])}")
-    near = difflib.get_close_matches(name.lower(), RECIPES, n=1)
-    return form.format(f"nearest: {near[0]}") if near else ""
+        return f"nearest: epochs{int(epochs[1])}; "
+    near = difflib.get_close_matches(name.lower(), DESCRIPTIONS, n=1)
+    return f"nearest: {near[0]}; " if near else ""
 
 
 def _from_toml(path: Path) -> Recipe:
@@ -112,7 +112,7 @@ def _from_toml(path: Path) -> Recipe:
         if recipe is None:
             allowed = ", ".join(ALLOWED)
             raise RecipeError(
-                f"base {shown(base)} is not allowed; choose from {allowed}{_hint(base, ' ({})')}"
+                f"base {shown(base)} is not allowed; {_hint(base)}choose from {allowed}"
             )
         return varied(recipe, name, values)
     except RecipeError as error:

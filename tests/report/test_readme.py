@@ -6,7 +6,7 @@ from benchmarks.report import readme
 from benchmarks.runs import listing
 from models import registry
 from tests.conftest import ROOT
-from tests.report.made import record, write
+from tests.report.made import FINGERPRINT, FOLDERS, record, write
 
 COUNTS = [listing.listed(registry.get(name)) for name in registry.PAPER_TABLE]
 
@@ -58,6 +58,16 @@ def test_cifar10_itself_comes_first(results, itself):
     run(results, "wide_resnet40_1", 7.0, dataset=itself)
     assert cells(results, "wide_resnet40_1")[3] == "7.00 %"
     assert cells(results, "hyper_resnet40_2")[3] == "–"
+
+
+@pytest.mark.parametrize("sha256", ["0" * 64, FOLDERS["cifar10-jpeg"]])
+def test_a_folders_name_does_not_decide_whose_errors_are_shown(results, sha256):
+    known = sha256 in FOLDERS.values()
+    entry = record("wide_resnet40_1", 0, 20.0, dataset="pets" if known else "made")
+    entry["dataset"] = "pets" if known else "cifar10-9980"
+    entry["dataset_fingerprint"] = FINGERPRINT | {"sha256": sha256}
+    write(results.parent, [entry])
+    assert ("20.00 %" in cells(results, "wide_resnet40_1")) is known
 
 
 @pytest.mark.parametrize(
