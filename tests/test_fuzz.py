@@ -379,7 +379,7 @@ def test_hostile_names_reach_neither_paths_nor_markup(tmp_path, monkeypatch, nam
         copied.write_bytes(place.read_bytes())
         store.save(tmp_path / "results", record | {"dataset": dataset})
         (page,) = pages.build_report(tmp_path / "results", tmp_path / "reports", dataset)
-        text = page.read_text()
+        text = page.read_text() + (page.parent / "method.md").read_text()
         assert "m/r-seed0.json" in text and "26.13 %" in text
         assert not re.search(r"(?<!\\)<(script|b>)", text) and "a|b" not in text
     assert {path.name for path in tmp_path.iterdir()} == {"results", "reports"}

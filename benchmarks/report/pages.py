@@ -1,5 +1,9 @@
 """The report: the pages of a data set, their figures and tables, and the index of all reports."""
 
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,8 +77,7 @@ def write_report(
     results: Results, folder: Path, trials: pd.Series, question: str | None = None
 ) -> Path:
     """Write the report of a data set; gives its front page."""
-    with plots.style():
-        forest, figures = _draw(results, folder / "figures")
+    forest, figures = _draw(results, folder / "figures")
     pages = {
         "README.md": overview(results, forest, question, trials),
         "speed.md": speed_page(results),
@@ -97,18 +100,43 @@ def _draw(results: Results, folder: Path) -> tuple[str | None, dict[tuple[str, s
 
     Files are named from the report's folder, as SVG.
     """
+    ended = results.summary[results.summary["mean"].notna()]
+    groups = [group for _, group in ended.groupby(GROUP)]
+    draw_group = partial(_draw_group, results, folder)
+    if len(groups) < MANY:
+        return _draw_forest(results, folder), _merged(map(draw_group, groups))
+    # A figure takes half a second: processes share them.
+    with ProcessPoolExecutor(2) as pool:
+        forest = pool.submit(_draw_forest, results, folder)
+        drawn = pool.map(draw_group, groups)
+        return forest.result(), _merged(drawn)
+
+
+def _merged(parts: Iterable[dict]) -> dict:
+    return dict(chain.from_iterable(part.items() for part in parts))
+
+
+MANY = 3
+"""From how many recipes on processes pay."""
+
+
+def _draw_forest(results: Results, folder: Path) -> str | None:
     found = sections(results)
-    forest = None
-    if found:
+    if not found:
+        return None
+    with plots.style():
         plots.save(plots.draw_forest(found, results.runs, results.published_gaps), folder, "forest")
-        forest = "figures/forest.svg"
-    figures: dict[tuple[str, str], str] = {}
-    for _, group in results.summary[results.summary["mean"].notna()].groupby(GROUP):
-        first = group.iloc[0]
+    return "figures/forest.svg"
+
+
+def _draw_group(results: Results, folder: Path, group: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Draw the figures of a recipe; gives their files by (slug, question)."""
+    slug, figures = group.slug.iloc[0], {}
+    with plots.style():
         for question, name, figure in _figures_of(results, group):
-            plots.save(figure, folder, f"{first.slug}-{name}")
-            figures[first.slug, question] = f"figures/{first.slug}-{name}.svg"
-    return forest, figures
+            plots.save(figure, folder, f"{slug}-{name}")
+            figures[slug, question] = f"figures/{slug}-{name}.svg"
+    return figures
 
 
 def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "Figure"]]:
