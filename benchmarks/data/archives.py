@@ -36,7 +36,7 @@ from benchmarks.data.splits import (
 class Pin:
     """A file's name and the hashes that it must have.
 
-    Members of a pinned tar have no SHA-256 of their own.
+    Members of a pinned tar have no separate SHA-256.
     """
 
     name: str

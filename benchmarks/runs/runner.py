@@ -298,7 +298,7 @@ def execute_together(
 ) -> list[dict | ValueError]:
     """Execute runs side by side in one process, their steps interleaved.
 
-    Each run has a stream of its own where there are streams. A step that was captured is one
+    Each run has its own stream where there are streams. A step that was captured is one
     launch, so that the streams fill a GPU that one small model leaves idle.
 
     Returns:

@@ -44,7 +44,7 @@ def keep_freed_memory() -> bool:
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory was refused.
 
-    On CUDA torch's allocator raises a type of its own, on a CPU only the message tells.
+    On CUDA torch's allocator raises its own type, on a CPU only the message tells.
     """
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True

@@ -1,6 +1,6 @@
 """The global generators of random numbers that a user's code may draw from: torch, NumPy, Python.
 
-A generator of its own is a module's own affair.
+A module that has its own generator seeds it itself.
 """
 
 import random

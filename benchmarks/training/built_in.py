@@ -59,7 +59,7 @@ RECIPES: dict[str, Recipe] = {
         generated=Block("sgd", learning_rate=0.3, l2=5e-6, warmup=0.3),
     ),
 }
-"""The recipes that have a name of their own; `epochs<N>` are made on demand."""
+"""The recipes with a fixed name; `epochs<N>` are made on demand."""
 
 DEFAULT = "epochs10"
 """The recipe of every data set but digits, which has "demo"."""

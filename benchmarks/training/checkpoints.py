@@ -13,7 +13,7 @@ CHECKPOINT_VERSION = 3
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be read or gone on from; the message is one line for the user."""
+    """A checkpoint that cannot be read or resumed; the message is one line for the user."""
 
 
 def write_checkpoint(path: Path, state: dict) -> None:

@@ -171,7 +171,7 @@ class Trainer:
             self._optimize = CapturedStep(self._plain_step)
 
     def train(self, *arguments, **options) -> Result:
-        """Run `training` to its end, on a stream of its own."""
+        """Run `training` to its end, on its own stream."""
         return drive(self.training(*arguments, **options), self.settings.new_stream())
 
     def training(
@@ -183,7 +183,7 @@ class Trainer:
         on_step: Callable[[int, int], None] = lambda step, steps: None,
         test: bool = True,
     ) -> Generator[None, None, Result]:
-        """Train to the end, with a pause after each step, so that several runs may take turns.
+        """Train to the end, with a pause after each step, so that several runs may be interleaved.
 
         The test set is read here, once, after the last epoch; or never, if not `test`.
 

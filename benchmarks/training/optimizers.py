@@ -43,7 +43,7 @@ def ruled(model: nn.Module, block: Block) -> list[tuple[Rule | Block, list[nn.Pa
 
 
 def part_of(model: KernelNetwork, parameter: str) -> str | None:
-    """The part that a parameter belongs to, of those that may have a rule of their own."""
+    """The part that a parameter belongs to, of those that may have a separate rule."""
     if not parameter.startswith("kernels."):
         return "backbone"
     return "embeddings" if model.component_of(parameter) == "embeddings" else None

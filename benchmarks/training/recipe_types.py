@@ -19,7 +19,7 @@ COMPILE_MODES: tuple[str, ...] = get_args(CompileMode)
 KINDS = ("stored", "generated", "scaled")
 """Of kernel sources, by how they are trained: the blocks of a recipe."""
 PARTS = ("embeddings", "backbone")
-"""The parts of a model that may have a rule of their own beside their block's."""
+"""The parts of a model that may have a separate rule beside their block's."""
 
 CONFIG = ConfigDict(extra="forbid")
 
@@ -71,8 +71,8 @@ class Block:
     classifier. `schedule` is "cosine" (linear warm-up over the share `warmup` of all steps, then
     down to zero) or "steps" (`milestones`: pairs of a step and the learning rate from there on).
     `steps` overrides the recipe's epochs. `embeddings` (of the source: a hypernetwork's, a bank's
-    coefficients) and `backbone` (stem, biases, batch norms, shortcuts, classifier) may have rules
-    of their own; their learning rates follow the same schedule.
+    coefficients) and `backbone` (stem, biases, batch norms, shortcuts, classifier) may have
+    separate rules; their learning rates follow the same schedule.
     """
 
     optimizer: Optimizer

@@ -12,8 +12,8 @@ class Settings:
 
     `precision`: "fp32" or "bf16". `compile`: "off", a mode of torch.compile, or "graph": compiled,
     and on CUDA the whole step (forward, backward, optimizer) is replayed as one graph.
-    `fallbacks`: what was asked for and could not be had. `parallel_seeds`: how many runs take turns
-    on the device.
+    `fallbacks`: what was asked for and could not be had. `parallel_seeds`: how many runs are
+    interleaved on the device.
     """
 
     device: torch.device

@@ -11,7 +11,7 @@ from models.ledger import KernelShape
 class SharedKernels(KernelSource):
     """The blocks of a stage but the first share one kernel per convolution of the block.
 
-    The first block has kernels of its own. This is the recurrent reading of a residual network
+    The first block has its own kernels. This is the recurrent reading of a residual network
     (Liao & Poggio 2016); batch norms and biases stay each block's own. It shares nothing below
     depth 22. Parameters: 9 C_in C_out for each kernel that is distinct.
     """
