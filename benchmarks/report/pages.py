@@ -51,26 +51,31 @@ def build_report(
     if html:
         explore.start_library()
     pages = []
-    for name in names:
-        results = load_results(results_dir, name)
-        _refuse_nothing(results, results_dir, question)
-        pages.append(write_report(results, reports_dir / name, trials, question))
+    found = {name: load_results(results_dir, name) for name in names}
+    _refuse_nothing(found, results_dir, question)
+    for name, results in found.items():
+        asked = question if question in set(results.runs.model) else None
+        pages.append(write_report(results, reports_dir / name, trials, asked))
         if html:
             pages.append(explore.write_explorer(results, reports_dir / name))
         write_index(reports_dir)
     return pages
 
 
-def _refuse_nothing(results: Results, results_dir: Path, question: str | None) -> None:
-    runs, name = results.runs, results.dataset
-    if runs.empty and not runs.attrs["problems"]:
+def _refuse_nothing(found: dict[str, Results], results_dir: Path, question: str | None) -> None:
+    """Refuse a data set without records, and a model that none of them has."""
+    for name, results in found.items():
+        if results.runs.empty and not results.runs.attrs["problems"]:
+            raise ValueError(
+                f"no records of data set {name!r} under {results_dir}; train something first"
+                f"{nearest(name, store.datasets(results_dir))}"
+            )
+    there = set(chain.from_iterable(results.runs.model for results in found.values()))
+    if question is not None and question not in there:
         raise ValueError(
-            f"no records of data set {name!r} under {results_dir}; train something first"
-            f"{nearest(name, store.datasets(results_dir))}"
+            f"no run of model {question!r} on {', '.join(found)}; there are "
+            f"{', '.join(sorted(there))}"
         )
-    if question is not None and question not in set(runs.model):
-        there = ", ".join(sorted(runs.model.unique()))
-        raise ValueError(f"no run of model {question!r} on {name}; there are {there}")
 
 
 def write_report(
