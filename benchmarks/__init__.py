@@ -12,7 +12,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from benchmarks.records.frame import RUN_KEY, load_published, load_runs, load_speeds
+    from benchmarks.records.frame import RUN_KEY, load_published, load_runs
+    from benchmarks.records.speeds import load_speeds
     from benchmarks.report.pages import build_report
     from benchmarks.runs.matrix import train
     from benchmarks.runs.options import RunOptions
@@ -37,7 +38,7 @@ _MODULES = {
     "build_report": "benchmarks.report.pages",
     "load_published": "benchmarks.records.frame",
     "load_runs": "benchmarks.records.frame",
-    "load_speeds": "benchmarks.records.frame",
+    "load_speeds": "benchmarks.records.speeds",
     "reproduce": "benchmarks.runs.reproduce",
     "train": "benchmarks.runs.matrix",
 }

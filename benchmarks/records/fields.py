@@ -1,6 +1,8 @@
 """Values of a record as it stands on disk, whatever it holds."""
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -29,3 +31,8 @@ def condition(record: dict) -> tuple[str, ...]:
     ]
     repeats = "deterministic" if at(record, "environment", "deterministic") else ""
     return str(record.get("device")), str(record.get("batch_size")), *environment, repeats
+
+
+def without_folder(error: Exception, results_dir: Path) -> str:
+    """What an exception says, with paths that begin in the folder of results."""
+    return str(error).replace(f"{results_dir}{os.sep}", "")

@@ -10,6 +10,7 @@ from benchmarks.records import store
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.summary import (
     GROUP,
+    MIN_SEEDS,
     OTHER,
     ROW,
     Results,
@@ -48,10 +49,10 @@ def sizes(params: pd.Series) -> pd.Series:
 def comparison(results: Results) -> pd.DataFrame:
     """The comparison table's frame: `longest`, each with its distance to its plain pair.
 
-    Columns: those of `summary`; `difference` and its interval, `seeds`, `across` (as
-    `against_pair` has them), `images_half` (half the 95 % interval from the test images alone);
-    `published_error`; `hours` (training of a run); `size` (the middle of those of about as many
-    parameters). The paper's rows come first, then the others by size.
+    Columns: those of `summary`; `difference` and its interval (of `MIN_SEEDS` or more), `seeds`,
+    `across` and its mark (as `against_pair` has them), `images_half` (half the 95 % interval from
+    the test images alone); `published_error`; `hours` (training of a run); `size` (the middle of
+    those of about as many parameters). The paper's rows come first, then the others by size.
     """
     rows = longest(results.summary)
     pairs = with_image_sampling(against_pair(results.summary, results.differences), results.runs)
@@ -59,6 +60,10 @@ def comparison(results: Results) -> pd.DataFrame:
     rows = rows.merge(pairs[[*RUN_KEY, *names]], on=RUN_KEY, how="left")
     published = results.published.set_index("registry_name").test_error
     rows["published_error"] = rows.model.map(published)
+    few = (rows.seeds.fillna(0) < MIN_SEEDS).astype(bool)
+    for end in ("difference_low", "difference_high"):
+        rows[end] = rows[end].mask(few)
+    rows["across_mark"] = rows.across.map({True: "§"}).fillna("")
     rows["hours"] = rows.train_seconds / 3600
     rows["size"] = rows.groupby(sizes(rows.params)).params.transform("median").astype("Float64")
     place = {model: number for number, model in enumerate(results.paper_rows)}

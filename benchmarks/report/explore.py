@@ -22,6 +22,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
+from benchmarks.report.looks import COLOURS, LOOKS
 from benchmarks.report.summary import GROUP, Results, against_pair, family
 from benchmarks.system.files import write_atomically
 
@@ -77,29 +78,6 @@ _SHAPES = (
     "triangle-right",
     "cross",
 )
-_CROSSED = (
-    "M-.85,-.5L-.5,-.85L0,-.35L.5,-.85L.85,-.5L.35,0L.85,.5L.5,.85L0,.35L-.5,.85L-.85,.5L-.35,0Z"
-)
-_STAR = "M0,-1L.29,-.4L.95,-.31L.48,.15L.59,.81L0,.5L-.59,.81L-.48,.15L-.95,-.31L-.29,-.4Z"
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-"""Those of Okabe and Ito, safe for the colour-blind, that show on white and on black."""
-_BLUE, _RED, _GREEN, _PURPLE, _ORANGE, _SKY = _COLOURS
-LOOKS = {
-    "plain": ("#000000", "circle"),
-    "hyper": (_BLUE, "diamond"),
-    "template": (_RED, "square"),
-    "stage_template": (_RED, "triangle-left"),
-    "basis": (_GREEN, "triangle-up"),
-    "shared": (_GREEN, "square"),
-    "hashed": (_PURPLE, "triangle-down"),
-    "multihash": (_PURPLE, "diamond"),
-    "tucker": (_ORANGE, "cross"),
-    "separable": (_ORANGE, "triangle-right"),
-    "chunked": (_SKY, _CROSSED),
-    "subspace": (_SKY, "circle"),
-    "plugin": ("#999999", _STAR),
-}
-"""Colour and shape of each family; no two look the same."""
 _ON_DARK = {"#000000": "#f0f0f0", "#0072b2": "#3b9ee5"}
 """Colours that are too dark for a dark page."""
 
@@ -202,12 +180,13 @@ def _entries(frame: pd.DataFrame) -> list[dict]:
 def looks(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
     """Of each family its colour on white, its colour on black, and its shape."""
     chosen = {}
-    unknown = sorted(set(names) - set(LOOKS))
-    for name in sorted(set(names) & set(LOOKS)):
-        colour, shape = LOOKS[name]
+    known = LOOKS | {"plugin": LOOKS["foreign"]}
+    unknown = sorted(set(names) - set(known))
+    for name in sorted(set(names) & set(known)):
+        colour, _, shape = known[name]
         chosen[name] = (colour, _ON_DARK.get(colour, colour), shape)
     for place, name in enumerate(unknown):
-        colour, shape = _COLOURS[place % len(_COLOURS)], _SHAPES[place % len(_SHAPES)]
+        colour, shape = COLOURS[place % len(COLOURS)], _SHAPES[place % len(_SHAPES)]
         chosen[name] = (colour, _ON_DARK.get(colour, colour), shape)
     return chosen
 

@@ -9,7 +9,8 @@ from benchmarks.records.frame import RUN_KEY, load_runs
 from benchmarks.report.comparison import comparison, longest
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
-from benchmarks.report.summary import GROUP, SETTING, Results, family
+from benchmarks.report.recipe_tables import row_marks
+from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
 from benchmarks.report.tables import Column, code, escape, show
 from benchmarks.report.verdicts import QUESTIONS, verdicts
 
@@ -35,8 +36,6 @@ COLUMNS = [
     Column("images/s", "images_per_s", ",.0f"),
     Column("hours a run", "hours", ".2f"),
 ]
-MIN_SEEDS = 3
-"""An interval of fewer seeds is not shown."""
 
 
 def overview(results: Results, forest: str | None, question: str | None, trials: pd.Series) -> Page:
@@ -91,12 +90,8 @@ def add_comparison(page: Page, results: Results) -> None:
     rows = comparison(results)
     if rows.empty:
         return
-    few = (rows.seeds.fillna(0) < MIN_SEEDS).fillna(True)
     shown = rows.assign(
-        difference_low=rows.difference_low.mask(few),
-        difference_high=rows.difference_high.mask(few),
-        across_mark=rows.across.map({True: "§"}).fillna(""),
-        marks=_marks(rows),
+        marks=row_marks(rows),
         size_text=_size_texts(rows["size"]),
         published_gap=rows.model.map(results.published_gaps),
     )
@@ -110,14 +105,6 @@ def add_comparison(page: Page, results: Results) -> None:
 
 def _facts(rows: pd.DataFrame) -> list[str]:
     return [name for name in ("pair", "plugin_sha256", "epochs", "steps", "device") if name in rows]
-
-
-def _marks(rows: pd.DataFrame) -> pd.Series:
-    marks = pd.Series("", index=rows.index)
-    for column, mark in (("dirty", "†"), ("resumed_changed", "‡"), ("mixed", "§")):
-        marks += rows[column].map({True: f"{mark} ", False: ""})
-    version = "¶ " + rows.plugin_sha256.str[:8]
-    return (marks + version.where(rows.other_code, "").astype(object)).str.strip()
 
 
 def _size_texts(sizes: pd.Series) -> pd.Series:

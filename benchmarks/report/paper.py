@@ -2,12 +2,12 @@
 
 import pandas as pd
 
-from benchmarks.report.summary import GROUP, Results, with_differences
+from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, with_differences
 from benchmarks.report.tables import code, codes, escape
+from benchmarks.training.recipes import RECIPES
 
-WANTED_SEEDS = 3
-PAPER_EPOCHS = 200
-"""Of its Wide ResNets (Zagoruyko and Komodakis 2016); a recipe as long may be compared with it."""
+PAPER = RECIPES["paper"]
+"""The paper's own schedules; a run of as many steps may be compared with its errors."""
 
 
 def gaps(results: Results) -> pd.DataFrame:
@@ -17,7 +17,6 @@ def gaps(results: Results) -> pd.DataFrame:
     `published_gap`.
     """
     rows = results.paper_rows
-    errors = results.published.set_index("registry_name").test_error
     trained = results.summary[results.summary["mean"].notna()]
     found = []
     for place, (plain, hyper) in enumerate(zip(rows[::2], rows[1::2], strict=True)):
@@ -35,7 +34,7 @@ def gaps(results: Results) -> pd.DataFrame:
             plugin_sha256=both.plugin_sha256_hyper.fillna(""),
             plugin_sha256_other=both.plugin_sha256_plain.fillna(""),
             label=both.label_hyper.fillna(both.label_plain),
-            published_gap=errors[hyper] - errors[plain],
+            published_gap=results.published_gaps[hyper],
         )
         found.append(both)
     pairs = with_differences(pd.concat(found, ignore_index=True), results.differences)
@@ -60,7 +59,7 @@ def gap_text(row: dict) -> str:
     )
     head = f"Is the gap of {code(row['model'])} to its plain network the paper's?"
     told = f"{gap:+.2f} points ({escape(row['label'])}), {printed:+.2f} in the paper"
-    if row["seeds"] < WANTED_SEEDS or pd.isna(low):
+    if row["seeds"] < MIN_SEEDS or pd.isna(low):
         seeds = f"{row['seeds']} seed" + ("" if row["seeds"] == 1 else "s")
         return f"{head} **Undecided**: {told}. Weakened by: {seeds}, no interval."
     told = f"{gap:+.2f} points [{low:+.2f}, {high:+.2f}] ({escape(row['label'])}), {printed:+.2f}"
@@ -79,12 +78,18 @@ def still_open(results: Results) -> list[str]:
     missing = [name for name in rows if name not in set(ended.model)]
     if missing:
         lines.append(f"Rows of the paper without a run: {codes(missing)}.")
-    if (ended.epochs.fillna(0) < PAPER_EPOCHS).all():
-        lines.append(f"Runs as long as the paper's, {PAPER_EPOCHS} epochs or more.")
+    plain, hyper = PAPER.stored.steps, PAPER.generated.steps
+    wanted = ended.pair.isna().map({True: plain, False: hyper})
+    as_long = set(ended.model[ended.steps.fillna(0) >= wanted])
+    if not as_long.issuperset(rows):
+        lines.append(
+            f"Runs as long as the paper's (recipe `{PAPER.name}`: {plain:,} steps of the plain "
+            f"networks, {hyper:,} of the hypernetworks)."
+        )
     seeds = ended.groupby("model").n.max().reindex(rows).dropna()
-    few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < WANTED_SEEDS]
+    few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < MIN_SEEDS]
     if few:
-        lines.append(f"{WANTED_SEEDS} seeds of {', '.join(few)}.")
+        lines.append(f"{MIN_SEEDS} seeds of {', '.join(few)}.")
     speeds = results.speeds
     on_gpu = speeds[(speeds.kind == "speed") & (speeds.device_type == "cuda")]
     untimed = [name for name in rows if name not in set(on_gpu.model)]

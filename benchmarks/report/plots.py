@@ -14,7 +14,8 @@ import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.comparison import Section, seed_ticks, sizes
-from benchmarks.report.summary import GROUP, family
+from benchmarks.report.looks import COLOURS, LOOKS
+from benchmarks.report.summary import GROUP, MIN_SEEDS, family
 from benchmarks.report.verdicts import pareto
 from benchmarks.system.files import write_atomically
 
@@ -38,21 +39,9 @@ STYLE: dict[Any, Any] = {
     "svg.hashsalt": "parameter-efficiency",
     "figure.dpi": 120,
 }
-LOOKS = {
-    "plain": ("#000000", "o"),
-    "hyper": ("#0072b2", "D"),
-    "template": ("#d55e00", "s"),
-    "basis": ("#009e73", "^"),
-    "hashed": ("#cc79a7", "v"),
-    "tucker": ("#e69f00", "P"),
-    "chunked": ("#56b4e9", "X"),
-}
-"""Colour (Okabe and Ito's, safe for the colour-blind) and marker of a family, everywhere."""
-_MORE = list(product([colour for colour, _ in LOOKS.values()], "<>ph*d"))
+_MORE = list(product(COLOURS, "<>ph*d"))
 PALE = 0.35
 """Opacity of what is shown beside the longest recipe."""
-MIN_SEEDS = 3
-"""An interval of fewer seeds is not drawn."""
 MAX_CURVES = 4
 MAX_ROWS = 34
 """Rows of a forest plot; the shorter recipes are left out first."""
@@ -60,7 +49,9 @@ MAX_ROWS = 34
 
 def look(name: str) -> tuple[str, str]:
     """Colour and marker of a family; one that is not in LOOKS always gets the same of the rest."""
-    return LOOKS.get(name) or _MORE[zlib.crc32(name.encode()) % len(_MORE)]
+    if name in LOOKS:
+        return LOOKS[name].colour, LOOKS[name].marker
+    return _MORE[zlib.crc32(name.encode()) % len(_MORE)]
 
 
 @contextmanager

@@ -8,9 +8,9 @@ from benchmarks.records import store
 from benchmarks.records.frame import load_published, load_runs
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import known_data
-from benchmarks.report.overview import ABOVE_PAIR, MIN_SEEDS, opening
+from benchmarks.report.overview import ABOVE_PAIR, opening
 from benchmarks.report.page import Page
-from benchmarks.report.summary import Results, load_results, paper_rows
+from benchmarks.report.summary import Results, load_results, paper_rows, published_gaps
 from benchmarks.report.tables import Column
 from benchmarks.system.files import write_atomically
 
@@ -56,21 +56,14 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
     frame = frame[["model", "params", "flops_per_image"]]
     errors = published.set_index("registry_name").test_error
-    gaps = {
-        hyper: errors[hyper] - errors[plain]
-        for plain, hyper in zip(rows[::2], rows[1::2], strict=True)
-    }
-    frame["published_gap"] = frame.model.map(gaps)
+    frame["published_gap"] = frame.model.map(published_gaps(published))
     frame["published_error"] = frame.model.map(errors)
     if found is not None:
         results, measured_rows = found
         names = [column.value for column in MEASURED]
-        names += ["std", "difference_low", "difference_high", "seeds", "across"]
+        names += ["std", "difference_low", "difference_high", "across_mark"]
         frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
-        few = (frame.seeds.fillna(0) < MIN_SEEDS).astype(bool)
-        for end in ("low", "high"):
-            frame[f"difference_{end}"] = frame[f"difference_{end}"].mask(few)
-        frame["across_mark"] = frame.across.map({True: "§"}).fillna("")
+        frame["across_mark"] = frame.across_mark.fillna("")
         if sections(results):
             folder = f"reports/{results.dataset}"
             page.add(f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)")
@@ -96,7 +89,7 @@ MEASURED = [
 ]
 PUBLISHED = [
     Column("points in the paper", "published_gap", "+.2f"),
-    Column("error in the paper (CIFAR-10, 200 epochs)", "published_error", ".2f", " %"),
+    Column("error in the paper (CIFAR-10)", "published_error", ".2f", " %"),
 ]
 
 

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from benchmarks.records.frame import CONDITION, RUN_KEY
+from benchmarks.records.frame import RUN_KEY
+from benchmarks.records.speeds import CONDITION
 from benchmarks.report.comparison import with_image_sampling
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio

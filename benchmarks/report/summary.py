@@ -14,14 +14,13 @@ from scipy import stats
 
 from benchmarks.records import store
 from benchmarks.records.frame import (
-    CONDITION,
     RUN_KEY,
     SETTING,
     load_epochs,
     load_published,
     load_runs,
-    load_speeds,
 )
+from benchmarks.records.speeds import CONDITION, load_speeds
 from benchmarks.report.known_data import KnownData, known_data
 from benchmarks.report.tables import optimizer_text
 
@@ -31,6 +30,8 @@ ROW = RUN_KEY[4:]
 """What tells the rows of a group apart: the model and the code of its plugin."""
 OTHER = [f"{column}_other" for column in ROW]
 CONFIDENCE = 0.95
+MIN_SEEDS = 3
+"""An interval of fewer seeds is not shown, and an answer by fewer is weak."""
 FACTS = [
     "pair",
     "kernels",
@@ -213,6 +214,15 @@ def paper_rows(published: pd.DataFrame) -> list[str]:
     return rows.registry_name.tolist()
 
 
+def published_gaps(published: pd.DataFrame) -> dict[str, float]:
+    """Published points of each hypernetwork of the paper above its plain network."""
+    rows, errors = paper_rows(published), published.set_index("registry_name").test_error
+    return {
+        hyper: float(errors[hyper] - errors[plain])
+        for plain, hyper in zip(rows[::2], rows[1::2], strict=True)
+    }
+
+
 def choose_condition(speeds: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
     """The speeds under the one `CONDITION` that most of the models were timed under.
 
@@ -291,11 +301,7 @@ class Results:
     @property
     def published_gaps(self) -> dict[str, float]:
         """Published points of each hypernetwork of the paper above its plain network."""
-        rows, errors = self.paper_rows, self.published.set_index("registry_name").test_error
-        return {
-            hyper: float(errors[hyper] - errors[plain])
-            for plain, hyper in zip(rows[::2], rows[1::2], strict=True)
-        }
+        return published_gaps(self.published)
 
 
 def load_results(results_dir: Path, dataset: str) -> Results:

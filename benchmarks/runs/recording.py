@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.records import store
 from benchmarks.runs.settings import settings_environment
-from benchmarks.system.faults import described, one_line
+from benchmarks.system.faults import one_line
 from benchmarks.training.loop import Result, Trainer
 from models import registry
 
@@ -60,8 +60,3 @@ def record_of(
         return record | {"study": run.study}
     wrong = None if result.test_wrong is None else store.packed(result.test_wrong.numpy())
     return record | {"test_error": result.test_error, "test_wrong": wrong}
-
-
-def reason_of(error: BaseException) -> str:
-    """What a record says of an exception: type, message, file and line, no path of the machine."""
-    return described(error)

@@ -17,9 +17,9 @@ from benchmarks.records import store
 from benchmarks.records.provenance import code
 from benchmarks.runs.building import build
 from benchmarks.runs.counting import count
-from benchmarks.runs.recording import reason_of, record_of
+from benchmarks.runs.recording import record_of
 from benchmarks.system.device import is_out_of_memory
-from benchmarks.system.faults import is_fault
+from benchmarks.system.faults import described, is_fault
 from benchmarks.system.files import refuse_unwritable, remove_leftovers
 from benchmarks.training import probing
 from benchmarks.training.checkpoints import CheckpointError, differences, load_newest
@@ -199,7 +199,7 @@ class Run:
         if self.traceback:
             traceback.print_exception(error)
         status = "out_of_memory" if is_out_of_memory(error) else "failed"
-        return Result(status, reason_of(error), history)
+        return Result(status, described(error), history)
 
     def _recorded(
         self, result: Result, counts: dict, trainer: Trainer | None, provenance: dict
@@ -215,7 +215,7 @@ class Run:
             return record
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a value of the record
             ended = result.status if result.reason is None else f"{result.status}, {result.reason}"
-            reason = f"the record cannot be written: {reason_of(error)}; the run ended: {ended}"
+            reason = f"the record cannot be written: {described(error)}; the run ended: {ended}"
         try:
             failed = Result("failed", reason, History(resumed=result.history.resumed))
             record = record_of(self, failed, {}, None, provenance)

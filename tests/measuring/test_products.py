@@ -7,6 +7,7 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.library import custom_op
 
 from benchmarks.measuring import costs
 from benchmarks.measuring.costs import Macs
@@ -58,7 +59,7 @@ class NumPy(torch.autograd.Function):
         return torch.from_numpy(x.detach().numpy() @ np.ones((32, 5), np.float32))
 
 
-@torch.library.custom_op("tests::hidden_product", mutates_args=())
+@custom_op("tests::hidden_product", mutates_args=())
 def hidden_product(x: torch.Tensor) -> torch.Tensor:
     return x @ x
 
@@ -86,7 +87,7 @@ def test_what_cannot_be_counted_is_named(name):
 
 
 def test_a_formula_of_a_plugin():
-    @torch.library.custom_op("tests::own_product", mutates_args=())
+    @custom_op("tests::own_product", mutates_args=())
     def own_product(x: torch.Tensor) -> torch.Tensor:
         return x @ x
 

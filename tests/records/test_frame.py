@@ -10,12 +10,11 @@ from benchmarks.records.frame import (
     EPOCH_COLUMNS,
     RUN_COLUMNS,
     RUN_KEY,
-    SPEED_COLUMNS,
     load_epochs,
     load_published,
     load_runs,
-    load_speeds,
 )
+from benchmarks.records.speeds import SPEED_COLUMNS, load_speeds
 from tests.conftest import ROOT
 from tests.records.test_store import RECORD
 

@@ -69,7 +69,7 @@ def test_what_is_open(tmp_path):
     names = ", ".join(f"`{name}`" for name in ROWS)
     text = still_open(tmp_path / "jpeg", [record()], "cifar10-jpeg")
     assert f"Rows of the paper without a run: {names}." in text
-    assert "Runs as long as the paper's, 200 epochs or more." in text
+    assert "Runs as long as the paper's (recipe `paper`: 140,000 steps of the plain" in text
     assert "Speed on a GPU of `wide_resnet40_1`" in text
     text = still_open(tmp_path / "itself", pair((1.0, 1.0, 1.0), (2.0, 2.0)))
     assert "without a run: `wide_resnet40_2`, `hyper_resnet40_2`." in text
@@ -79,7 +79,7 @@ def test_what_is_open(tmp_path):
 def test_nothing_is_open_when_all_is_there(tmp_path):
     records = []
     for depth in ("40_1", "40_2"):
-        long = {"epochs": 200, "steps": 70200}
+        long = {"epochs": 1911, "steps": 672_000}
         records += pair((6.0, 6.1, 6.2), (7.0, 7.1, 7.2), depth, recipe=long)
     on_gpu = {"threads": 2, "device_type": "cuda"}
     speeds = [speed(name, 1.0, environment=on_gpu) for name in ROWS]

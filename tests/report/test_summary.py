@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks.records.frame import RUN_KEY, load_published, load_runs, load_speeds
+from benchmarks.records.frame import RUN_KEY, load_published, load_runs
+from benchmarks.records.speeds import load_speeds
 from benchmarks.report.summary import (
     against_pair,
     choose_condition,
