@@ -85,7 +85,7 @@ MEASURED = [
     ABOVE_PAIR,
     Column("seeds", "n", "d"),
     Column("recipe", "label"),
-    Column("hours a run", "hours", ".1f"),
+    Column("hours a run", "hours", ".2f"),
 ]
 PUBLISHED = [
     Column("points in the paper", "published_gap", "+.2f"),

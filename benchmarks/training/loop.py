@@ -88,7 +88,9 @@ class CapturedStep:
     """A training step as one CUDA graph: forward, backward and optimizer are one launch.
 
     The first `WARM_UP` steps run as they are, because a capture needs the compiled code and the
-    optimizer's state. Must be called on a stream that is not the default one.
+    optimizer's state. Must be called on a stream that is not the default one, and of no other run:
+    the graph is captured on it, because cuBLAS has one workspace a stream, and on torch's own
+    stream for captures the graphs of runs side by side would write into the same.
     """
 
     WARM_UP = 3
@@ -115,7 +117,7 @@ class CapturedStep:
     def _capture(self, x: Tensor, y: Tensor) -> torch.cuda.CUDAGraph:
         self.x, self.y = x.clone(memory_format=torch.preserve_format), y.clone()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
             self.out = self.step(self.x, self.y)
         return graph
 
