@@ -11,6 +11,8 @@ Importing this package loads neither torch nor pandas: each name is imported whe
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.system.version import VERSION
+
 if TYPE_CHECKING:
     from benchmarks.records.frame import RUN_KEY, load_published, load_runs
     from benchmarks.records.speeds import load_speeds
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from benchmarks.runs.options import RunOptions
     from benchmarks.runs.reproduce import reproduce
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "RUN_KEY",

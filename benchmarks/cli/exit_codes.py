@@ -13,6 +13,7 @@ DESCRIPTION = (
 
 OF_STATUS = {
     "ok": OK,
+    "submitted": OK,
     "diverged": OK,
     "failed": FAILED,
     "out_of_memory": FAILED,

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.parser import Parser
-from benchmarks.runs.options import MAX_THREADS, RunOptions
+from benchmarks.runs.options import ENGINES, MAX_JOBS, MAX_THREADS, RunOptions
 from benchmarks.training import recipes
 from benchmarks.training import seeds as seed_numbers
 from benchmarks.training.messages import shown
 from benchmarks.training.recipe_types import MAX_BATCH_SIZE
 
 _DIGITS = re.compile(r"[0-9]{1,20}")
+_DEVICE = re.compile(r"[0-9]{1,4}|(GPU|MIG)-[A-Za-z0-9/-]+")
 _NUMBER = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -191,6 +192,35 @@ def add_recipe(parser: Parser) -> None:
         help="runs of the same model side by side on one GPU (1)",
     )
     add_stop(parser)
+
+
+def add_engine(parser: Parser, jobs: str = "1") -> None:
+    """What runs the matrix, and the options of each engine; `jobs`: what is said of its default."""
+    group = parser.add_argument_group("engine: what runs the matrix")
+    group.add_argument("--engine", choices=ENGINES, default="local", help="where (%(default)s)")
+    group.add_argument(
+        "--jobs",
+        type=whole(MAX_JOBS),
+        metavar="N",
+        help=f"local: N processes with one queue, each with its share of the cores ({jobs})",
+    )
+    group.add_argument(
+        "--devices",
+        type=devices,
+        default=(),
+        metavar="D",
+        help="local: GPUs such as 0,1,2,3; one process each, or as many as --jobs says",
+    )
+
+
+def devices(text: str) -> tuple[str, ...]:
+    """`0,1` to names as in CUDA_VISIBLE_DEVICES."""
+    names = tuple(text.split(","))
+    if not all(_DEVICE.fullmatch(name) for name in names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(
+            f"{shown(text)} is not allowed; GPUs are listed once each, such as 0,1,2,3"
+        )
+    return names
 
 
 def add_stop(parser: Parser) -> None:

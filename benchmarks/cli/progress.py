@@ -1,11 +1,11 @@
 """Progress of runs on the terminal."""
 
 import sys
-from pathlib import Path
 
 from tqdm import tqdm
 
 from benchmarks.cli.output import duration, print_error, print_note
+from benchmarks.records.store import RunId
 from benchmarks.runs.progress import Outcome, Progress, Timing
 from benchmarks.runs.remaining import Remaining
 from benchmarks.runs.runner import Run
@@ -31,12 +31,14 @@ class PrintedProgress(PrintedNotes):
     """From so many seconds on, what is left is printed."""
 
     def __init__(self) -> None:
-        self.bars: dict[Path, tqdm] = {}
+        self.bars: dict[RunId, tqdm] = {}
         self.remaining = Remaining()
+        self.wanted = self.ended_runs = 0
 
     def planned(self, runs: list[Run]) -> None:
         """For the time that is left."""
         self.remaining.planned(runs)
+        self.wanted = len(runs)
 
     def already_done(self, run: Run) -> None:
         """A line."""
@@ -44,27 +46,27 @@ class PrintedProgress(PrintedNotes):
 
     def started(self, runs: list[Run]) -> None:
         """A line for each run."""
-        self.bars = {}
         self.remaining.started(runs)
         for run in runs:
             settings = run.settings
             how = f"{settings.device.type}, {settings.precision}, compile {settings.compile}"
             print(f"{run.title}: {how}", flush=True)
             hidden = not sys.stderr.isatty()
-            self.bars[run.record_path] = tqdm(leave=False, disable=hidden, unit="step")
+            self._close(run)
+            self.bars[run.id] = tqdm(leave=False, disable=hidden, unit="step")
 
     def step(self, run: Run, step: int, steps: int) -> None:
         """The bar of the run moves on."""
-        bar = self.bars[run.record_path]
-        if step == 1:
+        bar = self.bars[run.id]
+        if bar.total != steps or step < bar.n:
             bar.reset(total=steps)
-        bar.update()
+        bar.update(step - bar.n)
 
     def epoch(self, run: Run, entry: dict, epochs: int) -> None:
         """A line with losses, errors and the time that is left."""
-        bar, left = self.bars[run.record_path], self._left(run, entry["epoch"], epochs)
+        bar, left = self.bars[run.id], self._left(run, entry["epoch"], epochs)
         bar.set_description(left, refresh=False)
-        prefix = f"seed {run.seed} " if len(self.bars) > 1 else ""
+        prefix = f"{run.title}: " if len(self.bars) > 1 else ""
         bar.write(
             f"  {prefix}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  "
             f"train {entry['train_error']:.2f} %  validation {entry['val_error']:.2f} %  "
@@ -80,21 +82,40 @@ class PrintedProgress(PrintedNotes):
         whole = f", all runs {duration(every)}" if self.remaining.to_come else ""
         return f"{duration(own)} left{whole}"
 
+    def lost(self, run: Run, reason: str) -> None:
+        """A note."""
+        self._close(run)
+        print_note(reason)
+
     def ended(self, run: Run, outcome: Outcome) -> None:
-        """A line with the error of the run, or why there is none."""
-        bar = self.bars.pop(run.record_path, None)  # none of a run that did not begin
-        if bar is not None:
-            bar.close()
+        """A line with the error of the run, or why there is none, and how many are done."""
+        together = len(self.bars) > 1
+        self._close(run)
+        self.remaining.ended(run)
+        self.ended_runs += 1
         record = outcome.record
+        prefix = f"{run.title}: " if together else ""
+        if outcome.status == "submitted":
+            return
         if record is None:
             print_error(str(outcome.reason))
         elif outcome.status == "ok":
             kind = "validation" if run.study else "test"
             error = record["val_error" if run.study else "test_error"]
             found = f"{kind} error {error:.2f} %, {record['params']:,} parameters"
-            print(f"  {found} -> {run.record_path}")
+            print(f"  {prefix}{found} -> {run.record_path}")
         else:
-            print(f"  {outcome.status}: {outcome.reason} -> {run.record_path}")
+            print(f"  {prefix}{outcome.status}: {outcome.reason} -> {run.record_path}")
+        if together:
+            waiting = len(self.remaining.to_come)
+            counts = f"{self.ended_runs} of {self.wanted} runs ended, {len(self.bars)} running"
+            print(f"  {counts}, {waiting} waiting", flush=True)
+
+    def _close(self, run: Run) -> None:
+        """Take its bar away, if it has begun."""
+        bar = self.bars.pop(run.id, None)
+        if bar is not None:
+            bar.close()
 
     def timed(self, timing: Timing) -> None:
         """A line with the speeds of a model, or why there are none."""

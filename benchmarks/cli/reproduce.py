@@ -19,6 +19,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
+    shared.add_engine(parser, "1; on digits one a core, at most one a run")
     shared.add_folders(parser)
     parser.add_argument(
         "models", nargs="*", metavar="MODEL", help="other models (the four rows of the paper)"

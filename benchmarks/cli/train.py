@@ -15,6 +15,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
+    shared.add_engine(parser)
     shared.add_folders(parser)
     parser.add_argument("models", nargs="+", metavar="MODEL")
     shared.add_recipe(parser)

@@ -19,6 +19,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     shared.add_data(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
+    shared.add_engine(parser)
     shared.add_folders(parser)
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument(

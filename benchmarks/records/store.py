@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.system.files import read_text, write_atomically
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Of new records; older versions are read as they are. `schemas/run-<version>.json` has each."""
 DONE = ("ok", "diverged")
 """Statuses that need no further run."""

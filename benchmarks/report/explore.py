@@ -90,7 +90,7 @@ NOTES = (
 )
 _MARKS = {
     "†": ("dirty", "made from a tree with uncommitted changes"),
-    "‡": ("resumed_changed", "resumed with other code or settings"),
+    "‡": ("resumed_changed", "resumed on another device, or with other code or settings"),
     "§": ("mixed", "its runs differ in device, precision or torch version"),
     "◊": ("across", "its pair was run on another device, precision or torch version"),
 }

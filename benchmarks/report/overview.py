@@ -133,7 +133,7 @@ def _legend(results: Results, rows: pd.DataFrame, columns: list[Column]) -> str:
         lines.append("Published errors are of the paper's own, longer training.")
     notes = {
         "† made with uncommitted changes.": rows.dirty,
-        "‡ resumed with other code, data or settings.": rows.resumed_changed,
+        "‡ resumed on another device, or with other code, data or settings.": rows.resumed_changed,
         "§ on another device, precision or torch version than its rival or its other seeds.": (
             rows.mixed | rows.across.fillna(False).astype(bool)
         ),

@@ -235,7 +235,7 @@ def legend(results: Results, group: pd.DataFrame) -> str:
     lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
     notes = {
         "† made from a tree with uncommitted changes, or of unknown origin.": group.dirty,
-        "‡ resumed from a checkpoint of other code, torch, recipe, data or settings.": (
+        "‡ resumed on another device, or with other code, torch, recipe, data or settings.": (
             group.resumed_changed
         ),
         "§ its seeds differ in device, precision or torch version.": group.mixed,

@@ -5,27 +5,19 @@ outcomes = train(["wide_resnet16_1", "hyper_resnet16_1"], dataset="digits", seed
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from benchmarks.data import datasets
 from benchmarks.data.splits import DataSet
 from benchmarks.records import store
-from benchmarks.runs import preflight
+from benchmarks.runs import engines, outcomes, preflight
+from benchmarks.runs.engines.protocol import Work
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import QUIET, Outcome, Progress, RunSpec
-from benchmarks.runs.runner import (
-    Busy,
-    OutputFolders,
-    Run,
-    Unrecorded,
-    execute_together,
-    side_by_side,
-)
-from benchmarks.runs.settings import settings_of, with_overrides
-from benchmarks.system.faults import described
+from benchmarks.runs.runner import OutputFolders, Run
+from benchmarks.runs.settings import as_asked, settings_of, with_overrides
 from benchmarks.system.stop import Stop
 from benchmarks.training import recipes, studies
 from benchmarks.training import seeds as seed_numbers
@@ -36,14 +28,17 @@ from models import registry
 
 @dataclass
 class Matrix:
-    """The wanted runs, all on one data set and with one set of settings."""
+    """The wanted runs, all on one data set and with one set of settings, and what runs them.
+
+    `dataset`: as it was named; `data`: what that is. `stop`: whether to stop.
+    """
 
     runs: list[Run]
+    dataset: str
     data: DataSet
     settings: Settings
+    options: RunOptions
     stop: Stop
-    untrained: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of each model that was begun, the parameters that get no gradient."""
 
     def execute(self, progress: Progress = QUIET) -> list[Outcome]:
         """Make the runs that have no record yet; gives the outcome of each, in their order.
@@ -52,94 +47,24 @@ class Matrix:
 
         Raises:
             store.RecordError: if a record of another recipe of the same name is in the way.
+            ValueError: if the engine cannot be used.
         """
-        outcomes: dict[Path, Outcome] = {}
+        made: dict[store.RunId, Outcome] = {}
         for run in self.runs:
-            if outcome := _ended(run):
-                outcomes[run.record_path] = outcome
+            if outcome := outcomes.ended(run):
+                made[run.id] = outcome
                 _tell(progress, run, outcome)
-        missing = [run for run in self.runs if run.record_path not in outcomes]
+        missing = [run for run in self.runs if run.id not in made]
         progress.planned(missing)
-        begun = False
-        with self.stop:
-            for group in side_by_side(missing, self.settings.parallel_seeds):
-                if begun and self.stop():
-                    break
-                made = self._make(group, progress)
-                outcomes |= made
-                begun = begun or bool(made)
-        return [outcomes.get(run.record_path) or _not_started(run) for run in self.runs]
-
-    def _make(self, group: list[Run], progress: Progress) -> dict[Path, Outcome]:
-        """The outcomes of runs of one model, by the places of their records."""
-        outcomes: dict[Path, Outcome] = {}
-        for run in group:  # another process may share the work, and have ended a run since
-            try:
-                outcome = _ended(run)
-            except store.RecordError as error:
-                outcome = _without_record(run, "refused", str(error))
-            if outcome is not None:
-                outcomes[run.record_path] = outcome
-                if outcome.record is None:
-                    progress.ended(run, outcome)
-        missing = [run for run in group if run.record_path not in outcomes]
-        if not missing:
-            return outcomes
-        for run in missing:
-            run.find_untrained = partial(self._untrained, run, progress)
-        progress.started(missing)
-        callbacks = [(partial(progress.epoch, run), partial(progress.step, run)) for run in missing]
-        for run, result in zip(missing, execute_together(missing, callbacks), strict=True):
-            outcome = _outcome_of(run, result)
-            progress.ended(run, outcome)
-            outcomes[run.record_path] = outcome
-        return outcomes
-
-    def _untrained(self, run: Run, progress: Progress) -> tuple[str, ...]:
-        """The parameters of a run's model that get no gradient; said once a model."""
-        if run.model not in self.untrained:
-            names = preflight.untrained(run.model, self.data, run.seed)
-            self.untrained[run.model] = names
-            if names:
-                progress.note(preflight.note_of(run.model, names))
-        return self.untrained[run.model]
-
-
-def _spec(run: Run) -> RunSpec:
-    return RunSpec(run.model, run.recipe, run.seed)
-
-
-def _of_record(run: Run, record: dict) -> Outcome:
-    return Outcome(_spec(run), run.record_path, record["status"], record, record["reason"])
-
-
-def _without_record(run: Run, status: str, reason: str) -> Outcome:
-    return Outcome(_spec(run), run.record_path, status, None, reason)
+        if missing:
+            with self.stop:
+                work = Work(missing, self.dataset, self.options, self.stop)
+                made |= engines.chosen(self.options).run_all(work, progress)
+        return [made.get(run.id) or _not_started(run) for run in self.runs]
 
 
 def _not_started(run: Run) -> Outcome:
-    return _without_record(run, "not_started", "runs were stopped before it began")
-
-
-def _outcome_of(run: Run, result: dict | ValueError) -> Outcome:
-    """The outcome of a run that gave its record, or why it has none."""
-    if isinstance(result, dict):
-        return _of_record(run, result)
-    statuses: dict[type, str] = {Busy: "busy", Unrecorded: "failed"}
-    return _without_record(run, statuses.get(type(result), "refused"), str(result))
-
-
-def _ended(run: Run) -> Outcome | None:
-    """The outcome of a run that needs no making or cannot be looked up; None of one to make.
-
-    Raises:
-        store.RecordError: if the record there was made with another recipe.
-    """
-    try:
-        record = store.load(run.record_path) if run.done() else None
-    except OSError as error:
-        return _without_record(run, "failed", f"{run.title}: {described(error)}")
-    return None if record is None else _of_record(run, record)
+    return outcomes.without_record(run, "not_started", outcomes.NOT_STARTED)
 
 
 def _tell(progress: Progress, run: Run, outcome: Outcome) -> None:
@@ -155,10 +80,13 @@ def prepare(
     options: RunOptions,
     progress: Progress = QUIET,
     study: str | None = None,
+    data: DataSet | None = None,
+    stop: Stop | None = None,
 ) -> Matrix:
     """The matrix of the wanted runs, with data loaded and settings resolved.
 
-    All recipes must have the precision and compile mode of the first one.
+    All recipes must have the precision and compile mode of the first one. `data`: of `dataset`, if
+    it is loaded already. `stop`: on signals and at the options' time limit, if not given.
 
     Raises:
         ValueError: for an unknown model or data set, a device that is not there, a batch that is
@@ -167,12 +95,17 @@ def prepare(
     """
     for spec in specs:
         registry.get(spec.model)
-    settings = settings_of(options, specs[0].recipe, progress.note)
-    data = datasets.load(dataset, Path(options.data_dir), download=options.download)
-    data = data.to(settings.device)
+    if data is None:
+        data = datasets.load(dataset, Path(options.data_dir), download=options.download)
+    if options.engine == "local":
+        settings = settings_of(options, specs[0].recipe, progress.note)
+    else:  # its workers say what becomes of it there
+        settings = as_asked(options, specs[0].recipe)
+    if engines.in_process(options):
+        data = data.to(settings.device)
     preflight.refuse(specs, data)
     limit = options.time_limit
-    stop = Stop(time.monotonic() + limit if limit else None)
+    stop = stop or Stop(time.monotonic() + limit if limit else None)
     folders = OutputFolders(Path(options.results_dir), Path(options.checkpoint_dir))
     runs = [
         Run(
@@ -189,7 +122,7 @@ def prepare(
         )
         for spec in specs
     ]
-    return Matrix(runs, data, settings, stop)
+    return Matrix(runs, dataset, data, settings, options, stop)
 
 
 def specs_of(

@@ -13,6 +13,14 @@ MAX_THREADS = 1024
 """Far more than the cores of a machine; a system gives no process threads without end."""
 
 
+MAX_JOBS = 256
+ENGINES = ("local",)
+OF_ENGINE = {
+    "local": ("jobs", "devices", "parallel_seeds"),
+}
+"""Options that one engine alone has."""
+
+
 class OptionError(ValueError):
     """An option that is not allowed; the message is one line for the user."""
 
@@ -30,6 +38,9 @@ class RunOptions:
     - `time_limit`: seconds after which runs stop with a checkpoint
     - `resume_changed`: resume even if code, torch, recipe, data or settings changed since the
       checkpoint; the record says so
+    - `engine`: what runs the matrix, one of ENGINES
+    - `jobs`: processes of the local engine (1, or one a device), each with its share of the cores
+    - `devices`: GPUs of the local engine, as CUDA_VISIBLE_DEVICES names them; a process takes one
     - `traceback`: print the traceback of a run that fails; its reason is one line
 
     Raises:
@@ -49,6 +60,9 @@ class RunOptions:
     parallel_seeds: int = 1
     time_limit: float | None = None
     resume_changed: bool = False
+    engine: str = "local"
+    jobs: int | None = None
+    devices: tuple[str, ...] = ()
     traceback: bool = False
 
     def __post_init__(self) -> None:
@@ -57,10 +71,28 @@ class RunOptions:
         if self.threads is not None:
             _refuse_other_than_whole("threads", self.threads, MAX_THREADS)
         _refuse_other_than_whole("parallel_seeds", self.parallel_seeds, MAX_COUNT)
+        if self.jobs is not None:
+            _refuse_other_than_whole("jobs", self.jobs, MAX_JOBS)
+        self._refuse_other_engines()
         limit = self.time_limit
         is_number = isinstance(limit, Real) and not isinstance(limit, bool)
         if limit is not None and not (is_number and 0 < limit < math.inf):
             raise OptionError(f"time_limit {shown(limit)} is not allowed; it is a number above 0")
+
+    def _refuse_other_engines(self) -> None:
+        """Refuse an unknown engine, and what the chosen one does not have."""
+        if self.engine not in ENGINES:
+            allowed = ", ".join(ENGINES)
+            raise OptionError(f"engine {shown(self.engine)} is not allowed; choose from {allowed}")
+        defaults = self.__dataclass_fields__
+        for engine, names in OF_ENGINE.items():
+            for name in names:
+                value = getattr(self, name)
+                if engine != self.engine and value != defaults[name].default:
+                    raise OptionError(
+                        f"{name} {shown(value)} is not allowed with engine {self.engine}; it is "
+                        f"of engine {engine}"
+                    )
 
 
 def _refuse_other_than_whole(name: str, value: object, most: int) -> None:

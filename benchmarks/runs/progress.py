@@ -24,9 +24,10 @@ class Outcome:
     """What came of a run that was wanted.
 
     `status`: of its record ("ok", "diverged", "interrupted", "out_of_memory", "failed"); or
-    "busy" (another process is at it), "refused" (a checkpoint of another run is there),
-    "not_started" (stopped before) or "failed" (its record could not be written), and then `record`
-    is None and `reason` says why.
+    "busy" (another process is at it), "refused" (a checkpoint of another run is there, or a worker
+    has other code or data), "not_started" (stopped before), "submitted" (left to the engine) or
+    "failed" (its record could not be written, or its process was lost again and again), and then
+    `record` is None and `reason` says why.
     """
 
     spec: RunSpec
@@ -66,6 +67,9 @@ class Progress:
 
     def epoch(self, run: "Run", entry: dict, epochs: int) -> None:
         """A run has ended an epoch of its `epochs`; `entry` is the history's."""
+
+    def lost(self, run: "Run", reason: str) -> None:
+        """The process or node of a run is gone; it is resumed, unless that was often."""
 
     def ended(self, run: "Run", outcome: Outcome) -> None:
         """A run has ended, well or badly."""

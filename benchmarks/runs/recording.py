@@ -1,5 +1,6 @@
 """A run's record from its parts: what was counted, how it ended, where and from which code."""
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from benchmarks.records import store
@@ -54,6 +55,7 @@ def record_of(
         "untrained": [one_line(name) for name in run.untrained],
         "environment": settings_environment(settings),
         "code": provenance | plugin,
+        "engine": asdict(run.engine),
     }
     record |= UNCOUNTED | counts
     if run.study:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from benchmarks.records.store import RunId
 from benchmarks.runs.planning import images_of, macs_of
 from benchmarks.runs.runner import Run
 
@@ -19,20 +20,26 @@ class Remaining:
     def __init__(self, clock: Callable[[], float] = time.monotonic):
         self.clock = clock
         self.to_come: list[Run] = []
-        self.together = 1
-        self._begun = 0.0
-        self._first: tuple[int, float] | None = None
+        self._begun: dict[RunId, float] = {}
+        self._first: dict[RunId, tuple[int, float]] = {}
 
     def planned(self, runs: list[Run]) -> None:
         """These runs are to be made."""
         self.to_come = list(runs)
 
     def started(self, runs: list[Run]) -> None:
-        """These begin, side by side."""
-        paths = {run.record_path for run in runs}
-        self.to_come = [run for run in self.to_come if run.record_path not in paths]
-        self.together = len(runs)
-        self._begun, self._first = self.clock(), None
+        """These begin, beside those that have begun and not ended."""
+        ids = {run.id for run in runs}
+        self.to_come = [run for run in self.to_come if run.id not in ids]
+        for run_id in ids:
+            self._begun[run_id] = self.clock()
+            self._first.pop(run_id, None)
+
+    def ended(self, run: Run) -> None:
+        """It takes no more time."""
+        self.to_come = [other for other in self.to_come if other.id != run.id]
+        self._begun.pop(run.id, None)
+        self._first.pop(run.id, None)
 
     def epoch(self, run: Run, epoch: int, epochs: int) -> tuple[float, float]:
         """What is left after epoch `epoch` of a run: of the run, and of all runs.
@@ -40,14 +47,12 @@ class Remaining:
         The first epoch that is seen does not count where there is another: it compiles.
         """
         now = self.clock()
-        if self._first is None:
-            self._first = (epoch, now)
-        first, since = self._first
-        each = (now - since) / (epoch - first) if epoch > first else now - self._begun
+        first, since = self._first.setdefault(run.id, (epoch, now))
+        each = (now - since) / (epoch - first) if epoch > first else now - self._begun[run.id]
         own = each * (epochs - epoch)
         work = _work(run)
         later = sum(_work(other) for other in self.to_come)
-        return own, own + each * epochs / self.together * later / work
+        return own, own + each * epochs / len(self._begun) * later / work
 
 
 def _work(run: Run) -> float:

@@ -1,20 +1,22 @@
 """The paper's table: train what is missing of its rows, then time them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.measuring.timing import SHORT, protocol_of
 from benchmarks.records import store
+from benchmarks.runs import engines
 from benchmarks.runs.bench import TimingSetup, timing_data
+from benchmarks.runs.engines import local
 from benchmarks.runs.matrix import Matrix, prepare, specs_of
-from benchmarks.runs.options import RunOptions
+from benchmarks.runs.options import MAX_JOBS, RunOptions
 from benchmarks.runs.progress import QUIET, Outcome, Progress, Timing
 from benchmarks.runs.speed import time_models, untimed
 from benchmarks.training.recipes import Recipe
 from models import registry
 
-HALTED = ("interrupted", "not_started", "busy", "refused")
+HALTED = ("submitted", "interrupted", "not_started", "busy", "refused")
 """Statuses of runs that are still to be made: nothing is timed before they are."""
 
 
@@ -49,15 +51,25 @@ def reproduce(
         ValueError: as `train` does.
     """
     options = options or RunOptions()
+    if options.jobs is None and not options.devices and options.engine == "local":
+        options = replace(options, jobs=usual_jobs(dataset))
     names = list(models or registry.PAPER_TABLE)
     matrix = prepare(specs_of(names, dataset, recipe, seeds, options), dataset, options, progress)
     runs = matrix.execute(progress)
     result = Reproduction(runs, [])
     if result.halted:
         return result
+    if reason := engines.chosen(options).untimed:
+        progress.note(f"no model is timed: {reason}")
+        return result
     failed = {outcome.spec.model for outcome in runs if outcome.status not in store.DONE}
     ended = [name for name in names if name not in failed]
     return Reproduction(runs, _time_missing(ended, matrix, options, progress))
+
+
+def usual_jobs(dataset: str) -> int:
+    """The processes of `reproduce` where none are asked for: on digits one a core, else one."""
+    return min(local.cores(), MAX_JOBS) if dataset == "digits" else 1
 
 
 def _time_missing(

@@ -19,8 +19,10 @@ from benchmarks.runs.building import build
 from benchmarks.runs.counting import count
 from benchmarks.runs.recording import record_of
 from benchmarks.system.device import is_out_of_memory
+from benchmarks.system.environment import device_name
 from benchmarks.system.faults import described, is_fault
 from benchmarks.system.files import refuse_unwritable, remove_leftovers
+from benchmarks.system.version import VERSION
 from benchmarks.training import probing
 from benchmarks.training.checkpoints import CheckpointError, differences, load_newest
 from benchmarks.training.loop import History, Interrupted, Result, Trainer, advance
@@ -40,6 +42,20 @@ class Busy(ValueError):
 
 class Unrecorded(ValueError):
     """A run whose record cannot be written; the message says how it ended and what is wrong."""
+
+
+@dataclass(frozen=True)
+class EngineUse:
+    """Which engine made a run, for its record; neither hosts nor job numbers.
+
+    `restarts`: how often it was begun again after it was lost, preempted or requeued. `nodes`: on
+    how many machines it has run.
+    """
+
+    name: str
+    version: str
+    restarts: int = 0
+    nodes: int = 1
 
 
 REFUSALS = (Busy, CheckpointError, Unrecorded)
@@ -73,7 +89,7 @@ class Run:
 
     A run of a `study` is a trial: it does not read the test set. `find_untrained` is called when
     the run begins and gives the parameters that get no gradient. `traceback`: whether that of a
-    failure is printed.
+    failure is printed. `engine`: what its record says of where it was made.
     """
 
     model: str
@@ -86,6 +102,7 @@ class Run:
     resume_changed: bool = False
     study: str | None = None
     find_untrained: Callable[[], tuple[str, ...]] = lambda: ()
+    engine: EngineUse = EngineUse("local", VERSION)
     traceback: bool = False
 
     def __post_init__(self) -> None:
@@ -148,7 +165,8 @@ class Run:
             CheckpointError: if there is a checkpoint that this run must not resume from.
             Unrecorded: if no record can be written.
         """
-        lock = FileLock(f"{self.checkpoint_path}.lock", timeout=0)
+        # Never a lock by a file's existence: a node that died would hold it for ever.
+        lock = FileLock(f"{self.checkpoint_path}.lock", timeout=0, fallback_to_soft=False)
         try:
             self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -229,10 +247,10 @@ class Run:
         if state is None:
             return
         differing = differences(state, trainer.identity)
-        if differing and not self.resume_changed:
-            listed = [
-                f"{key} {then!r} there, {now!r} here" for key, (then, now) in differing.items()
-            ]
+        refused = {} if self.resume_changed else dict(differing)
+        refused.pop("device", None)  # a run may move to another machine; its record says so
+        if refused:
+            listed = [f"{key} {then!r} there, {now!r} here" for key, (then, now) in refused.items()]
             raise CheckpointError(
                 f"checkpoint {self.checkpoint_path} is of another run ({', '.join(listed)}); "
                 "remove it to start again, or give --resume-changed"
@@ -264,6 +282,7 @@ class Run:
             "dataset": self.data.fingerprint["decoded_sha256"],
             "source_sha256": provenance["source_sha256"],
             "torch": str(torch.__version__),
+            "device": device_name(self.settings.device.type),
             "device_type": self.settings.device.type,
             "precision": self.settings.precision,
             "compile": self.settings.compile,

@@ -40,6 +40,16 @@ def settings_of(options: RunOptions, recipe: Recipe, note: Callable[[str], None]
     return settings
 
 
+def as_asked(options: RunOptions, recipe: Recipe) -> Settings:
+    """The settings as they are asked for, for a run that another machine resolves and makes."""
+    return Settings(
+        torch.device("cpu"),
+        recipe.precision,
+        recipe.compile,
+        deterministic=options.deterministic,
+    )
+
+
 def resolve_settings(
     device: str,
     precision: str,

@@ -12,7 +12,7 @@ def environment(device_type: str, **settings: object) -> dict:
     """The device and the versions; `settings` (precision, compile, ...) are added as they are."""
     on_gpu = device_type == "cuda"
     return {
-        "device": torch.cuda.get_device_name() if on_gpu else cpu_name(),
+        "device": device_name(device_type),
         "device_type": device_type,
         "cpu": cpu_name(),
         "cpu_features": cpu_features(),
@@ -23,6 +23,11 @@ def environment(device_type: str, **settings: object) -> dict:
         "cuda": torch.version.cuda if on_gpu else None,
         **settings,
     }
+
+
+def device_name(device_type: str) -> str:
+    """The name of the GPU, or of the processor."""
+    return torch.cuda.get_device_name() if device_type == "cuda" else cpu_name()
 
 
 def _cpuinfo(key: str) -> str:

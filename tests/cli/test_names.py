@@ -44,7 +44,9 @@ def test_no_option_has_an_abbreviation(command, capsys):
     for option in options:
         assert code_of(command, option[:-1]) == 2, option
         # A shorter text may be another option's name, but never stands for this one.
-        assert "expected one argument" not in capsys.readouterr().err
+        told = capsys.readouterr().err
+        if option[:-1] not in options:
+            assert "expected one argument" not in told
 
 
 def test_version(capsys):

@@ -21,7 +21,7 @@ ENTRY = {
     "seconds": 1.0,
 }
 RECORD = {
-    "schema_version": 5,
+    "schema_version": 6,
     "model": "m",
     "pair": None,
     "dataset": "d",
@@ -78,6 +78,7 @@ RECORD = {
         "parallel_seeds": 1,
     },
     "code": {"commit": "c" * 40, "dirty": False, "source_sha256": "d" * 64},
+    "engine": {"name": "local", "version": "0.1.0", "restarts": 0, "nodes": 1},
 }
 
 
@@ -92,8 +93,8 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 5"),
-        ({"schema_version": 6}, "schema_version 6"),
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 6"),
+        ({"schema_version": 7}, "schema_version 7"),
         ({"status": "fine"}, "status must be one of .*, not 'fine'"),
         ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
         ({"test_error": float("nan")}, "test_error is no finite number"),
@@ -151,8 +152,10 @@ def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
 def older(version):
     """The record as an older version has it: FLOPs came with 4, `resumed` with 2."""
     record = copy.deepcopy(RECORD) | {"schema_version": version}
-    for key in ("counting", "flip", "untrained", "test_wrong"):
-        del record[key]
+    del record["engine"]
+    if version < 5:
+        for key in ("counting", "flip", "untrained", "test_wrong"):
+            del record[key]
     if version < 4:
         del record["flops_per_image"], record["generator_flops"]
     if version == 1:
@@ -161,7 +164,7 @@ def older(version):
     return record
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
 def test_older_versions_are_read_as_they_are(version):
     record = older(version)
     before = copy.deepcopy(record)
@@ -176,6 +179,8 @@ def test_what_a_version_added_is_required_from_then_on():
         store.validate(older(3) | {"schema_version": 4})
     with pytest.raises(store.RecordError, match="counting"):
         store.validate(older(4) | {"schema_version": 5})
+    with pytest.raises(store.RecordError, match="engine"):
+        store.validate(older(5) | {"schema_version": 6})
 
 
 def test_which_images_were_wrong_agrees_with_the_error():

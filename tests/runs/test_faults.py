@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from benchmarks.records import store
-from benchmarks.runs import check, matrix, runner
+from benchmarks.runs import check, runner
+from benchmarks.runs.engines import local
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
@@ -337,7 +338,7 @@ def test_a_folder_in_the_place_of_a_record_is_set_aside(options, tmp_path):
 
 def test_another_recipes_record_that_appears_meanwhile_is_kept(options, monkeypatch):
     """Another process wrote it: that run is refused, and the rest is made."""
-    execute = matrix.execute_together
+    execute = local.execute_together
 
     def meanwhile(runs, callbacks):
         results = execute(runs, callbacks)
@@ -348,7 +349,7 @@ def test_another_recipes_record_that_appears_meanwhile_is_kept(options, monkeypa
             store.save(options.results_dir, other)
         return results
 
-    monkeypatch.setattr(matrix, "execute_together", meanwhile)
+    monkeypatch.setattr(local, "execute_together", meanwhile)
     models = ["Parts", "Unused", "wide_resnet10_1"]
     first, refused, last = train(models, recipe=RECIPE, options=options)
     assert [first.status, refused.status, last.status] == ["ok", "refused", "ok"]

@@ -1,0 +1,91 @@
+"""The contract of engines: the same outcomes, events and records, whatever runs the matrix."""
+
+import dataclasses
+
+import pytest
+
+from benchmarks.runs.engines import in_process, protocol
+from benchmarks.runs.matrix import train
+from benchmarks.training import recipes
+from tests.runs.engines.conftest import Told, numbers
+
+ENGINES = {
+    "in this process": {},
+    "two processes": {"jobs": 2},
+}
+
+
+SHORT = dataclasses.replace(recipes.load("epochs2"), name="short", batch_size=256)
+"""Of no name that a worker knows: eight steps on digits."""
+
+
+@pytest.fixture(params=ENGINES, ids=str)
+def chosen(request, options):
+    """The options of an engine, and of the same runs in this process."""
+    return dataclasses.replace(options, **ENGINES[request.param])
+
+
+@pytest.fixture
+def alone(options, tmp_path):
+    """Other folders, for the same runs made in this process without a break."""
+    return dataclasses.replace(
+        options, results_dir=tmp_path / "alone", checkpoint_dir=tmp_path / "alone_checkpoints"
+    )
+
+
+def test_records_and_events_are_those_of_this_process(plugin, chosen, alone):
+    told = Told()
+    wanted = {"models": ["quick", "wide_resnet10_1"], "recipe": SHORT, "seeds": [0, 1]}
+    outcomes = train(**wanted, options=chosen, progress=told)
+    expected = train(**wanted, options=alone)
+    assert [outcome.spec for outcome in outcomes] == [outcome.spec for outcome in expected]
+    for outcome, other in zip(outcomes, expected, strict=True):
+        assert outcome.status == "ok" and numbers(outcome.record) == numbers(other.record)
+        assert outcome.record_path.is_relative_to(chosen.results_dir)
+        engine = outcome.record["engine"]
+        assert (engine["name"], engine["restarts"], engine["nodes"]) == (chosen.engine, 0, 1)
+        assert engine["version"]
+        spec = outcome.spec
+        assert told.of(spec.model, spec.seed) == ["begin", "epoch 1/2", "epoch 2/2", "ok"]
+    again = Told()
+    assert train(**wanted, options=chosen, progress=again) == outcomes and again.events == []
+
+
+def test_a_run_that_fails_stops_no_other(plugin, chosen):
+    told = Told()
+    raises, quick = train(["raises", "quick"], recipe="epochs1", options=chosen, progress=told)
+    assert (raises.status, quick.status) == ("failed", "ok")
+    assert "no forward pass today (engine_models.py, line" in raises.record["reason"]
+    assert told.of("raises", 0) == ["begin", "failed"]
+
+
+def test_what_is_stopped_resumes_exactly(plugin, chosen, alone):
+    """The first call may take a step of each run that it begins, and says what it left."""
+    stopped = dataclasses.replace(chosen, time_limit=1e-9)
+    wanted = {"models": ["quick", "wide_resnet10_1"], "recipe": SHORT, "seeds": [0]}
+    outcomes = train(**wanted, options=stopped)
+    assert {outcome.status for outcome in outcomes} <= {"interrupted", "not_started"}
+    assert any(outcome.status == "interrupted" for outcome in outcomes)
+    for outcome in outcomes:
+        if outcome.status == "interrupted":
+            assert outcome.reason.startswith("stopped by the time limit in epoch 1 of 2")
+    ended = train(**wanted, options=chosen)
+    expected = train(**wanted, options=alone)
+    for outcome, other in zip(ended, expected, strict=True):
+        assert outcome.status == "ok" and numbers(outcome.record) == numbers(other.record)
+
+
+@pytest.mark.parametrize("what", ["code", "plugin"])
+def test_a_worker_with_other_code_refuses(plugin, chosen, monkeypatch, what):
+    if in_process(chosen):
+        pytest.skip("this process has no worker")
+    if what == "code":
+        made = protocol.code
+        monkeypatch.setattr(protocol, "code", lambda: made() | {"source_sha256": "e" * 64})
+    else:
+        plugin.write_text(plugin.read_text() + "\n# edited since the driver loaded it\n")
+    told = Told()
+    (refused,) = train(["quick"], recipe="epochs1", options=chosen, progress=told)
+    assert (refused.status, refused.record) == ("refused", None)
+    assert f"the {what} of this worker is " in refused.reason and "\n" not in refused.reason
+    assert told.of("quick", 0) == ["refused"]
