@@ -80,6 +80,14 @@ def load(path: str) -> Plugin:
     return plugin
 
 
+def has_file(model: str) -> bool:
+    """Whether another process can have a model: it is built in, or a loaded file registered it."""
+    spec = registry.get(model)
+    files = LOADED.values()
+    by_kernels = spec.builder is None and any(spec.kernels in file.kernels for file in files)
+    return registry.is_built_in(model) or by_kernels or any(model in file.models for file in files)
+
+
 def sha256_of(model: str) -> str | None:
     """The hash of the code that a model is of; None for the suite's own.
 

@@ -23,8 +23,10 @@ COMMANDS = (
     "compare",
     "tune",
     "study",
+    "status",
     "report",
     "verify",
+    "merge",
     "reproduce",
 )
 """Each is a module of this folder with `add_parser(commands)` and `run(options)`."""

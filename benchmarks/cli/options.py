@@ -127,6 +127,16 @@ def add_device(parser: Parser) -> None:
         help="auto takes CUDA if there is one",
     )
     parser.add_argument("--threads", type=whole(MAX_THREADS), help="CPU threads (all cores)")
+    add_arithmetic(parser)
+    parser.add_argument(
+        "--deterministic",
+        action="store_true",
+        help="bit-identical repeats on one machine, slower on CUDA",
+    )
+
+
+def add_arithmetic(parser: Parser) -> None:
+    """What may be given in place of the recipe's own."""
     parser.add_argument(
         "--precision",
         choices=recipes.PRECISIONS,
@@ -139,11 +149,6 @@ def add_device(parser: Parser) -> None:
         help="the recipe's (evaluate: off), or: off, a mode of torch.compile, or graph (on CUDA "
         "the whole step is one CUDA graph); auto is graph on CUDA, default on a CPU with a C++ "
         "compiler, else off",
-    )
-    parser.add_argument(
-        "--deterministic",
-        action="store_true",
-        help="bit-identical repeats on one machine, slower on CUDA",
     )
 
 
@@ -176,14 +181,7 @@ def add_data(parser: Parser) -> None:
 
 def add_recipe(parser: Parser) -> None:
     """The recipe, the seeds, and when to stop."""
-    described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
-    parser.add_argument(
-        "--recipe",
-        type=os.path.expanduser,
-        metavar="R",
-        help=f"a name or a TOML file (demo on digits, else {recipes.DEFAULT}). {described}",
-    )
-    parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
+    add_runs(parser)
     parser.add_argument(
         "--parallel-seeds",
         type=whole(seed_numbers.MAX_COUNT),
@@ -192,6 +190,18 @@ def add_recipe(parser: Parser) -> None:
         help="runs of the same model side by side on one GPU (1)",
     )
     add_stop(parser)
+
+
+def add_runs(parser: Parser) -> None:
+    """Which runs of each model: the recipe and the seeds."""
+    described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
+    parser.add_argument(
+        "--recipe",
+        type=os.path.expanduser,
+        metavar="R",
+        help=f"a name or a TOML file (demo on digits, else {recipes.DEFAULT}). {described}",
+    )
+    parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
 
 
 def add_engine(parser: Parser, jobs: str = "1") -> None:

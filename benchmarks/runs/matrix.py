@@ -103,6 +103,8 @@ def prepare(
         settings = as_asked(options, specs[0].recipe)
     if engines.in_process(options):
         data = data.to(settings.device)
+    else:
+        preflight.refuse_without_file(specs)
     preflight.refuse(specs, data)
     limit = options.time_limit
     stop = stop or Stop(time.monotonic() + limit if limit else None)

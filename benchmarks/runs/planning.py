@@ -67,6 +67,44 @@ def plan_specs(
     specs: list[RunSpec], dataset: str, options: RunOptions, study: str | None = None
 ) -> list[Planned]:
     """What making these runs would do; raises as `plan` does."""
+    places, data = located(specs, dataset, options, study)
+    times = Times(Path(options.results_dir), datasets.dataset_name(dataset), data)
+    planned = []
+    for place in places:
+        resumes = not place.done and place.checkpoint_path.exists()
+        seconds, source = (None, None) if place.done else times.of(place.spec)
+        planned.append(
+            Planned(
+                place.spec, place.dataset, place.record_path, place.done, resumes, seconds, source
+            )
+        )
+    return planned
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the record and the checkpoint of a wanted run lie, and the record if there is one."""
+
+    spec: RunSpec
+    dataset: str
+    record_path: Path
+    checkpoint_path: Path
+    record: dict | None
+
+    @property
+    def done(self) -> bool:
+        """Whether the run needs no making."""
+        return self.record is not None and self.record.get("status") in store.DONE
+
+
+def located(
+    specs: list[RunSpec], dataset: str, options: RunOptions, study: str | None = None
+) -> tuple[list[Place], DataSet | None]:
+    """The places of wanted runs, and the data set where it had to be loaded to tell them.
+
+    Raises:
+        ValueError: as `plan` does.
+    """
     for spec in specs:
         registry.get(spec.model)
     name = datasets.dataset_name(dataset)
@@ -75,19 +113,15 @@ def plan_specs(
     data = None
     if any(_may_be_done(results_dir, name, spec, study) for spec in specs):
         data = datasets.load(dataset, Path(options.data_dir))
-    times = Times(results_dir, name, data)
-    planned = []
+    places = []
     for spec in specs:
         run_id = _id(spec, name, data, study)
         path = run_id.place(results_dir)
-        record = _record_at(path)
-        done = record is not None and record.get("status") in store.DONE
-        if record is not None and (done or not options.resume_changed):
+        place = Place(spec, name, path, folders.checkpoint_of(run_id), _record_at(path))
+        if place.record is not None and (place.done or not options.resume_changed):
             store.refuse_other_hash(path, spec.recipe.hash)
-        resumes = not done and folders.checkpoint_of(run_id).exists()
-        seconds, source = (None, None) if done else times.of(spec)
-        planned.append(Planned(spec, name, path, done, resumes, seconds, source))
-    return planned
+        places.append(place)
+    return places, data
 
 
 def _record_at(path: Path) -> dict | None:

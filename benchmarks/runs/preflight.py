@@ -12,7 +12,7 @@ from benchmarks.system import generators
 from benchmarks.system.faults import is_fault, one_line
 from benchmarks.training import probing
 from benchmarks.training.objective import Normalize
-from models import registry
+from models import plugins, registry
 
 SHOWN = 3
 """How many parameters a note names."""
@@ -38,6 +38,20 @@ def refuse(specs: Iterable[RunSpec], data: DataSet) -> None:
             problems.append(problem)
     if problems:
         raise RunError("; ".join(problems))
+
+
+def refuse_without_file(specs: Iterable[RunSpec]) -> None:
+    """Refuse models that were registered by no plugin's file, which no other process can have.
+
+    Raises:
+        RunError: naming them.
+    """
+    names = {spec.model for spec in specs if not plugins.has_file(spec.model)}
+    if names:
+        raise RunError(
+            f"model {', '.join(sorted(names))} is registered by no file, so only this process can "
+            "make it; load a file with --plugin or models.registry.load_plugin"
+        )
 
 
 def wrong_output(name: str, data: DataSet) -> str | None:

@@ -14,7 +14,7 @@ from benchmarks.runs.options import MAX_JOBS, RunOptions
 from benchmarks.runs.progress import QUIET, Outcome, Progress, Timing
 from benchmarks.runs.speed import time_models, untimed
 from benchmarks.training.recipes import Recipe
-from models import registry
+from models import plugins, registry
 
 HALTED = ("submitted", "interrupted", "not_started", "busy", "refused")
 """Statuses of runs that are still to be made: nothing is timed before they are."""
@@ -51,9 +51,9 @@ def reproduce(
         ValueError: as `train` does.
     """
     options = options or RunOptions()
-    if options.jobs is None and not options.devices and options.engine == "local":
-        options = replace(options, jobs=usual_jobs(dataset))
     names = list(models or registry.PAPER_TABLE)
+    if options.jobs is None and not options.devices and options.engine == "local":
+        options = replace(options, jobs=usual_jobs(names, dataset))
     matrix = prepare(specs_of(names, dataset, recipe, seeds, options), dataset, options, progress)
     runs = matrix.execute(progress)
     result = Reproduction(runs, [])
@@ -67,9 +67,10 @@ def reproduce(
     return Reproduction(runs, _time_missing(ended, matrix, options, progress))
 
 
-def usual_jobs(dataset: str) -> int:
+def usual_jobs(models: list[str], dataset: str) -> int:
     """The processes of `reproduce` where none are asked for: on digits one a core, else one."""
-    return min(local.cores(), MAX_JOBS) if dataset == "digits" else 1
+    many = dataset == "digits" and all(map(plugins.has_file, models))
+    return min(local.cores(), MAX_JOBS) if many else 1
 
 
 def _time_missing(

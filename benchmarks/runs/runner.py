@@ -165,8 +165,7 @@ class Run:
             CheckpointError: if there is a checkpoint that this run must not resume from.
             Unrecorded: if no record can be written.
         """
-        # Never a lock by a file's existence: a node that died would hold it for ever.
-        lock = FileLock(f"{self.checkpoint_path}.lock", timeout=0, fallback_to_soft=False)
+        lock = lock_of(self.checkpoint_path, timeout=1)  # `status` may hold it for a moment
         try:
             self.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
@@ -301,6 +300,26 @@ class Run:
             foreign=not registry.is_built_in(self.model),
             note=lambda text: print(f"note: {self.title}: {text}", file=sys.stderr),
         )
+
+
+def lock_of(checkpoint_path: Path, timeout: float = 0) -> FileLock:
+    """The lock of a run, which whoever makes it holds; `timeout`: seconds to wait for it.
+
+    Never a lock by a file's existence: a machine that died would hold it for ever.
+    """
+    return FileLock(f"{checkpoint_path}.lock", timeout=timeout, fallback_to_soft=False)
+
+
+def is_locked(checkpoint_path: Path) -> bool:
+    """Whether some process is at a run; one that asks at the same moment may be told so too."""
+    lock = lock_of(checkpoint_path)
+    if not Path(lock.lock_file).exists():
+        return False
+    try:
+        with lock:
+            return False
+    except Timeout:
+        return True
 
 
 def side_by_side(runs: list[Run], count: int) -> list[list[Run]]:

@@ -1,0 +1,159 @@
+"""The local engine's processes: cores and GPUs are shared out, and a lost process costs no run."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.cli.main import main
+from benchmarks.records import store
+from benchmarks.runs.engines import local
+from benchmarks.runs.engines.protocol import TRIES
+from benchmarks.runs.matrix import train
+from benchmarks.runs.options import OptionError, RunOptions
+from benchmarks.runs.reproduce import usual_jobs
+from benchmarks.runs.settings import RunError
+from models import registry
+from tests.runs.engines.conftest import Told, numbers
+
+WANTED = {"models": ["quick"], "recipe": "epochs20"}
+
+
+class Kills(Told):
+    """Ends the process of a run, after its second epoch or whenever it begins."""
+
+    def __init__(self, monkeypatch, each_time=False):
+        super().__init__()
+        self.each_time, self.killed = each_time, 0
+        self.processes = []
+        popen = subprocess.Popen
+
+        def noted(*arguments, **options):
+            process = popen(*arguments, **options)
+            if arguments[0] == local.WORKER:
+                self.processes.append(process)
+            return process
+
+        monkeypatch.setattr(local.subprocess, "Popen", noted)
+
+    def started(self, runs):
+        super().started(runs)
+        if self.each_time:
+            self._kill()
+
+    def epoch(self, run, entry, epochs):
+        super().epoch(run, entry, epochs)
+        if entry["epoch"] == 2 and not self.killed:
+            self._kill()
+
+    def _kill(self):
+        self.killed += 1
+        self.processes[-1].kill()
+        self.processes[-1].wait()
+
+
+def test_a_run_whose_process_is_killed_is_resumed(plugin, options, tmp_path, monkeypatch):
+    told = Kills(monkeypatch)
+    jobs = dataclasses.replace(options, devices=("0",))  # one process, which a CPU allows too
+    (outcome,) = train(**WANTED, options=jobs, progress=told)
+    assert outcome.status == "ok" and outcome.record["engine"]["restarts"] == told.killed == 1
+    events = told.of("quick", 0)
+    assert events.count("begin") == 2 and events.count("lost") == 1 and events[-1] == "ok"
+    assert [event for event in events if event.endswith("/20")][-1] == "epoch 20/20"
+    alone = dataclasses.replace(options, results_dir=tmp_path / "a", checkpoint_dir=tmp_path / "b")
+    (expected,) = train(**WANTED, options=alone)
+    assert numbers(outcome.record) == numbers(expected.record)
+
+
+def test_a_run_that_kills_every_process_is_given_up(plugin, options, monkeypatch):
+    told = Kills(monkeypatch, each_time=True)
+    jobs = dataclasses.replace(options, devices=("0",))
+    (outcome,) = train(**WANTED, options=jobs, progress=told)
+    assert (outcome.status, outcome.record) == ("failed", None)
+    assert outcome.reason.endswith(f"its process was ended by SIGKILL {TRIES} times")
+    assert told.of("quick", 0)[-2:] == ["lost", "failed"] and told.killed == TRIES
+
+
+def processes_of(parent):
+    """The children of a process."""
+    text = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+    return [int(number) for number in text.split()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_workers_end_with_checkpoints_when_the_driver_ends(plugin, options, tmp_path, number):
+    """With SIGKILL too: they see that it is gone, and a second call resumes."""
+    command = ["run_bench.py", "train", "quick", "--plugin", str(plugin), "--recipe", "epochs3000"]
+    command += ["--results-dir", str(options.results_dir), "--seeds", "0-1", "--jobs", "2"]
+    command += ["--checkpoint-dir", str(options.checkpoint_dir), "--compile", "off"]
+    driver = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    while "epoch 2/3000" not in driver.stdout.readline():
+        assert driver.poll() is None
+    workers = processes_of(driver.pid)
+    driver.send_signal(number)
+    driver.stdout.read()
+    assert driver.wait() == (75 if number == signal.SIGTERM else -number)
+    while any(os.path.exists(f"/proc/{worker}/exe") for worker in workers):
+        time.sleep(0.05)
+    records = [store.load(path) for path in store.run_files(options.results_dir)]
+    assert [record["status"] for record in records] == ["interrupted"] * 2
+    why = "stopped by SIGTERM in" if number == signal.SIGTERM else "stopped because the driver is"
+    assert all(record["reason"].startswith(why) for record in records)
+
+
+def test_threads_and_gpus_are_shared_out(monkeypatch):
+    monkeypatch.setattr(local, "cores", lambda: 8)
+    assert [local.threads_each(RunOptions(), jobs) for jobs in (1, 2, 3, 16)] == [8, 4, 2, 1]
+    assert local.threads_each(RunOptions(threads=3), 2) == 3
+    made = []
+    monkeypatch.setattr(local.subprocess, "Popen", lambda *_, env, **__: made.append(env))
+    monkeypatch.setattr(threading.Thread, "start", lambda self: None)
+    options = RunOptions(devices=("0", "GPU-ab12"))
+    for number in range(3):
+        local.Worker(number, options, 4, None)
+    assert [env["CUDA_VISIBLE_DEVICES"] for env in made] == ["0", "GPU-ab12", "0"]
+    assert {env["OMP_NUM_THREADS"] for env in made} == {"2"}
+    models = ["wide_resnet10_1"]
+    assert usual_jobs(models, "digits") == 8 and usual_jobs(models, "cifar10") == 1
+
+
+def test_a_model_of_no_file_stays_in_this_process(options, monkeypatch):
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    registry.register_model("typed_in")(lambda classes: torch.nn.Flatten())
+    assert usual_jobs(["typed_in"], "digits") == 1
+    with pytest.raises(RunError, match="model typed_in is registered by no file"):
+        train(["typed_in"], options=dataclasses.replace(options, jobs=2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--engine", "sge"), "invalid choice: 'sge'|'sge' is not allowed; choose from local"),
+        (("--jobs", "0"), "'0' is not allowed; it is a whole number from 1 to 256"),
+        (("--devices", "0,0"), "'0,0' is not allowed; GPUs are listed once each"),
+        (("--devices", "0;rm"), "'0;rm' is not allowed"),
+    ],
+)
+def test_wrong_options_are_one_line(arguments, told, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["train", "wide_resnet10_1", *arguments])
+    error = capsys.readouterr().err
+    assert left.value.code == 2 and error.count("\n") == 1
+    assert any(text in error for text in told.split("|"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"engine": "sge"}, {"jobs": 0}, {"jobs": 1.5}, {"engine": None}], ids=str
+)
+def test_wrong_options_in_python(wrong):
+    (name,) = wrong
+    with pytest.raises(OptionError, match=f"{name} .* is not allowed"):
+        RunOptions(**wrong)
