@@ -131,6 +131,8 @@ def _legend(results: Results, rows: pd.DataFrame, columns: list[Column]) -> str:
     ]
     if any(column.value == "published_error" for column in columns):
         lines.append("Published errors are of the paper's own, longer training.")
+    if any(column.value == "images_per_s" for column in columns):
+        lines.append(_speed_note(results))
     notes = {
         "† made with uncommitted changes.": rows.dirty,
         "‡ resumed on another device, or with other code, data or settings.": rows.resumed_changed,
@@ -145,6 +147,15 @@ def _legend(results: Results, rows: pd.DataFrame, columns: list[Column]) -> str:
         for row in rows[rows.uncounted.notna()].to_dict("records")
     ]
     return " ".join(lines)
+
+
+def _speed_note(results: Results) -> str:
+    """Which device the speeds are of; bold where no run of the table is of it."""
+    speed = results.compared.iloc[0]
+    where = f"on {escape(speed.device)} ({speed.precision}, compile {speed.compile})"
+    trained = results.runs[results.runs.status == "ok"].device.dropna().unique()
+    other = "" if speed.device in trained else ", **on which none of these runs was trained**"
+    return f"Images/s: training steps {where}{other}."
 
 
 def trials_by_family(results_dir: Path) -> pd.Series:

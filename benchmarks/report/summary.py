@@ -223,14 +223,19 @@ def published_gaps(published: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def choose_condition(speeds: pd.DataFrame, models: Iterable[str]) -> pd.DataFrame:
+def choose_condition(
+    speeds: pd.DataFrame, models: Iterable[str], devices: Iterable[str] = ()
+) -> pd.DataFrame:
     """The speeds under the one `CONDITION` that most of the models were timed under.
 
-    Speeds of single models count before ratios of pairs; of equals, the first in order is taken.
+    Those of `devices`, on which the models were trained, count before all others, and speeds of
+    single models before ratios of pairs; of equals, the first in order is taken.
     """
     conditions = speeds[CONDITION].astype("string").fillna("")
     known = conditions.assign(model=speeds.model, kind=speeds.kind)
     known = known[known.model.isin(list(models))]
+    same = known.device.isin(list(devices))
+    known = known[same] if same.any() else known
     for kind in ("speed", "pair"):
         timed = known[known.kind == kind].groupby(CONDITION).model.nunique()
         if len(timed):
@@ -313,7 +318,8 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     if not data.cifar10:
         published = published.iloc[:0]
     summary = summarize(runs, paper_rows(published))
-    compared = choose_condition(speeds, summary.model.unique())
+    devices = runs[runs.status == "ok"].device.dropna().unique()
+    compared = choose_condition(speeds, summary.model.unique(), devices)
     summary = with_images_per_s(summary, compared)
     recipes = runs.attrs["recipes"]
     texts = [optimizer_text(recipes[row.recipe_hash], row.block) for row in summary.itertuples()]

@@ -183,7 +183,7 @@ DIVERGED = {"status": "diverged", "error": None, "val_error": None}
         ({"code": record()["code"] | {"dirty": None, "commit": None}}, "Commits: unknown"),
         (
             {"resumed": [{"step": 1, "differing": {"torch": ["1", "2"]}, "note": None}]},
-            "‡ resumed with other code",
+            "‡ resumed on another device, or with other code",
         ),
         ({"environment": {"device": "<b>|"}}, r"Device: \<b\>\|."),
         ({"environment": {"fallbacks": ["no *compiler*"]}}, r"Fall-backs: no \*compiler\*."),

@@ -133,6 +133,14 @@ def test_the_condition_that_measured_most_is_chosen(tmp_path):
     assert conditions(tmp_path / "3", [], ["a"]).empty
 
 
+def test_speeds_of_the_devices_of_the_runs_count_first(tmp_path):
+    speeds = load_speeds(
+        write(tmp_path, [], [speed("a", 1.0, "Y"), speed("b", 2.0, "Y"), speed("a", 9.0, "X")])
+    )
+    for devices, expected in ((["X", "Z"], [9.0]), (["Z"], [1.0, 2.0]), ([], [1.0, 2.0])):
+        assert choose_condition(speeds, ["a", "b"], devices)["median"].tolist() == expected
+
+
 def test_a_speed_is_of_the_optimizer_that_the_row_was_trained_with(tmp_path):
     scaled = {"block": "scaled", "scaled": BLOCK | {"backbone": BLOCK}}
     models = ["wide_resnet16_1", "hyper_resnet16_1"]

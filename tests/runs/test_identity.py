@@ -11,7 +11,7 @@ from PIL import Image
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
 from benchmarks.report.summary import summarize
-from benchmarks.runs import verify
+from benchmarks.runs import runner, verify
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.training.recipes import RECIPES
@@ -109,6 +109,20 @@ def test_a_plugin_edited_before_its_run_ended_resumes_only_if_allowed(tmp_path, 
     assert outcome.status == "refused" and "plugin_sha256" in outcome.reason
     allowed = dataclasses.replace(options, resume_changed=True)
     assert made(allowed, "mine", data) == (["ok"], 1)
+
+
+def test_a_run_that_moves_to_another_device_says_so(tmp_path, options, monkeypatch):
+    """It needs no leave: schedulers move runs. The record and the report tell."""
+    stopped = dataclasses.replace(options, time_limit=1e-9)
+    data = pets(tmp_path, 1)
+    assert made(stopped, "wide_resnet10_1", data) == (["interrupted"], 1)
+    here = runner.device_name("cpu")
+    monkeypatch.setattr(runner, "device_name", lambda device_type: "Another processor")
+    assert made(options, "wide_resnet10_1", data) == (["ok"], 1)
+    (path,) = store.run_files(options.results_dir)
+    (resumed,) = store.load(path)["resumed"]
+    assert resumed["differing"] == {"device": [here, "Another processor"]}
+    assert load_runs(options.results_dir).resumed_changed.all()
 
 
 def identity(**changes):
