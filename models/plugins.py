@@ -245,6 +245,19 @@ def code_files(file: Path) -> list[Path]:
     return found
 
 
+def bundle(file: Path) -> dict[str, bytes]:
+    """A plugin's code for another machine: the files by their module's path, the plugin first."""
+    files = code_files(file)
+    for path in list(files):
+        root = _root_and_name(path)[0]
+        inner = [folder for folder in path.parents if folder.is_relative_to(root)]
+        packages = [folder / "__init__.py" for folder in inner if folder != root]
+        files += [package for package in packages if package not in files]
+    return {
+        path.relative_to(_root_and_name(path)[0]).as_posix(): path.read_bytes() for path in files
+    }
+
+
 def _imports(file: Path) -> Iterator[Path]:
     """The users' modules that one file imports, at its top or anywhere in it."""
     try:

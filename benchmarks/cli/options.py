@@ -221,6 +221,18 @@ def add_engine(parser: Parser, jobs: str = "1") -> None:
         metavar="D",
         help="local: GPUs such as 0,1,2,3; one process each, or as many as --jobs says",
     )
+    group.add_argument(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="ray: a cluster's (without: one of this machine, for these runs)",
+    )
+    group.add_argument(
+        "--runs-per-gpu",
+        type=whole(MAX_JOBS),
+        default=1,
+        metavar="N",
+        help="ray: how many share a GPU (1)",
+    )
 
 
 def devices(text: str) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ class PrintedProgress(PrintedNotes):
         self.bars: dict[RunId, tqdm] = {}
         self.remaining = Remaining()
         self.wanted = self.ended_runs = 0
+        self.together = False
 
     def planned(self, runs: list[Run]) -> None:
         """For the time that is left."""
@@ -54,6 +55,7 @@ class PrintedProgress(PrintedNotes):
             hidden = not sys.stderr.isatty()
             self._close(run)
             self.bars[run.id] = tqdm(leave=False, disable=hidden, unit="step")
+        self.together = self.together or len(self.bars) > 1
 
     def step(self, run: Run, step: int, steps: int) -> None:
         """The bar of the run moves on."""
@@ -66,7 +68,7 @@ class PrintedProgress(PrintedNotes):
         """A line with losses, errors and the time that is left."""
         bar, left = self.bars[run.id], self._left(run, entry["epoch"], epochs)
         bar.set_description(left, refresh=False)
-        prefix = f"{run.title}: " if len(self.bars) > 1 else ""
+        prefix = f"{run.title}: " if self.together else ""
         bar.write(
             f"  {prefix}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  "
             f"train {entry['train_error']:.2f} %  validation {entry['val_error']:.2f} %  "
@@ -89,12 +91,11 @@ class PrintedProgress(PrintedNotes):
 
     def ended(self, run: Run, outcome: Outcome) -> None:
         """A line with the error of the run, or why there is none, and how many are done."""
-        together = len(self.bars) > 1
         self._close(run)
         self.remaining.ended(run)
         self.ended_runs += 1
         record = outcome.record
-        prefix = f"{run.title}: " if together else ""
+        prefix = f"{run.title}: " if self.together else ""
         if outcome.status == "submitted":
             return
         if record is None:
@@ -106,7 +107,7 @@ class PrintedProgress(PrintedNotes):
             print(f"  {prefix}{found} -> {run.record_path}")
         else:
             print(f"  {prefix}{outcome.status}: {outcome.reason} -> {run.record_path}")
-        if together:
+        if self.together:
             waiting = len(self.remaining.to_come)
             counts = f"{self.ended_runs} of {self.wanted} runs ended, {len(self.bars)} running"
             print(f"  {counts}, {waiting} waiting", flush=True)

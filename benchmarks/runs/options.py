@@ -14,9 +14,10 @@ MAX_THREADS = 1024
 
 
 MAX_JOBS = 256
-ENGINES = ("local",)
+ENGINES = ("local", "ray")
 OF_ENGINE = {
     "local": ("jobs", "devices", "parallel_seeds"),
+    "ray": ("ray_address", "runs_per_gpu"),
 }
 """Options that one engine alone has."""
 
@@ -41,6 +42,8 @@ class RunOptions:
     - `engine`: what runs the matrix, one of ENGINES
     - `jobs`: processes of the local engine (1, or one a device), each with its share of the cores
     - `devices`: GPUs of the local engine, as CUDA_VISIBLE_DEVICES names them; a process takes one
+    - `ray_address`: HOST:PORT of a Ray cluster (None: one of this machine, for these runs)
+    - `runs_per_gpu`: runs of Ray that share a GPU
     - `traceback`: print the traceback of a run that fails; its reason is one line
 
     Raises:
@@ -63,6 +66,8 @@ class RunOptions:
     engine: str = "local"
     jobs: int | None = None
     devices: tuple[str, ...] = ()
+    ray_address: str | None = None
+    runs_per_gpu: int = 1
     traceback: bool = False
 
     def __post_init__(self) -> None:
@@ -73,6 +78,7 @@ class RunOptions:
         _refuse_other_than_whole("parallel_seeds", self.parallel_seeds, MAX_COUNT)
         if self.jobs is not None:
             _refuse_other_than_whole("jobs", self.jobs, MAX_JOBS)
+        _refuse_other_than_whole("runs_per_gpu", self.runs_per_gpu, MAX_JOBS)
         self._refuse_other_engines()
         limit = self.time_limit
         is_number = isinstance(limit, Real) and not isinstance(limit, bool)

@@ -21,10 +21,15 @@ def write_checkpoint(path: Path, state: dict) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     data = buffer.getvalue()
+    # One file, the hash in front: no moment at which one is new and the other old.
+    write_content(path, hashlib.sha256(data).digest() + data)
+
+
+def write_content(path: Path, content: bytes) -> None:
+    """Write the bytes of a checkpoint's file; the one that was there is kept as `previous`."""
     if path.exists():
         keep_previous(path, previous(path))
-    # One file, the hash in front: no moment at which one is new and the other old.
-    write_atomically(path, hashlib.sha256(data).digest() + data)
+    write_atomically(path, content)
 
 
 def previous(path: Path) -> Path:

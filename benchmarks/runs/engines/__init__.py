@@ -22,4 +22,8 @@ def chosen(options: "RunOptions") -> "Engine":
 
     if in_process(options):
         return local.InProcess()
+    if options.engine == "ray":
+        from benchmarks.runs.engines import ray
+
+        return ray.Ray(options)
     return local.Processes(options)

@@ -16,6 +16,10 @@ TRIES = 3
 """How often a run is begun whose process or node was lost each time."""
 
 
+class EngineError(ValueError):
+    """An engine that is not installed or does not answer; the message is one line."""
+
+
 @dataclass(frozen=True)
 class Work:
     """Runs without a record, in order, with what an engine needs to make them elsewhere.

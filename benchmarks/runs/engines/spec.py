@@ -92,6 +92,12 @@ class Spec:
         """The same run with so many threads."""
         return replace(self, settings=self.settings | {"threads": threads})
 
+    def moved(self, folder: Path, plugin_files: tuple[str, ...]) -> "Spec":
+        """The same run with its results and checkpoints under `folder`, its plugins elsewhere."""
+        folders = {"results_dir": str(folder / "results")}
+        folders["checkpoint_dir"] = str(folder / "checkpoints")
+        return replace(self, settings=self.settings | folders, plugins=plugin_files)
+
     @property
     def run_spec(self) -> RunSpec:
         """Which run is wanted."""

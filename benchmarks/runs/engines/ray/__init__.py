@@ -1,0 +1,263 @@
+"""The Ray engine: runs on machines that share no file system.
+
+The driver alone writes records and checkpoints, and holds the locks. Code, data and the newest
+checkpoint travel to a run; its events, checkpoints and record travel back.
+"""
+
+import time
+from collections import deque
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+from filelock import BaseFileLock, Timeout
+
+from benchmarks.records import store
+from benchmarks.records.store import RunId
+from benchmarks.runs import outcomes
+from benchmarks.runs.engines import events
+from benchmarks.runs.engines.local import ended_meanwhile
+from benchmarks.runs.engines.protocol import TRIES, EngineError, Work
+from benchmarks.runs.engines.ray.cluster import connected
+from benchmarks.runs.options import RunOptions
+from benchmarks.runs.progress import Outcome, Progress
+from benchmarks.runs.runner import EngineUse, Run, lock_of
+from benchmarks.system.faults import described
+from benchmarks.training.checkpoints import previous, write_content
+from models import plugins
+
+SECONDS_BETWEEN_LOOKS = 2.0
+"""At the list of nodes: a node that hangs is known there before its tasks fail, if they ever do."""
+
+
+class Ray:
+    """Runs as tasks of a Ray cluster, each with CPUs of its own, and its part of a GPU if any."""
+
+    untimed = "other runs may use the nodes of a cluster at the same time"
+
+    def __init__(self, options: RunOptions):
+        self.options = options
+
+    def run_all(self, work: Work, progress: Progress) -> dict[RunId, Outcome]:
+        """As the protocol; a run whose process or node is lost loses an epoch at most."""
+        with connected(self.options.ray_address):
+            return _Driver(work, progress).made()
+
+
+@dataclass
+class Attempt:
+    """A run on its way, with how often it was lost after it had begun, and where it has been."""
+
+    run: Run
+    lock: BaseFileLock
+    losses: int = 0
+    nodes: set[str] = field(default_factory=set)
+    node: str | None = None
+    begun: bool = False
+    ended: bool = False
+
+
+class _Driver:
+    """One call of `run_all`, on a connection that stands."""
+
+    def __init__(self, work: Work, progress: Progress):
+        import ray
+
+        from benchmarks.runs.engines.ray import task
+
+        self.ray = ray
+        self.work, self.progress = work, progress
+        self.waiting = deque(work.runs)
+        self.again: deque[Attempt] = deque()
+        self.going: dict[Any, Attempt] = {}
+        self.outcomes: dict[RunId, Outcome] = {}
+        self.stopping = False
+        self.looked = time.monotonic()
+        self.data = ray.put(work.runs[0].data)
+        self.bundles = [plugins.bundle(file) for file in plugins.LOADED]
+        here = ray.get_runtime_context().get_node_id()
+        beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
+        flag = ray.remote(task.Flag).options(num_cpus=0, scheduling_strategy=beside)
+        self.flag: Any = flag.remote()
+        self.task = ray.remote(task.make).options(
+            num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, num_returns="streaming"
+        )
+
+    @cached_property
+    def cpus(self) -> int:
+        """The CPUs of a run."""
+        return self.work.options.threads or 1
+
+    @cached_property
+    def gpus(self) -> float:
+        """The part of a GPU that a run asks for.
+
+        Raises:
+            EngineError: if runs must have GPUs and the cluster has none.
+        """
+        options = self.work.options
+        there = self.ray.cluster_resources().get("GPU", 0)
+        if options.device == "cuda" and not there:
+            raise EngineError("device 'cuda' is not there: the Ray cluster has no GPU")
+        return 1 / options.runs_per_gpu if there and options.device != "cpu" else 0
+
+    def places(self) -> int:
+        """How many runs the cluster can make at once."""
+        there = self.ray.cluster_resources()
+        places = int(there.get("CPU", 0)) // self.cpus
+        if self.gpus:
+            places = min(places, int(there.get("GPU", 0) / self.gpus))
+        return max(1, places)
+
+    def made(self) -> dict[RunId, Outcome]:
+        """Make everything; gives the outcomes."""
+        try:
+            while self.waiting or self.again or self.going:
+                self._stop_if_told()
+                self._submit()
+                if self.going:
+                    ready, _ = self.ray.wait(list(self.going), num_returns=1, timeout=0.2)
+                    for stream in ready:
+                        self._hear(stream)
+                self._look_at_nodes()
+        finally:
+            for attempt in [*self.going.values(), *self.again]:
+                attempt.lock.release()
+        return self.outcomes
+
+    def _submit(self) -> None:
+        places = self.places()
+        while len(self.going) < places and (self.again or self.waiting):
+            if self.again:
+                self._start(self.again.popleft())
+                continue
+            run = self.waiting.popleft()
+            known = ended_meanwhile([run], self.progress)
+            self.outcomes |= known
+            if not known:
+                self._begin(run)
+
+    def _begin(self, run: Run) -> None:
+        """A first attempt, if no other process is at the run."""
+        lock = lock_of(run.checkpoint_path, timeout=1)
+        try:
+            run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+        except Timeout:
+            reason = f"another process is at {run.title}; left to it"
+            self._end(run, outcomes.without_record(run, "busy", reason))
+        except OSError as error:
+            reason = f"{run.title}: {described(error)}"
+            self._end(run, outcomes.without_record(run, "failed", reason))
+        else:
+            self._start(Attempt(run, lock))
+
+    def _start(self, attempt: Attempt) -> None:
+        path = attempt.run.checkpoint_path
+        files = {"": path, previous(path).name.removeprefix(path.name): previous(path)}
+        checkpoints = {end: file.read_bytes() for end, file in files.items() if file.exists()}
+        spec = self.work.spec(attempt.run).with_threads(self.cpus).as_json()
+        attempt.node, attempt.begun = None, False
+        stream = self.task.remote(spec, self.bundles, self.data, checkpoints, self.flag)
+        self.going[stream] = attempt
+
+    def _stop_if_told(self) -> None:
+        """Runs that have a node stop with a checkpoint; the others are taken back."""
+        reason = self.work.should_stop()
+        if not reason or self.stopping:
+            return
+        self.stopping = True
+        self.waiting.clear()
+        self.ray.get(self.flag.set.remote(reason))
+        while self.again:
+            self._give_up(self.again.popleft(), reason)
+        for stream, attempt in list(self.going.items()):
+            if attempt.node is None:
+                del self.going[stream]
+                self.ray.cancel(stream, force=False)
+                attempt.lock.release()
+
+    def _hear(self, stream: Any) -> None:
+        """Take the next event of a run, or learn that it is lost."""
+        attempt = self.going[stream]
+        errors = self.ray.exceptions
+        try:
+            event = self.ray.get(next(stream))
+        except StopIteration:
+            del self.going[stream]
+            if not attempt.ended:
+                self._lose(attempt, "its task ended without a word")
+        except errors.RayTaskError as error:
+            del self.going[stream]
+            self._give_up(attempt, " ".join(str(error.cause).split())[:300])
+        except errors.RayError as error:
+            del self.going[stream]
+            self._lose(attempt, f"its process or node is gone ({type(error).__name__})")
+        else:
+            self._take(attempt, event)
+
+    def _take(self, attempt: Attempt, event: events.Event) -> None:
+        run = attempt.run
+        try:
+            if event.get("checkpoint") is not None:
+                write_content(run.checkpoint_path, event["checkpoint"])
+            if event["event"] == "placed":
+                attempt.node = event["node_id"]
+                attempt.nodes.add(event["node_id"])
+            elif event["event"] in ("stopped", "ended"):
+                attempt.ended = True
+                outcome = self._recorded(attempt, event)
+                attempt.lock.release()
+                self._end(run, outcome)
+            else:
+                attempt.begun = attempt.begun or event["event"] == "begin"
+                events.deliver(event, [run], self.progress)
+        except OSError as error:
+            attempt.ended = True
+            self._give_up(attempt, described(error))
+
+    def _recorded(self, attempt: Attempt, event: events.Event) -> Outcome:
+        """Write the record that came, with what only the driver knows; gives the outcome."""
+        run, record = attempt.run, event["record"]
+        if record is None or not event["recorded"]:
+            return outcomes.without_record(run, event["status"], event["reason"])
+        used = EngineUse("ray", self.ray.__version__, attempt.losses, len(attempt.nodes))
+        commit = {key: self.work.code[key] for key in ("commit", "dirty")}
+        record |= {"engine": asdict(used), "code": record["code"] | commit}
+        try:
+            store.save(run.folders.results, record)
+        except store.RecordError as error:
+            return outcomes.without_record(run, "refused", str(error))
+        return outcomes.of_record(run, record)
+
+    def _look_at_nodes(self) -> None:
+        """Lose the runs of nodes that are dead to the cluster: their tasks may never say so."""
+        if time.monotonic() - self.looked < SECONDS_BETWEEN_LOOKS:
+            return
+        self.looked = time.monotonic()
+        alive = {node["NodeID"] for node in self.ray.nodes() if node["Alive"]}
+        for stream, attempt in list(self.going.items()):
+            if attempt.node is not None and attempt.node not in alive:
+                del self.going[stream]
+                self._lose(attempt, "its node is gone")
+
+    def _lose(self, attempt: Attempt, fate: str) -> None:
+        """A run that is gone is made again from the newest checkpoint, for some times."""
+        attempt.losses += attempt.begun
+        reason = f"{attempt.run.title}: {fate}"
+        again = attempt.losses < TRIES and not self.stopping
+        self.progress.lost(attempt.run, f"{reason}; it is resumed" if again else reason)
+        if again:
+            self.again.append(attempt)
+        else:
+            self._give_up(attempt, f"{fate}, {attempt.losses} times")
+
+    def _give_up(self, attempt: Attempt, reason: str) -> None:
+        attempt.lock.release()
+        status = "interrupted" if self.stopping else "failed"
+        run = attempt.run
+        self._end(run, outcomes.without_record(run, status, f"{run.title}: {reason}"))
+
+    def _end(self, run: Run, outcome: Outcome) -> None:
+        self.outcomes[run.id] = outcome
+        self.progress.ended(run, outcome)
