@@ -40,6 +40,7 @@ from tests.runs.engines.conftest import Told, numbers  # noqa: E402
 HEAD, SECOND, PORT = "127.0.0.2", "127.0.0.3", 26379
 ADDRESS = f"{HEAD}:{PORT}"
 WANTED = {"models": ["quick"], "recipe": "epochs24", "seeds": [0, 1]}
+ALONE = []
 PLUGIN = """
 import time
 import torch
@@ -150,12 +151,15 @@ def cluster(options, second):
 
 @pytest.fixture
 def expected(options, plugin, tmp_path, monkeypatch):
-    """The numbers of the wanted runs, made in this process without a break."""
+    """The numbers of the wanted runs, made in this process without a break; once for all cases."""
+    if ALONE:
+        return ALONE
     alone = dataclasses.replace(options, results_dir=tmp_path / "a", checkpoint_dir=tmp_path / "b")
     with monkeypatch.context() as here:
         here.setattr(sys.modules["slow_models"], "__file__", "elsewhere")
         here.setattr(sys.modules["slow_models"], "SECONDS", 0)
-        return [numbers(outcome.record) for outcome in train(**WANTED, options=alone)]
+        ALONE.extend(numbers(outcome.record) for outcome in train(**WANTED, options=alone))
+    return ALONE
 
 
 class Acts(Told):

@@ -23,11 +23,17 @@ from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Outcome, Progress
 from benchmarks.runs.runner import EngineUse, Run, lock_of
 from benchmarks.system.faults import described
+from benchmarks.system.files import refuse_unwritable, remove_leftovers
 from benchmarks.training.checkpoints import previous, write_content
 from models import plugins
 
 SECONDS_BETWEEN_LOOKS = 2.0
 """At the list of nodes: a node that hangs is known there before its tasks fail, if they ever do."""
+
+STARTS = 20
+"""How often a run is given to the cluster at most, losses before it has begun included."""
+SECONDS_FOR_A_STEP = 60.0
+"""How long runs that have no node yet are waited for after a stop, if none has one."""
 
 
 class Ray:
@@ -51,6 +57,7 @@ class Attempt:
     run: Run
     lock: BaseFileLock
     losses: int = 0
+    starts: int = 0
     nodes: set[str] = field(default_factory=set)
     node: str | None = None
     begun: bool = False
@@ -71,7 +78,8 @@ class _Driver:
         self.again: deque[Attempt] = deque()
         self.going: dict[Any, Attempt] = {}
         self.outcomes: dict[RunId, Outcome] = {}
-        self.stopping = False
+        self.stopped_at: float | None = None
+        self.placed = False
         self.looked = time.monotonic()
         self.data = ray.put(work.runs[0].data)
         self.bundles = [plugins.bundle(file) for file in plugins.LOADED]
@@ -113,8 +121,8 @@ class _Driver:
         """Make everything; gives the outcomes."""
         try:
             while self.waiting or self.again or self.going:
-                self._stop_if_told()
                 self._submit()
+                self._stop_if_told()
                 if self.going:
                     ready, _ = self.ray.wait(list(self.going), num_returns=1, timeout=0.2)
                     for stream in ready:
@@ -143,10 +151,13 @@ class _Driver:
         try:
             run.checkpoint_path.parent.mkdir(parents=True, exist_ok=True)
             lock.acquire()
+            remove_leftovers(run.checkpoint_path)
+            refuse_unwritable(run.record_path.parent)
         except Timeout:
             reason = f"another process is at {run.title}; left to it"
             self._end(run, outcomes.without_record(run, "busy", reason))
         except OSError as error:
+            lock.release()
             reason = f"{run.title}: {described(error)}"
             self._end(run, outcomes.without_record(run, "failed", reason))
         else:
@@ -158,24 +169,30 @@ class _Driver:
         checkpoints = {end: file.read_bytes() for end, file in files.items() if file.exists()}
         spec = self.work.spec(attempt.run).with_threads(self.cpus).as_json()
         attempt.node, attempt.begun = None, False
+        attempt.starts += 1
         stream = self.task.remote(spec, self.bundles, self.data, checkpoints, self.flag)
         self.going[stream] = attempt
 
     def _stop_if_told(self) -> None:
-        """Runs that have a node stop with a checkpoint; the others are taken back."""
+        """Runs that have a node stop with a checkpoint; the others are taken back.
+
+        If none has a node yet they are left a while, for the step that every call takes.
+        """
         reason = self.work.should_stop()
-        if not reason or self.stopping:
+        if reason and self.stopped_at is None:
+            self.stopped_at = time.monotonic()
+            self.waiting.clear()
+            self.ray.get(self.flag.set.remote(reason))
+            while self.again:
+                self._give_up(self.again.popleft(), reason)
+        if self.stopped_at is None:
             return
-        self.stopping = True
-        self.waiting.clear()
-        self.ray.get(self.flag.set.remote(reason))
-        while self.again:
-            self._give_up(self.again.popleft(), reason)
-        for stream, attempt in list(self.going.items()):
-            if attempt.node is None:
-                del self.going[stream]
-                self.ray.cancel(stream, force=False)
-                attempt.lock.release()
+        if self.placed or time.monotonic() - self.stopped_at > SECONDS_FOR_A_STEP:
+            for stream, attempt in list(self.going.items()):
+                if attempt.node is None:
+                    del self.going[stream]
+                    self.ray.cancel(stream, force=False)
+                    attempt.lock.release()
 
     def _hear(self, stream: Any) -> None:
         """Take the next event of a run, or learn that it is lost."""
@@ -202,6 +219,7 @@ class _Driver:
             if event.get("checkpoint") is not None:
                 write_content(run.checkpoint_path, event["checkpoint"])
             if event["event"] == "placed":
+                self.placed = True
                 attempt.node = event["node_id"]
                 attempt.nodes.add(event["node_id"])
             elif event["event"] in ("stopped", "ended"):
@@ -245,16 +263,17 @@ class _Driver:
         """A run that is gone is made again from the newest checkpoint, for some times."""
         attempt.losses += attempt.begun
         reason = f"{attempt.run.title}: {fate}"
-        again = attempt.losses < TRIES and not self.stopping
+        possible = attempt.losses < TRIES and attempt.starts < STARTS
+        again = possible and self.stopped_at is None
         self.progress.lost(attempt.run, f"{reason}; it is resumed" if again else reason)
         if again:
             self.again.append(attempt)
         else:
-            self._give_up(attempt, f"{fate}, {attempt.losses} times")
+            self._give_up(attempt, f"{fate}, {attempt.losses or attempt.starts} times")
 
     def _give_up(self, attempt: Attempt, reason: str) -> None:
         attempt.lock.release()
-        status = "interrupted" if self.stopping else "failed"
+        status = "failed" if self.stopped_at is None else "interrupted"
         run = attempt.run
         self._end(run, outcomes.without_record(run, status, f"{run.title}: {reason}"))
 

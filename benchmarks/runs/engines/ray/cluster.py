@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # a run that asks for no GPU keeps what it sees
 }
 SECONDS_TO_ANSWER = 20
+TOKEN = "is the token, RAY_AUTH_TOKEN or the file ~/.ray/auth_token, that of the cluster?"
 EXTRA = 'pip install -e ".[ray]"'
 
 
@@ -56,7 +57,8 @@ def connected(address: str | None) -> Iterator[None]:
             )
         except Exception as error:
             shown = " ".join(str(error).split())[:200]
-            raise EngineError(f"no Ray at {address or 'this machine'}: {shown}") from error
+            hint = f"; {TOKEN}" if address else ""
+            raise EngineError(f"no Ray at {address or 'this machine'}: {shown}{hint}") from error
         if threading.current_thread() is threading.main_thread():
             for number, handler in handlers.items():  # Ray has set its own, which ends the process
                 signal.signal(number, handler)
