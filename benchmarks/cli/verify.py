@@ -1,6 +1,7 @@
 """`verify`: records and checkpoints against hashes, schema, counts and each other."""
 
 from argparse import Namespace, _SubParsersAction
+from collections import Counter
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser, add_command, add_folders, add_plugin, load_plugins
@@ -12,7 +13,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     parser = add_command(
         commands,
         "verify",
-        "check records and checkpoints against hashes, schema and counts",
+        "check records, checkpoints and weights against hashes, schema and counts",
     )
     add_plugin(parser)
     add_folders(parser)
@@ -43,6 +44,9 @@ def run(options: Namespace) -> int:
             wrong += 1
     for note in verify.shared_names(results_dir):
         print_note(note)
-    records = sum(path.suffix == ".json" for path in paths)
-    print(f"{records} records, {len(paths) - records} checkpoints: {wrong or 'nothing'} wrong")
+    kinds = Counter(path.suffix for path in paths)
+    print(
+        f"{kinds['.json']} records, {kinds['.ckpt']} checkpoints, {kinds['.safetensors']} files of "
+        f"weights: {wrong or 'nothing'} wrong"
+    )
     return exit_codes.FAILED if wrong else exit_codes.OK

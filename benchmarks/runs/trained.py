@@ -96,11 +96,15 @@ def export(checkpoint: Path, out: Path, materialized: bool) -> int:
             kind = type(model).__name__
             raise CheckpointError(f"checkpoint {checkpoint}: {kind} has no kernel source")
         model = materialize(model)
+    write(model, out, {"model": identity["model"], "materialized": str(materialized).lower()})
+    return len(model.state_dict())
+
+
+def write(model: torch.nn.Module, out: Path, metadata: dict[str, str]) -> None:
+    """Write a model's weights as safetensors."""
     # Copies, because the format does not have tied weights: one tensor under two names.
     state = {
         name: value.clone(memory_format=torch.contiguous_format)
         for name, value in model.state_dict().items()
     }
-    metadata = {"model": identity["model"], "materialized": str(materialized).lower()}
     write_atomically(out, save(state, metadata=metadata))
-    return len(state)

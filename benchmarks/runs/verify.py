@@ -1,4 +1,4 @@
-"""Whether records and checkpoints are what they claim.
+"""Whether records, checkpoints and weights are what they claim.
 
 They are compared with their schema, place and hashes, the registry's counts, and each other.
 """
@@ -10,18 +10,20 @@ from pathlib import Path
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
+from benchmarks.runs import weights
 from benchmarks.training import recipes
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
 from models import registry
 
 
 def find(results_dir: Path, checkpoint_dir: Path) -> list[Path]:
-    """All records of runs and all checkpoints."""
+    """All records of runs, all checkpoints and all weights."""
     checkpoints = [*checkpoint_dir.glob("*/*/*.ckpt"), *checkpoint_dir.glob("studies/*/*/*/*.ckpt")]
     return [
         *store.run_files(results_dir),
         *store.trial_files(results_dir),
         *sorted(checkpoints),
+        *weights.find(results_dir),
     ]
 
 
@@ -47,7 +49,9 @@ def named(names: list[str], results_dir: Path, checkpoint_dir: Path) -> list[Pat
 
 
 def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
-    """What is wrong with one record or checkpoint, a line each."""
+    """What is wrong with one record, checkpoint or file of weights, a line each."""
+    if path.suffix == ".safetensors":
+        return list(weights.problems(path, results_dir))
     if path.suffix == ".ckpt":
         return list(_checkpoint_problems(path, results_dir))
     try:

@@ -1,0 +1,32 @@
+"""Every registered model for torch.hub, with trained weights where there are some.
+
+model = torch.hub.load(PATH, "hyper_resnet40_2", weights="cifar10-9980/epochs30", source="local")
+"""
+
+from functools import partial
+
+import torch
+
+from models import pretrained, registry
+
+dependencies = ["torch", "safetensors"]
+
+
+def _model(name: str, weights: str | None = None, num_classes: int = 10) -> torch.nn.Module:
+    """A model by its registry name, drawn from torch's generator or with `weights`.
+
+    `weights`: data set and recipe, such as "cifar10-9980/epochs30"; `num_classes` is then theirs.
+    """
+    if weights is None:
+        return registry.build(name, num_classes)
+    return pretrained.load(name, weights)
+
+
+def __getattr__(name: str) -> partial:
+    if name.startswith("_"):
+        raise AttributeError(name)
+    return partial(_model, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *registry.names()]
