@@ -222,6 +222,18 @@ def add_engine(parser: Parser, jobs: str = "1") -> None:
         help="local: GPUs such as 0,1,2,3; one process each, or as many as --jobs says",
     )
     group.add_argument(
+        "--slurm-options",
+        default="",
+        metavar="TEXT",
+        help='slurm: further options of sbatch, such as --slurm-options="--time=60 --gres=gpu:1"; '
+        "SBATCH_* variables work too",
+    )
+    group.add_argument(
+        "--detach",
+        action="store_true",
+        help="slurm: submit and leave; the same command without it waits for the runs",
+    )
+    group.add_argument(
         "--ray-address",
         metavar="HOST:PORT",
         help="ray: a cluster's (without: one of this machine, for these runs)",

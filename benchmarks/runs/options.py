@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
@@ -14,9 +15,10 @@ MAX_THREADS = 1024
 
 
 MAX_JOBS = 256
-ENGINES = ("local", "ray")
+ENGINES = ("local", "slurm", "ray")
 OF_ENGINE = {
     "local": ("jobs", "devices", "parallel_seeds"),
+    "slurm": ("slurm_options", "detach"),
     "ray": ("ray_address", "runs_per_gpu"),
 }
 """Options that one engine alone has."""
@@ -42,6 +44,8 @@ class RunOptions:
     - `engine`: what runs the matrix, one of ENGINES
     - `jobs`: processes of the local engine (1, or one a device), each with its share of the cores
     - `devices`: GPUs of the local engine, as CUDA_VISIBLE_DEVICES names them; a process takes one
+    - `slurm_options`: further options of sbatch, as a shell would read them
+    - `detach`: submit to Slurm and do not wait; the outcomes are "submitted"
     - `ray_address`: HOST:PORT of a Ray cluster (None: one of this machine, for these runs)
     - `runs_per_gpu`: runs of Ray that share a GPU
     - `traceback`: print the traceback of a run that fails; its reason is one line
@@ -66,6 +70,8 @@ class RunOptions:
     engine: str = "local"
     jobs: int | None = None
     devices: tuple[str, ...] = ()
+    slurm_options: str = ""
+    detach: bool = False
     ray_address: str | None = None
     runs_per_gpu: int = 1
     traceback: bool = False
@@ -80,6 +86,12 @@ class RunOptions:
             _refuse_other_than_whole("jobs", self.jobs, MAX_JOBS)
         _refuse_other_than_whole("runs_per_gpu", self.runs_per_gpu, MAX_JOBS)
         self._refuse_other_engines()
+        try:
+            shlex.split(self.slurm_options)
+        except ValueError as error:
+            raise OptionError(
+                f"slurm_options {shown(self.slurm_options)} is not allowed: {error}"
+            ) from None
         limit = self.time_limit
         is_number = isinstance(limit, Real) and not isinstance(limit, bool)
         if limit is not None and not (is_number and 0 < limit < math.inf):

@@ -22,6 +22,10 @@ def chosen(options: "RunOptions") -> "Engine":
 
     if in_process(options):
         return local.InProcess()
+    if options.engine == "slurm":
+        from benchmarks.runs.engines import slurm
+
+        return slurm.Slurm(options)
     if options.engine == "ray":
         from benchmarks.runs.engines import ray
 

@@ -1,7 +1,13 @@
 """What the tests of all engines share: a quick model, options, what records must agree in."""
 
+import dataclasses
 import json
+import os
+import shutil
+import socket
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +38,8 @@ class Raises(Quick):
         return super().forward(x)
 """
 
+HERE = Path(__file__).parent
+
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
@@ -58,6 +66,55 @@ def options(tmp_path):
         compile="off",
         deterministic=True,
     )
+
+
+@pytest.fixture
+def alone(options, tmp_path):
+    """Other folders, for the same runs made in this process without a break."""
+    return dataclasses.replace(
+        options, results_dir=tmp_path / "alone", checkpoint_dir=tmp_path / "alone_checkpoints"
+    )
+
+
+def free_ports(count):
+    """Ports of 127.0.0.1 that nothing listens at."""
+    sockets = [socket.socket() for _ in range(count)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [str(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """The folder of a real Slurm with two nodes on this host; each test process has its own."""
+    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    missing = [
+        name
+        for name in ("munged", "slurmctld", "slurmd", "sbatch")
+        if not shutil.which(name, path=path)
+    ]
+    if missing or os.getuid():
+        pytest.skip(f"Slurm is not installed: {missing}" if missing else "not root")
+    folder = tmp_path_factory.mktemp("slurm")
+    up = [HERE / "slurm_up.sh", folder, *free_ports(3)]
+    try:
+        subprocess.run(up, check=True)
+        yield folder
+    finally:
+        subprocess.run([HERE / "slurm_down.sh", folder], check=True)
+
+
+@pytest.fixture
+def slurm(cluster, monkeypatch):
+    """Commands talk to the cluster; gives its folder."""
+    for name in [name for name in os.environ if name.startswith(("SLURM_", "SBATCH_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("SLURM_CONF", f"{cluster}/slurm.conf")
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:/usr/sbin")
+    return cluster
 
 
 def numbers(record):
