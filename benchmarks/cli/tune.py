@@ -53,5 +53,6 @@ def run(options: Namespace) -> int:
         return print_plan(plan_specs(specs, options.dataset, chosen, study.name))
     tuning.write_study(file, text)
     outcomes = run_study(file, options.dataset, chosen, printed_progress())
-    print_trials(options.results_dir, file, name, options.model, base)
+    if not options.detach:  # else none has ended yet
+        print_trials(options.results_dir, file, name, options.model, base)
     return exit_codes.of_runs(outcomes)

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarks.cli import exit_codes
 from benchmarks.runs.engines.protocol import EngineError
@@ -319,6 +320,16 @@ def test_what_sbatch_refuses_is_one_line(chosen):
     wrong = dataclasses.replace(chosen, slurm_options="--partition=nope")
     with pytest.raises(EngineError, match=r"^sbatch failed: .*invalid partition.*$"):
         train(["quick"], options=wrong)
+
+
+def test_a_device_that_the_driver_lacks_is_the_nodes_matter(chosen):
+    """A login node may have no GPU."""
+    (outcome,) = train(["quick"], options=dataclasses.replace(chosen, device="cuda"))
+    if torch.cuda.is_available():
+        assert outcome.status == "ok"
+    else:
+        assert (outcome.status, exit_codes.of_runs([outcome])) == ("refused", 2)
+        assert "device 'cuda' is not there" in outcome.reason
 
 
 def test_reproduce_times_nothing_on_shared_nodes(chosen):

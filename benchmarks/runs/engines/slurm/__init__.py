@@ -25,8 +25,6 @@ from benchmarks.runs.progress import Outcome, Progress
 from benchmarks.runs.runner import Run
 from benchmarks.system.faults import described
 
-SUBMITTED = "left to Slurm"
-
 
 class Slurm:
     """Runs as the tasks of an array job, which outlive this process."""
@@ -43,15 +41,7 @@ class Slurm:
         tasks, made = self._tasks(work, progress)
         if not work.options.detach:
             return made | Watch(work, progress, tasks).outcomes()
-        for task in tasks:
-            outcome = without_record(task.run, "submitted", SUBMITTED)
-            made[task.run.id] = outcome
-            progress.ended(task.run, outcome)
-        progress.note(
-            f"{counted(tasks)} left to Slurm; the command status says how they are, and this "
-            "command without --detach waits for them"
-        )
-        return made
+        return made | left(tasks, progress)
 
     def _tasks(self, work: Work, progress: Progress) -> tuple[list[Task], dict[RunId, Outcome]]:
         """The tasks of the runs, found in Slurm's queue or submitted; and what ended since."""
@@ -62,7 +52,7 @@ class Slurm:
             others = [run for run in work.runs if run.id not in known]
             made = ended_meanwhile(others, progress)
             missing = [run for run in others if run.id not in made]
-            if tasks:
+            if tasks and not work.options.detach:
                 progress.note(f"{counted(tasks)} in Slurm's queue already")
             if missing and not work.should_stop():
                 most = commands.max_array_size()
@@ -76,8 +66,25 @@ class Slurm:
         submission = Submission.written(home, [work.spec(run) for run in runs])
         job = submission.submit(len(runs), self.sbatch_options, self.threads)
         tasks = [Task(run, submission, index, f"{job}_{index}") for index, run in enumerate(runs)]
-        progress.note(f"{counted(tasks)} submitted as job {job}: {submission.folder}")
+        if not work.options.detach:
+            progress.note(f"{counted(tasks)} submitted as job {job}: {submission.folder}")
         return tasks
+
+
+def left(tasks: Sequence[Task], progress: Progress) -> dict[RunId, Outcome]:
+    """The outcomes of runs that nobody waits for; says so in one line."""
+    made = {}
+    for task in tasks:
+        outcome = without_record(task.run, "submitted", "left to Slurm")
+        made[task.run.id] = outcome
+        progress.ended(task.run, outcome)
+    if tasks:
+        jobs = dict.fromkeys(task.id.partition("_")[0] for task in tasks)
+        progress.note(
+            f"{counted(tasks)} left to Slurm as job {', '.join(jobs)}; `status` says how they "
+            "are, and the same command without --detach waits for them"
+        )
+    return made
 
 
 def counted(tasks: Sequence[Task]) -> str:
