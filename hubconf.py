@@ -1,4 +1,4 @@
-"""Every registered model for torch.hub, with trained weights where there are some.
+"""Every model of `list` for torch.hub, with trained weights where there are some.
 
 model = torch.hub.load(PATH, "hyper_resnet40_2", weights="cifar10-9980/epochs30", source="local")
 """

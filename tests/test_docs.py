@@ -82,11 +82,12 @@ def test_the_notebook_runs_and_has_no_outputs(monkeypatch):
 
 @pytest.mark.slow
 def test_the_readmes_python_runs(tmp_path, monkeypatch):
-    plugin, script = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    plugin, hub, script = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.setattr(registry, "_PLUGINS", {})
     monkeypatch.chdir(tmp_path)
     exec(plugin, {"__name__": "plugin"})
     assert [problem for _, problem in check.run("linear") if problem] == []
+    exec(hub.replace('PATH = "."', f"PATH = {str(ROOT)!r}"), {})
     names: dict = {}
     exec(script, names)
     assert len(names["ended"]) == 2

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -85,6 +86,8 @@ class RunOptions:
         if self.jobs is not None:
             _refuse_other_than_whole("jobs", self.jobs, MAX_JOBS)
         _refuse_other_than_whole("runs_per_gpu", self.runs_per_gpu, MAX_JOBS)
+        if self.ray_address is not None:
+            host_and_port(self.ray_address)
         self._refuse_other_engines()
         try:
             shlex.split(self.slurm_options)
@@ -119,3 +122,17 @@ def _refuse_other_than_whole(name: str, value: object, most: int) -> None:
         raise OptionError(
             f"{name} {shown(value)} is not allowed; it is a whole number from 1 to {most}"
         )
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of `HOST:PORT`; an IPv6 address stands in brackets.
+
+    Raises:
+        OptionError: for anything else.
+    """
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+):([0-9]{1,5})", address)
+    if match is None or not 0 < int(match[2]) < 2**16:
+        raise OptionError(
+            f"ray_address {shown(address)} is not allowed; it is HOST:PORT of the cluster's head"
+        )
+    return match[1].strip("[]"), int(match[2])

@@ -265,9 +265,18 @@ def test_a_wrong_token(cluster, plugin):
     assert len(errors) == 1 and "token" in errors[0].lower()
 
 
+def test_no_token(cluster, plugin):
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_AUTH_TOKEN"}
+    environment["HOME"] = str(plugin.parent)  # where there is no token either
+    done = subprocess.run(
+        command_of(cluster, plugin), cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 2 and "or there is none here" in done.stderr, done.stderr
+
+
 def test_nobody_answers(cluster, plugin):
     silent = dataclasses.replace(cluster, ray_address=f"{SECOND}:1")
-    with pytest.raises(EngineError, match=f"no Ray at {SECOND}:1: Connection refused"):
+    with pytest.raises(EngineError, match=f"no Ray cluster answers at {SECOND}:1: Connection"):
         train(**WANTED, options=silent)
 
 

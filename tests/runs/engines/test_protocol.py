@@ -1,6 +1,7 @@
 """The contract of engines: the same outcomes, events and records, whatever runs the matrix."""
 
 import dataclasses
+import importlib.util
 
 import pytest
 
@@ -13,9 +14,12 @@ ENGINES = {
     "in this process": {},
     "two processes": {"jobs": 2},
     "slurm": {"engine": "slurm"},
+    "ray": {"engine": "ray"},
 }
-PARAMS = [pytest.param(name, marks=pytest.mark.slow if name == "slurm" else ()) for name in ENGINES]
-
+PARAMS = [
+    pytest.param(name, marks=pytest.mark.slow if "engine" in options else ())
+    for name, options in ENGINES.items()
+]
 
 SHORT = dataclasses.replace(recipes.load("epochs2"), name="short", batch_size=256)
 """Of no name that a worker knows: eight steps on digits."""
@@ -26,6 +30,8 @@ def chosen(request, options):
     """The options of an engine."""
     if request.param == "slurm":
         request.getfixturevalue("slurm")
+    if request.param == "ray" and importlib.util.find_spec("ray") is None:
+        pytest.skip("Ray is not installed")
     return dataclasses.replace(options, **ENGINES[request.param])
 
 

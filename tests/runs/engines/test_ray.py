@@ -53,7 +53,10 @@ def test_wrong_options_are_one_line(arguments, told, capsys, tmp_path):
 
 
 def test_without_ray(capsys, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "ray", None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "ray" else found(name)
+    )
     folders = ["--results-dir", str(tmp_path), "--checkpoint-dir", str(tmp_path)]
     assert main(["train", "wide_resnet10_1", "--engine", "ray", *folders]) == 2
     assert 'pip install -e ".[ray]"' in capsys.readouterr().err
