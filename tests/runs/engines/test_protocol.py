@@ -37,7 +37,7 @@ def chosen(request, options):
 
 def test_records_and_events_are_those_of_this_process(plugin, chosen, alone):
     told = Told()
-    wanted = {"models": ["quick", "wide_resnet10_1"], "recipe": SHORT, "seeds": [0, 1]}
+    wanted = {"models": ["quick"], "recipe": SHORT, "seeds": [0, 1]}
     outcomes = train(**wanted, options=chosen, progress=told)
     expected = train(**wanted, options=alone)
     assert [outcome.spec for outcome in outcomes] == [outcome.spec for outcome in expected]
