@@ -3,7 +3,7 @@
 model = torch.hub.load(PATH, "hyper_resnet40_2", weights="cifar10-9980/epochs30", source="local")
 """
 
-from functools import partial
+import functools
 
 import torch
 
@@ -22,10 +22,10 @@ def _model(name: str, weights: str | None = None, num_classes: int = 10) -> torc
     return pretrained.load(name, weights)
 
 
-def __getattr__(name: str) -> partial:
+def __getattr__(name: str) -> functools.partial:
     if name.startswith("_"):
         raise AttributeError(name)
-    return partial(_model, name)
+    return functools.partial(_model, name)
 
 
 def __dir__() -> list[str]:

@@ -253,9 +253,16 @@ def bundle(file: Path) -> dict[str, bytes]:
         inner = [folder for folder in path.parents if folder.is_relative_to(root)]
         packages = [folder / "__init__.py" for folder in inner if folder != root]
         files += [package for package in packages if package not in files]
-    return {
-        path.relative_to(_root_and_name(path)[0]).as_posix(): path.read_bytes() for path in files
-    }
+    own_root = _root_and_name(file)[0]
+    contents: dict[str, bytes] = {}
+    for path in files:
+        # A folder without `__init__.py` is a part of a name too, where it is beside the plugin.
+        root = own_root if path.is_relative_to(own_root) else _root_and_name(path)[0]
+        name = path.relative_to(root).as_posix()
+        if name in contents:
+            raise registry.RegistryError(f"plugin {str(file)!r} imports two modules {name!r}")
+        contents[name] = path.read_bytes()
+    return contents
 
 
 def _imports(file: Path) -> Iterator[Path]:

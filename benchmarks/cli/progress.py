@@ -14,9 +14,14 @@ from benchmarks.runs.runner import Run
 class PrintedNotes(Progress):
     """Notes and errors alone, on stderr."""
 
+    def __init__(self) -> None:
+        self.noted: set[str] = set()
+
     def note(self, text: str) -> None:
-        """A fall-back that was taken."""
-        print_note(text)
+        """A fall-back that was taken; once, however many workers say so."""
+        if text not in self.noted:
+            self.noted.add(text)
+            print_note(text)
 
     def timed(self, timing: Timing) -> None:
         """A model that could not be timed."""
@@ -31,6 +36,7 @@ class PrintedProgress(PrintedNotes):
     """From so many seconds on, what is left is printed."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.bars: dict[RunId, tqdm] = {}
         self.remaining = Remaining()
         self.wanted = self.ended_runs = 0
@@ -59,7 +65,9 @@ class PrintedProgress(PrintedNotes):
 
     def step(self, run: Run, step: int, steps: int) -> None:
         """The bar of the run moves on."""
-        bar = self.bars[run.id]
+        bar = self.bars.get(run.id)
+        if bar is None:
+            return
         if bar.total != steps or step < bar.n:
             bar.reset(total=steps)
         bar.update(step - bar.n)

@@ -51,6 +51,7 @@ def run(options: Namespace) -> int:
         return print_plan(plan_study(options.study, options.dataset, chosen))
     studies_page.head(options.page)  # a page without the mark is refused before the trials
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
-    studies_page.write_page(options.results_dir, options.page)
-    print(f"page: {options.page}")
+    if not options.detach:  # else none has ended yet
+        studies_page.write_page(options.results_dir, options.page)
+        print(f"page: {options.page}")
     return exit_codes.of_runs(outcomes)

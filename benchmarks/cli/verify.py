@@ -45,8 +45,8 @@ def run(options: Namespace) -> int:
     for note in verify.shared_names(results_dir):
         print_note(note)
     kinds = Counter(path.suffix for path in paths)
-    print(
-        f"{kinds['.json']} records, {kinds['.ckpt']} checkpoints, {kinds['.safetensors']} files of "
-        f"weights: {wrong or 'nothing'} wrong"
-    )
+    shared = kinds[".safetensors"]
+    of_weights = f", {shared} files of weights" if shared else ""
+    files = f"{kinds['.json']} records, {kinds['.ckpt']} checkpoints{of_weights}"
+    print(f"{files}: {wrong or 'nothing'} wrong")
     return exit_codes.FAILED if wrong else exit_codes.OK

@@ -2,6 +2,7 @@
 
 import hashlib
 import subprocess
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,6 +21,12 @@ def source_sha256(root: Path = ROOT) -> str:
     return digest.hexdigest()
 
 
+@cache
+def own_sha256() -> str:
+    """The hash of the code as it was when this process first asked, which is what it runs."""
+    return source_sha256()
+
+
 def code() -> dict:
     """Commit, dirty flag and source hash; the first two are null where no commit has this code.
 
@@ -33,7 +40,7 @@ def code() -> dict:
     return {
         "commit": commit,
         "dirty": None if status is None else bool(status),
-        "source_sha256": source_sha256(),
+        "source_sha256": own_sha256(),
     }
 
 

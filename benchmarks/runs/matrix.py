@@ -149,7 +149,9 @@ def specs_of(
         name = datasets.dataset_name(dataset)
         recipe = recipes.load(recipe or recipes.default_name(name))
     chosen = with_overrides(recipe, options)
-    specs = [RunSpec(model, chosen, seed) for model, seed in product(models, chosen_seeds)]
+    specs = [
+        RunSpec(model, chosen, seed) for model, seed in product(dict.fromkeys(models), chosen_seeds)
+    ]
     if not specs:
         raise ValueError("no runs are wanted: name at least one model and one seed")
     return specs

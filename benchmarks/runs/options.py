@@ -25,6 +25,10 @@ OF_ENGINE = {
 """Options that one engine alone has."""
 
 
+SET_BY_SLURM = ("--array", "--job-name", "--output", "--open-mode", "--requeue", "--no-requeue")
+"""Options of sbatch that the Slurm engine sets."""
+
+
 class OptionError(ValueError):
     """An option that is not allowed; the message is one line for the user."""
 
@@ -89,22 +93,36 @@ class RunOptions:
         if self.ray_address is not None:
             host_and_port(self.ray_address)
         self._refuse_other_engines()
-        try:
-            shlex.split(self.slurm_options)
-        except ValueError as error:
-            raise OptionError(
-                f"slurm_options {shown(self.slurm_options)} is not allowed: {error}"
-            ) from None
+        self._refuse_slurm_options()
         limit = self.time_limit
         is_number = isinstance(limit, Real) and not isinstance(limit, bool)
         if limit is not None and not (is_number and 0 < limit < math.inf):
             raise OptionError(f"time_limit {shown(limit)} is not allowed; it is a number above 0")
+
+    def _refuse_slurm_options(self) -> None:
+        """Refuse what no shell could read, and what the engine itself sets."""
+        try:
+            words = shlex.split(self.slurm_options)
+        except ValueError as error:
+            raise OptionError(
+                f"slurm_options {shown(self.slurm_options)} is not allowed: {error}"
+            ) from None
+        for word in words:
+            if word.partition("=")[0] in SET_BY_SLURM or word[:2] in ("-a", "-J", "-o"):
+                raise OptionError(f"slurm_options {shown(word)} is not allowed: the engine sets it")
 
     def _refuse_other_engines(self) -> None:
         """Refuse an unknown engine, and what the chosen one does not have."""
         if self.engine not in ENGINES:
             allowed = ", ".join(ENGINES)
             raise OptionError(f"engine {shown(self.engine)} is not allowed; choose from {allowed}")
+        if self.devices and self.device == "cpu":
+            raise OptionError("devices are GPUs: they are not allowed with device 'cpu'")
+        if self.devices and self.jobs is not None and self.jobs < len(self.devices):
+            raise OptionError(
+                f"jobs {self.jobs} is not allowed with {len(self.devices)} devices; a process has "
+                "one device, so it is their number or more"
+            )
         defaults = self.__dataclass_fields__
         for engine, names in OF_ENGINE.items():
             for name in names:

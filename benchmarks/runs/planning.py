@@ -112,7 +112,7 @@ def located(
     folders = OutputFolders(results_dir, Path(options.checkpoint_dir))
     data = None
     if any(_may_be_done(results_dir, name, spec, study) for spec in specs):
-        data = datasets.load(dataset, Path(options.data_dir))
+        data = datasets.load(dataset, Path(options.data_dir), download=options.download)
     places = []
     for spec in specs:
         run_id = _id(spec, name, data, study)

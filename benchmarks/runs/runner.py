@@ -58,7 +58,7 @@ class EngineUse:
     nodes: int = 1
 
 
-REFUSALS = (Busy, CheckpointError, Unrecorded)
+REFUSALS = (Busy, CheckpointError, Unrecorded, store.RecordError)
 """Why a run may have no record."""
 
 
@@ -174,6 +174,10 @@ class Run:
         except (OSError, NotImplementedError) as error:
             return self._recorded(self._unfinished(error, None), {}, None, code())
         try:
+            if self.done():  # by another process, while this one waited for the lock
+                record = store.load(self.record_path)
+                assert record is not None
+                return record
             return (yield from self._executing(on_epoch, on_step))
         finally:
             lock.release()

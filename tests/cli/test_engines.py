@@ -12,6 +12,7 @@ from benchmarks.runs.engines.slurm import commands
             ("--engine=slurm", "--slurm-options=--gres='gpu:1"),
             'slurm_options "--gres=\'gpu:1" is not allowed: No closing quotation',
         ),
+        (("--engine=slurm", "--slurm-options=--array=0-9%2"), "the engine sets it"),
         (("--slurm-options=--time=5",), "is not allowed with engine local; it is of engine slurm"),
         (("--detach",), "detach True is not allowed with engine local; it is of engine slurm"),
         (("--engine=slurm", "--jobs=2"), "jobs 2 is not allowed with engine slurm"),

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import threading
+import time
 
 import pytest
 
@@ -50,12 +52,22 @@ def test_every_state(options, monkeypatch):
 
 
 def test_it_is_not_in_the_way_of_a_run(options):
-    """It may hold the lock for a moment: a run that begins then waits for it."""
+    """It holds the lock for a moment: a run that begins just then waits for it."""
     checkpoint = options.checkpoint_dir / "digits" / "wide_resnet10_1" / "short-seed0.ckpt"
+    assert states(["wide_resnet10_1"], options)[0].state == "waiting"
+    assert not checkpoint.parent.exists()
     checkpoint.parent.mkdir(parents=True)
-    lock = lock_of(checkpoint)
-    assert lock.timeout == 0 and states(["wide_resnet10_1"], options)[0].state == "waiting"
-    assert not checkpoint.with_name(f"{checkpoint.name}.lock").exists()
+    held = threading.Event()
+
+    def hold():
+        with lock_of(checkpoint):
+            held.set()
+            time.sleep(0.3)
+
+    threading.Thread(target=hold).start()
+    held.wait()
+    (outcome,) = train(["wide_resnet10_1"], recipe=RECIPE, seeds=[0], options=options)
+    assert outcome.status == "ok"
 
 
 def test_the_command(options, capsys):

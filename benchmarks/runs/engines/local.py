@@ -227,8 +227,10 @@ class _Queue:
             group.open = set(range(len(group.runs)))
             worker.group = group
             engine = EngineUse("local", VERSION, group.losses)
-            threads = threads_each(self.work.options, self.jobs)
-            specs = [self.work.spec(run).with_threads(threads).as_json() for run in group.runs]
+            settings: dict = {"threads": threads_each(self.work.options, self.jobs)}
+            if self.work.options.devices:
+                settings["device"] = "cuda"  # one that is not there is refused, not replaced
+            specs = [self.work.spec(run).with_settings(**settings).as_json() for run in group.runs]
             worker.say({"specs": specs, "engine": asdict(engine)})
 
     def _stop_if_told(self) -> None:
@@ -252,10 +254,19 @@ class _Queue:
             self._give(worker)
         elif group is not None:
             if event["event"] in ("ended", "stopped"):
-                group.open.discard(event["run"])
-                self._end(group.runs[event["run"]], event)
+                self._hear_end(group, event)
             else:
                 events.deliver(event, group.runs, self.progress)
+
+    def _hear_end(self, group: Group, event: dict) -> None:
+        """A run that somebody stopped by its process is resumed, as one that was lost."""
+        if event["event"] == "stopped" and not self.work.should_stop() and group.losses < TRIES:
+            again = Group([group.runs[event["run"]]], group.losses + 1)
+            self.progress.lost(again.runs[0], f"{event['reason']}; it is resumed")
+            self.waiting.appendleft(again)
+        else:
+            self._end(group.runs[event["run"]], event)
+        group.open.discard(event["run"])
 
     def _end(self, run: Run, event: dict) -> None:
         outcome = outcomes.of_event(run, event)

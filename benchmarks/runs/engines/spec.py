@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.records import store
-from benchmarks.records.provenance import source_sha256
+from benchmarks.records.provenance import own_sha256
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.runner import Run
@@ -88,9 +88,9 @@ class Spec:
         """Plain values, for `json.dumps`."""
         return asdict(self)
 
-    def with_threads(self, threads: int) -> "Spec":
-        """The same run with so many threads."""
-        return replace(self, settings=self.settings | {"threads": threads})
+    def with_settings(self, **settings: object) -> "Spec":
+        """The same run with other settings."""
+        return replace(self, settings=self.settings | settings)
 
     def moved(self, folder: Path, plugin_files: tuple[str, ...]) -> "Spec":
         """The same run with its results and checkpoints under `folder`, its plugins elsewhere."""
@@ -119,7 +119,7 @@ class Spec:
         Raises:
             Mismatch: naming what differs.
         """
-        self._refuse_other("code", source_sha256(), self.source_sha256)
+        self._refuse_other("code", own_sha256(), self.source_sha256)
         for file in self.plugins:
             try:
                 registry.load_plugin(file)
@@ -141,5 +141,6 @@ class Spec:
         if here != wanted:
             shown = [(digits or "none")[:12] for digits in (here, wanted)]
             raise Mismatch(
-                f"{self.title}: the {what} of this worker is {shown[0]}, of the driver {shown[1]}"
+                f"{self.title}: the {what} of this worker is {shown[0]}, of the driver {shown[1]}; "
+                "was it edited since?"
             )

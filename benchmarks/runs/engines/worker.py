@@ -19,11 +19,11 @@ from typing import TextIO
 
 from benchmarks.data import datasets
 from benchmarks.data.splits import DataSet
-from benchmarks.records import store
 from benchmarks.runs.engines.events import Emit, Emitting, end_of
-from benchmarks.runs.engines.spec import Mismatch, Spec
+from benchmarks.runs.engines.spec import Spec
 from benchmarks.runs.matrix import prepare
 from benchmarks.runs.runner import EngineUse
+from benchmarks.system.faults import described
 from benchmarks.system.stop import Stop
 
 DRIVER_GONE = "stopped because the driver is gone"
@@ -51,14 +51,17 @@ def execute(
         if data is None:
             data = load(first.dataset, Path(options.data_dir))
         wanted = [spec.run_spec for spec in specs]
-        matrix = prepare(wanted, first.dataset, options, study=first.study, data=data, stop=stop)
+        notes = Emitting(emit, [])
+        matrix = prepare(wanted, first.dataset, options, notes, first.study, data, stop)
         for spec, run in zip(specs, matrix.runs, strict=True):
             spec.refuse_other_data(run.id)
             run.engine = engine
         matrix.execute(Emitting(emit, matrix.runs, engine.restarts))
-    except (Mismatch, store.RecordError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - a worker that dies of it would be tried again
+        refused = isinstance(error, ValueError)
+        reason = " ".join(str(error).split()) if refused else described(error)
         for number in range(len(specs)):
-            emit(end_of(number, "refused", " ".join(str(error).split())))
+            emit(end_of(number, "refused" if refused else "failed", reason))
 
 
 class Input:

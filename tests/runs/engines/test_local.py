@@ -29,9 +29,9 @@ WANTED = {"models": ["quick"], "recipe": "epochs20"}
 class Kills(Told):
     """Ends the process of a run, after its second epoch or whenever it begins."""
 
-    def __init__(self, monkeypatch, each_time=False):
+    def __init__(self, monkeypatch, each_time=False, number=signal.SIGKILL):
         super().__init__()
-        self.each_time, self.killed = each_time, 0
+        self.each_time, self.killed, self.number = each_time, 0, number
         self.processes = []
         popen = subprocess.Popen
 
@@ -55,13 +55,15 @@ class Kills(Told):
 
     def _kill(self):
         self.killed += 1
-        self.processes[-1].kill()
-        self.processes[-1].wait()
+        self.processes[-1].send_signal(self.number)
+        if self.number == signal.SIGKILL:
+            self.processes[-1].wait()
 
 
-def test_a_run_whose_process_is_killed_is_resumed(plugin, options, tmp_path, monkeypatch):
-    told = Kills(monkeypatch)
-    jobs = dataclasses.replace(options, devices=("0",))  # one process, which a CPU allows too
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=str)
+def test_a_run_whose_process_is_ended_is_resumed(plugin, options, tmp_path, monkeypatch, number):
+    told = Kills(monkeypatch, number=number)
+    jobs = dataclasses.replace(options, jobs=2)  # one run has one process
     (outcome,) = train(**WANTED, options=jobs, progress=told)
     assert outcome.status == "ok" and outcome.record["engine"]["restarts"] == told.killed == 1
     events = told.of("quick", 0)
@@ -74,7 +76,7 @@ def test_a_run_whose_process_is_killed_is_resumed(plugin, options, tmp_path, mon
 
 def test_a_run_that_kills_every_process_is_given_up(plugin, options, monkeypatch):
     told = Kills(monkeypatch, each_time=True)
-    jobs = dataclasses.replace(options, devices=("0",))
+    jobs = dataclasses.replace(options, jobs=2)
     (outcome,) = train(**WANTED, options=jobs, progress=told)
     assert (outcome.status, outcome.record) == ("failed", None)
     assert outcome.reason.endswith(f"its process was ended by SIGKILL {TRIES} times")
@@ -125,6 +127,22 @@ def test_threads_and_gpus_are_shared_out(monkeypatch):
     assert usual_jobs(models, "digits") == 8 and usual_jobs(models, "cifar10") == 1
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(plugin, options):
+    chosen = dataclasses.replace(options, device="auto", devices=("7",))
+    (outcome,) = train(**WANTED, options=chosen)
+    assert (outcome.status, outcome.reason) == (
+        "refused",
+        "device 'cuda' is not there; choose cpu or auto",
+    )
+
+
+def test_a_model_that_is_named_twice_is_one(plugin, options):
+    chosen = dataclasses.replace(options, jobs=2)
+    (outcome,) = train(["quick", "quick"], recipe="epochs1", options=chosen)
+    assert outcome.status == "ok"
+
+
 def test_a_model_of_no_file_stays_in_this_process(options, monkeypatch):
     monkeypatch.setattr(registry, "_PLUGINS", {})
     registry.register_model("typed_in")(lambda classes: torch.nn.Flatten())
@@ -136,6 +154,8 @@ def test_a_model_of_no_file_stays_in_this_process(options, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (("--devices", "0,1", "--jobs", "1"), "jobs 1 is not allowed with 2 devices"),
+        (("--devices", "0", "--device", "cpu"), "devices are GPUs"),
         (("--engine", "sge"), "invalid choice: 'sge'|'sge' is not allowed; choose from local"),
         (("--jobs", "0"), "'0' is not allowed; it is a whole number from 1 to 256"),
         (("--devices", "0,0"), "'0,0' is not allowed; GPUs are listed once each"),
@@ -143,10 +163,12 @@ def test_a_model_of_no_file_stays_in_this_process(options, monkeypatch):
     ],
 )
 def test_wrong_options_are_one_line(arguments, told, capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["train", "wide_resnet10_1", *arguments])
+    try:
+        code = main(["train", "wide_resnet10_1", *arguments])
+    except SystemExit as left:
+        code = left.code
     error = capsys.readouterr().err
-    assert left.value.code == 2 and error.count("\n") == 1
+    assert code == 2 and error.count("\n") == 1
     assert any(text in error for text in told.split("|"))
 
 

@@ -4,6 +4,7 @@ The driver alone writes records and checkpoints, and holds the locks. Code, data
 checkpoint travel to a run; its events, checkpoints and record travel back.
 """
 
+import math
 import time
 from collections import deque
 from dataclasses import asdict, dataclass, field
@@ -46,7 +47,7 @@ class Ray:
 
     def run_all(self, work: Work, progress: Progress) -> dict[RunId, Outcome]:
         """As the protocol; a run whose process or node is lost loses an epoch at most."""
-        with connected(self.options.ray_address):
+        with connected(self.options.ray_address, show_logs=self.options.traceback):
             return _Driver(work, progress).made()
 
 
@@ -81,6 +82,7 @@ class _Driver:
         self.stopped_at: float | None = None
         self.placed = False
         self.looked = time.monotonic()
+        self._refuse_no_room()
         self.data = ray.put(work.runs[0].data)
         self.bundles = [plugins.bundle(file) for file in plugins.LOADED]
         here = ray.get_runtime_context().get_node_id()
@@ -107,7 +109,26 @@ class _Driver:
         there = self.ray.cluster_resources().get("GPU", 0)
         if options.device == "cuda" and not there:
             raise EngineError("device 'cuda' is not there: the Ray cluster has no GPU")
-        return 1 / options.runs_per_gpu if there and options.device != "cpu" else 0
+        if not there or options.device == "cpu":
+            return 0
+        # Ray rounds to 1/10,000; up, and one run fewer would fit.
+        return math.floor(10_000 / options.runs_per_gpu) / 10_000
+
+    def _refuse_no_room(self) -> None:
+        """Refuse what no node has room for: Ray would wait without a word.
+
+        Raises:
+            EngineError: saying what a run asks for.
+        """
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        fits = [
+            node.get("CPU", 0) >= self.cpus and node.get("GPU", 0) >= self.gpus for node in nodes
+        ]
+        if not any(fits):
+            gpu = f" and {self.gpus:g} of a GPU" if self.gpus else ""
+            raise EngineError(
+                f"no node of the Ray cluster has room for a run: {self.cpus} CPUs{gpu} (--threads)"
+            )
 
     def places(self) -> int:
         """How many runs the cluster can make at once."""
@@ -156,7 +177,7 @@ class _Driver:
         except Timeout:
             reason = f"another process is at {run.title}; left to it"
             self._end(run, outcomes.without_record(run, "busy", reason))
-        except OSError as error:
+        except (OSError, NotImplementedError) as error:
             lock.release()
             reason = f"{run.title}: {described(error)}"
             self._end(run, outcomes.without_record(run, "failed", reason))
@@ -167,7 +188,7 @@ class _Driver:
         path = attempt.run.checkpoint_path
         files = {"": path, previous(path).name.removeprefix(path.name): previous(path)}
         checkpoints = {end: file.read_bytes() for end, file in files.items() if file.exists()}
-        spec = self.work.spec(attempt.run).with_threads(self.cpus).as_json()
+        spec = self.work.spec(attempt.run).with_settings(threads=self.cpus).as_json()
         attempt.node, attempt.begun = None, False
         attempt.starts += 1
         stream = self.task.remote(spec, self.bundles, self.data, checkpoints, self.flag)
@@ -211,9 +232,10 @@ class _Driver:
             del self.going[stream]
             self._lose(attempt, f"its process or node is gone ({type(error).__name__})")
         else:
-            self._take(attempt, event)
+            self._take(stream, event)
 
-    def _take(self, attempt: Attempt, event: events.Event) -> None:
+    def _take(self, stream: Any, event: events.Event) -> None:
+        attempt = self.going[stream]
         run = attempt.run
         try:
             if event.get("checkpoint") is not None:
@@ -231,7 +253,8 @@ class _Driver:
                 attempt.begun = attempt.begun or event["event"] == "begin"
                 events.deliver(event, [run], self.progress)
         except OSError as error:
-            attempt.ended = True
+            del self.going[stream]
+            self.ray.cancel(stream, force=False)
             self._give_up(attempt, described(error))
 
     def _recorded(self, attempt: Attempt, event: events.Event) -> Outcome:

@@ -39,8 +39,10 @@ def refuse_missing() -> None:
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[None]:
+def connected(address: str | None, show_logs: bool = False) -> Iterator[None]:
     """Within the block this process is a driver of the cluster at `address`, or of its own one.
+
+    `show_logs`: whether what workers print, tracebacks too, is printed here.
 
     Raises:
         EngineError: if Ray is missing, there is no cluster, or it has another token.
@@ -60,7 +62,7 @@ def connected(address: str | None) -> Iterator[None]:
                 address or "local",
                 num_cpus=None if address else cores(),
                 include_dashboard=None if address else False,
-                log_to_driver=False,
+                log_to_driver=show_logs,
                 logging_level=logging.ERROR,
                 runtime_env={"working_dir": folder},
             )

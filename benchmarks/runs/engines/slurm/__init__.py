@@ -47,7 +47,7 @@ class Slurm:
         """The tasks of the runs, found in Slurm's queue or submitted; and what ended since."""
         home = Path(work.options.checkpoint_dir).absolute() / "slurm"
         with locked(home):  # two drivers do not submit a run twice
-            tasks = found(home, work, progress)
+            tasks = queued(home, work, progress)
             known = {task.run.id for task in tasks}
             others = [run for run in work.runs if run.id not in known]
             made = ended_meanwhile(others, progress)
@@ -111,7 +111,7 @@ def locked(home: Path) -> Iterator[None]:
         lock.release()
 
 
-def found(home: Path, work: Work, progress: Progress) -> list[Task]:
+def queued(home: Path, work: Work, progress: Progress) -> list[Task]:
     """The tasks of runs that wait or run, submitted by an earlier call."""
     wanted = {key_of(work.spec(run)): run for run in work.runs}
     specs: dict[str, list[Spec]] = {}
@@ -122,9 +122,15 @@ def found(home: Path, work: Work, progress: Progress) -> list[Task]:
             continue
         if name not in specs:
             _, specs[name] = submission.content()
-        run = wanted.get(key_of(specs[name][index]))
+        spec = specs[name][index]
+        run = wanted.get(key_of(spec))
         if run is None:
             continue
+        if spec.recipe["hash"] != run.recipe.hash:
+            raise EngineError(
+                f"{run.title} is in Slurm's queue as {listed.id} with recipe hash "
+                f"{spec.recipe['hash']}, not {run.recipe.hash}: wait for it, or scancel {listed.id}"
+            )
         task = Task(run, submission, index, listed.id, listed.state)
         task.catch_up(progress)
         if not task.ended:

@@ -89,8 +89,8 @@ def version() -> str:
 
 def max_array_size() -> int:
     """How many tasks an array may have."""
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"), re.M)
-    return max(1, int(found[1])) if found else 1
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", call("scontrol", "show", "config"), re.M)
+    return max(1, int(match[1])) if match else 1
 
 
 def submit(script: Path, options: Sequence[str]) -> str:

@@ -57,7 +57,10 @@ class Task:
 
     def new_events(self) -> list[Event]:
         """What its worker has told since the last call."""
-        told, self.offset = read(self.submission.events(self.index), self.offset)
+        try:
+            told, self.offset = read(self.submission.events(self.index), self.offset)
+        except OSError:  # of a network file system, which may pass
+            return []
         return told
 
     def note(self, event: Event) -> None:
@@ -141,8 +144,8 @@ class Watch:
         ]
         try:
             if again:
+                self.cancelled.update(again)  # first: a call that fails may have sent the signal
                 commands.cancel(again)
-                self.cancelled.update(again)
         except EngineError as error:
             self._tell(str(error))
 
