@@ -1,0 +1,187 @@
+"""Text as symbols: Python's own documentation, a file of yours, or a folder with three files.
+
+text = load("pydoc")
+text = load("text:PATH")  # a UTF-8 file, or a folder with train.txt, valid.txt and test.txt
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from benchmarks.data.splits import DataError
+
+NAMES = ("pydoc",)
+PARTS = ("train", "valid", "test")
+PREFIX = "text:"
+SHARES = (0.90, 0.05)
+"""Of a text in one file: training and validation, in order; the rest is the test split."""
+UNKNOWN = "\N{REPLACEMENT CHARACTER}"
+"""Stands for what only the validation or test split has, where that is allowed."""
+SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A text in three splits of symbols, each an int64 tensor (N), numbered as in `symbols`.
+
+    `symbols` are those of the training split in order, and last `UNKNOWN` where it is needed.
+    `fingerprint`: hashes and sizes for the record. `read_test()` is the only way to the test split.
+    """
+
+    name: str
+    symbols: str
+    train: torch.Tensor
+    validation: torch.Tensor
+    fingerprint: dict
+    _test: torch.Tensor = field(repr=False)
+    _reads: dict = field(default_factory=lambda: {"test": 0}, repr=False)
+
+    @property
+    def test_reads(self) -> int:
+        """How often the test split was read."""
+        return self._reads["test"]
+
+    def read_test(self) -> torch.Tensor:
+        """The test split; every call is counted in `test_reads`."""
+        self._reads["test"] += 1
+        return self._test
+
+
+def load(spec: str, unknown: bool = False) -> Text:
+    """The text that `pydoc` or `text:PATH` names.
+
+    `unknown`: count symbols that the training split lacks as one more symbol; they are refused
+    otherwise.
+
+    Raises:
+        DataError: in one line, for whatever the user can put right.
+    """
+    if spec == "pydoc":
+        return assemble(spec, divided(pydoc()), unknown)
+    if not spec.startswith(PREFIX) or spec == PREFIX:
+        raise DataError(f"unknown text {spec!r}; allowed are pydoc and text:PATH")
+    path = Path(os.path.expanduser(spec.removeprefix(PREFIX)))
+    name = re.sub(r"\.txt$", "", os.path.basename(os.path.abspath(path)))
+    if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name in NAMES:
+        raise DataError(
+            f"text {name!r} has a name that is not allowed; it is of letters, digits, '.', '_' and "
+            "'-', and not pydoc"
+        )
+    if path.is_dir():
+        return assemble(name, [_read(path / f"{part}.txt") for part in PARTS], unknown)
+    return assemble(name, divided(_read(path)), unknown)
+
+
+def pydoc() -> str:
+    """The help topics of Python's documentation, which come with Python; they differ by version.
+
+    White space is folded, and paragraphs that are there again are left out: they would be known
+    from training.
+    """
+    from pydoc_data.topics import topics
+
+    paragraphs: dict[str, None] = {}  # in order, each once
+    for topic in sorted(topics):
+        for paragraph in re.split(r"\n\s*\n", topics[topic]):
+            paragraphs[" ".join(paragraph.split())] = None
+    paragraphs.pop("", None)
+    return "\n".join(paragraphs)
+
+
+def divided(text: str) -> list[str]:
+    """Training, validation and test in the order of the text."""
+    first = int(len(text) * SHARES[0])
+    second = first + int(len(text) * SHARES[1])
+    return [text[:first], text[first:second], text[second:]]
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"text {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise DataError(f"text {path} is not UTF-8: {error}") from None
+
+
+def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
+    """A Text of its training, validation and test part.
+
+    Raises:
+        DataError: for a part that is shorter than two symbols, or symbols that training lacks.
+    """
+    for part, text in zip(PARTS, parts, strict=True):
+        if len(text) < 2:
+            raise DataError(
+                f"text {name!r} has {len(text)} symbols in {part}; at least 2 are needed"
+            )
+    symbols = "".join(sorted(set(parts[0])))
+    foreign = sorted(set(parts[1] + parts[2]) - set(symbols))
+    if foreign and not unknown:
+        listed = ", ".join(repr(symbol) for symbol in foreign[:SHOWN])
+        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
+        raise DataError(
+            f"text {name!r} has symbols that its training split lacks: {listed}{more}; allow them "
+            "as one unknown symbol, or choose other splits"
+        )
+    if foreign:
+        symbols += UNKNOWN
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    rest = numbers.get(UNKNOWN, 0)
+    coded = [torch.tensor([numbers.get(symbol, rest) for symbol in text]) for text in parts]
+    train, validation, test = coded
+    fingerprint = {
+        "sha256": hashlib.sha256("\0".join(parts).encode()).hexdigest(),
+        "decoded_sha256": _sha256_of(coded),
+        "train": len(train),
+        "validation": len(validation),
+        "test": len(test),
+        "symbols": len(symbols),
+        "unknown": len(foreign),
+    }
+    return Text(name, symbols, train, validation, fingerprint, test)
+
+
+def _sha256_of(parts: Sequence[torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.numpy().astype("<i8").tobytes())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Streams:
+    """A split as `batch` streams of symbols that are read side by side, chunk by chunk.
+
+    A stream goes on where its last chunk ended, so that a network's state is carried. What is left
+    at the end, less than a symbol for each stream, is not read.
+    """
+
+    symbols: torch.Tensor
+    batch: int
+    length: int
+
+    def __post_init__(self) -> None:
+        if len(self.symbols) < 2 * self.batch:
+            raise DataError(
+                f"batch size {self.batch} is not allowed: {len(self.symbols)} symbols are fewer "
+                "than two for each stream"
+            )
+
+    def __len__(self) -> int:
+        """How many chunks there are; the last may be shorter."""
+        return -(-(len(self.symbols) // self.batch - 1) // self.length)
+
+    def chunk(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Symbols (T, batch) and those that follow each of them, (T, batch)."""
+        steps = len(self.symbols) // self.batch
+        streams = self.symbols[: steps * self.batch].view(self.batch, steps)
+        first = number * self.length
+        last = min(first + self.length, steps - 1)
+        return streams[:, first:last].T, streams[:, first + 1 : last + 1].T

@@ -1,0 +1,101 @@
+"""Text: what comes with Python, files and folders; vocabularies, fingerprints, streams."""
+
+import pytest
+import torch
+
+from benchmarks.data import text
+from benchmarks.data.splits import DataError
+from tests.conftest import one_line
+
+
+def test_pydoc_is_there_and_repeats_no_paragraph():
+    loaded = text.load("pydoc")
+    whole = text.pydoc()
+    paragraphs = whole.split("\n")
+    assert len(set(paragraphs)) == len(paragraphs) > 1000
+    assert 250_000 < len(whole) < 600_000 and "  " not in whole
+    parts = loaded.train, loaded.validation, loaded.read_test()
+    assert "".join(loaded.symbols[number] for number in torch.cat(parts)) == whole
+    assert len(loaded.train) == int(0.9 * len(whole)) and loaded.test_reads == 1
+    assert loaded.fingerprint == text.load("pydoc").fingerprint
+    assert loaded.fingerprint["symbols"] == len(loaded.symbols) == len(set(loaded.symbols))
+
+
+def test_a_file_is_split_in_order(tmp_path):
+    file = tmp_path / "words.txt"
+    file.write_text("ab" * 100)
+    loaded = text.load(f"text:{file}")
+    assert (loaded.name, loaded.symbols) == ("words", "ab")
+    sizes = [loaded.fingerprint[key] for key in ("train", "validation", "test")]
+    assert sizes == [180, 10, 10]
+    assert loaded.train[:4].tolist() == [0, 1, 0, 1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three files; the test split has a symbol of its own."""
+    for part, content in (("train", "abcabc"), ("valid", "cab"), ("test", "bé")):
+        (tmp_path / f"{part}.txt").write_text(content, encoding="utf-8")
+    return tmp_path
+
+
+def test_symbols_that_training_lacks_are_refused_or_counted(folder):
+    with pytest.raises(DataError) as error:
+        text.load(f"text:{folder}")
+    assert "symbols that its training split lacks: 'é'" in one_line(error)
+    loaded = text.load(f"text:{folder}", unknown=True)
+    assert loaded.symbols == f"abc{text.UNKNOWN}" and loaded.fingerprint["unknown"] == 1
+    assert loaded.read_test().tolist() == [1, 3]
+
+
+def test_a_fingerprint_tells_texts_and_splits_apart(folder):
+    before = text.load(f"text:{folder}", unknown=True).fingerprint
+    (folder / "train.txt").write_text("abcab", encoding="utf-8")
+    (folder / "valid.txt").write_text("ccab", encoding="utf-8")
+    after = text.load(f"text:{folder}", unknown=True).fingerprint
+    assert before["sha256"] != after["sha256"]
+    assert before["decoded_sha256"] != after["decoded_sha256"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("text:", "allowed are pydoc and text:PATH"),
+        ("novel", "allowed are pydoc and text:PATH"),
+        ("text:/nowhere/at.txt", "No such file"),
+        ("text:/nowhere/a b.txt", "a name that is not allowed"),
+    ],
+)
+def test_what_is_no_text_is_one_line(spec, told):
+    with pytest.raises(DataError, match=told) as error:
+        text.load(spec)
+    one_line(error)
+
+
+def test_files_that_cannot_be_used(tmp_path):
+    file = tmp_path / "bytes.txt"
+    file.write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(DataError, match="is not UTF-8") as error:
+        text.load(f"text:{file}")
+    one_line(error)
+    file.write_text("abab")
+    with pytest.raises(DataError, match="0 symbols in valid; at least 2 are needed"):
+        text.load(f"text:{file}")
+
+
+@pytest.mark.parametrize(("count", "batch", "length"), [(100, 4, 7), (101, 5, 100), (8, 4, 3)])
+def test_streams_go_on_and_read_every_symbol_once(count, batch, length):
+    symbols = torch.arange(count)
+    streams = text.Streams(symbols, batch, length)
+    chunks = [streams.chunk(number) for number in range(len(streams))]
+    x = torch.cat([chunk[0] for chunk in chunks])
+    y = torch.cat([chunk[1] for chunk in chunks])
+    steps = count // batch
+    assert x.shape == y.shape == (steps - 1, batch)
+    assert torch.equal(y, x + 1) and torch.equal(x[1:], y[:-1])
+    assert torch.equal(x[0], torch.arange(batch) * steps)
+
+
+def test_streams_of_too_few_symbols_are_refused():
+    with pytest.raises(DataError, match="batch size 5 is not allowed"):
+        text.Streams(torch.arange(9), 5, 3)
