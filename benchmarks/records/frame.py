@@ -21,6 +21,7 @@ SETTING = ["device", "precision", "torch"]
 
 _TEXT = "string"
 RUN_COLUMNS = {
+    "task": _TEXT,
     "dataset": _TEXT,
     "data_sha256": _TEXT,
     "recipe": _TEXT,
@@ -85,14 +86,17 @@ def load_runs(
 
     `studies`: the trials of recipe studies, which have no test error, in place of the runs.
 
-    Columns (`RUN_COLUMNS` has their types; all but the first six may be missing):
+    Columns (`RUN_COLUMNS` has their types; all but the first seven may be missing):
 
+    - `task` ("images" or "text", a row of `benchmarks.tasks.TASKS`): what an error is and what an
+      item; columns with `image` in their name are of its items
     - `dataset`, `data_sha256` (of the files; "" if unknown), `recipe`, `recipe_hash`, `model`,
       `plugin_sha256` ("" for built-in models): the key of a row, `RUN_KEY`; `pair` (the plain
       model of the same backbone); `kernels` (its kernel source; missing for a foreign module),
       `frozen` (the component of it that is not trained); `study`, `seed`
     - `status` (ok, diverged, out_of_memory, interrupted, failed), `reason`
-    - `test_error`, `val_error`: percent, of the last epoch
+    - `test_error`, `val_error`: of the last epoch, in the task's metric (percent of the images, or
+      bits per character)
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
       the batch), `flops_per_image`, `generator_flops` (2 x MACs); `uncounted`: why there are none
     - `epochs`, `steps` of training; `block` of the recipe that was used (stored, generated,
@@ -133,7 +137,7 @@ def load_epochs(
 
     Columns (`EPOCH_COLUMNS` has their types): `RUN_KEY`, `seed`, `epoch` (from 1) and what the
     history has: `step`, `train_loss`, `train_error`, `val_loss`, `val_error`, `learning_rate`,
-    `seconds`; errors in percent.
+    `seconds`; errors in the task's metric.
     """
     results_dir = Path(results_dir)
     frames = []
@@ -223,6 +227,7 @@ def _run_row(record: dict, path: str) -> dict:
     )
     block = recipe.get("block")
     row = _key(record)
+    row |= {"task": store.task_of(record).name}
     row |= {key: record.get(key) for key in _AS_IT_STANDS}
     row |= {key: environment[key] for key in _OF_ENVIRONMENT}
     row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
@@ -282,6 +287,8 @@ def _whole_number(value: float, name: str) -> int:
 PUBLISHED_COLUMNS = {
     "model": _TEXT,
     "registry_name": _TEXT,
+    "task": _TEXT,
+    "data": _TEXT,
     "paper_row": "Int64",
     "family": _TEXT,
     "params": "Int64",
@@ -297,9 +304,10 @@ def load_published() -> pd.DataFrame:
     """Published results, one row each, as `benchmarks/records/published.csv` has them.
 
     Columns: `model` (as its source calls it), `registry_name` (missing where this suite has no
-    such model), `paper_row` (its row in the paper's table, from 1), `family`, `params`,
-    `test_error` (percent, CIFAR-10), `macs` (per image, missing where unknown), `selection` (how
-    the number was chosen), `source`.
+    such model), `task`, `data` (CIFAR-10, Penn Treebank characters, enwik8), `paper_row` (its row
+    in the paper's table of images, from 1), `family`, `params`, `test_error` (the task's metric, on
+    `data`), `macs` (per image, missing where unknown), `selection` (how the number was chosen),
+    `source`.
     """
     rows = store.published_rows()
     return pd.DataFrame(rows, columns=list(PUBLISHED_COLUMNS)).astype(PUBLISHED_COLUMNS)

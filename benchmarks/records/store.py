@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.system.files import read_text, write_atomically
+from benchmarks.tasks import IMAGES, TASKS, Task
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Of new records; older versions are read as they are. `schemas/run-<version>.json` has each."""
 DONE = ("ok", "diverged")
 """Statuses that need no further run."""
@@ -205,9 +206,16 @@ def validate(record: object) -> None:
     _refuse_contradictions(record)
 
 
+def task_of(record: dict) -> Task:
+    """The task of a valid record; those from before there were others are of images."""
+    return TASKS[record.get("task", IMAGES.name)]
+
+
 def _refuse_contradictions(record: dict) -> None:
     """What a schema cannot say: counts that add up, FLOPs of the MACs, epochs in order."""
     parts, history = record["params_by_component"], record["history"]
+    if task_of(record).share:
+        _refuse_more_than_all(record)
     if parts is not None and sum(parts.values()) != record["params"]:
         raise RecordError("params_by_component does not sum to params")
     if record["schema_version"] >= 4:
@@ -222,6 +230,16 @@ def _refuse_contradictions(record: dict) -> None:
     epochs = [entry["epoch"] for entry in history]
     if epochs != list(range(1, len(epochs) + 1)):
         raise RecordError("history's epochs are not 1, 2, 3 and so on")
+
+
+def _refuse_more_than_all(record: dict) -> None:
+    """Refuse errors of more than 100 %."""
+    places = [("test_error", record.get("test_error")), ("val_error", record["val_error"])]
+    for entry in record["history"]:
+        places += [(f"history's {key}", entry[key]) for key in ("train_error", "val_error")]
+    for place, error in places:
+        if error is not None and error > 100:
+            raise RecordError(f"{place} {error} is more than 100 %")
 
 
 def _refuse_other_error(record: dict) -> None:

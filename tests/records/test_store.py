@@ -21,7 +21,8 @@ ENTRY = {
     "seconds": 1.0,
 }
 RECORD = {
-    "schema_version": 6,
+    "schema_version": 7,
+    "task": "images",
     "model": "m",
     "pair": None,
     "dataset": "d",
@@ -93,10 +94,10 @@ def test_save_and_load(tmp_path):
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 6"),
-        ({"schema_version": 7}, "schema_version 7"),
+        ({"schema_version": 0}, "schema_version 0 is not allowed; it is 1 to 7"),
+        ({"schema_version": 8}, "schema_version 8"),
         ({"status": "fine"}, "status must be one of .*, not 'fine'"),
-        ({"test_error": 101.0}, "test_error must be smaller than or equal to 100, not 101.0"),
+        ({"test_error": 101.0}, "test_error 101.0 is more than 100 %"),
         ({"test_error": float("nan")}, "test_error is no finite number"),
         ({"test_error": "19"}, "test_error must be number or null, not '19'"),
         ({"test_error": None}, "test_error must be number"),
@@ -152,7 +153,9 @@ def test_a_trial_of_a_study_has_a_place_of_its_own_and_no_test_error(tmp_path):
 def older(version):
     """The record as an older version has it: FLOPs came with 4, `resumed` with 2."""
     record = copy.deepcopy(RECORD) | {"schema_version": version}
-    del record["engine"]
+    del record["task"]
+    if version < 6:
+        del record["engine"]
     if version < 5:
         for key in ("counting", "flip", "untrained", "test_wrong"):
             del record[key]
@@ -164,7 +167,7 @@ def older(version):
     return record
 
 
-@pytest.mark.parametrize("version", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
 def test_older_versions_are_read_as_they_are(version):
     record = older(version)
     before = copy.deepcopy(record)
@@ -181,6 +184,15 @@ def test_what_a_version_added_is_required_from_then_on():
         store.validate(older(4) | {"schema_version": 5})
     with pytest.raises(store.RecordError, match="engine"):
         store.validate(older(5) | {"schema_version": 6})
+    with pytest.raises(store.RecordError, match="task"):
+        store.validate(older(6) | {"schema_version": 7})
+
+
+def test_an_error_of_images_is_at_most_all_of_them_and_bits_have_no_such_limit():
+    many = RECORD | {"test_error": 101.0}
+    with pytest.raises(store.RecordError, match=r"test_error 101\.0 is more than 100 %"):
+        store.validate(many)
+    store.validate(many | {"task": "text"})
 
 
 def test_which_images_were_wrong_agrees_with_the_error():
