@@ -1,14 +1,14 @@
 """The cells: an LSTM, and the HyperLSTM of Ha, Dai & Le (arXiv:1609.09106, sections 3.2, A.2.2).
 
-A step takes its products with the input ready made: `project` makes those of all steps at once,
-which leaves one product with h, and in the HyperLSTM one with h^, for each step. Gates stand in
+A step takes its products with the input ready made (`models.recurrent.protocol`). Gates stand in
 the order i, g, f, o; B is the batch, N the units, M those of the hyper cell, Z its embedding.
 """
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from models.recurrent.counts import GATES
 
@@ -17,18 +17,20 @@ INITIAL_SCALE = 0.1
 """What d is at the start, for every row (A.2.3)."""
 
 
-class State(NamedTuple):
-    """What a cell carries from step to step; the last three are empty in an LSTM.
+class LstmState(NamedTuple):
+    """What an LSTM carries from step to step, (B, N)."""
 
-    `h`, `c`: (B, N). `hyper_h`, `hyper_c`: (B, M). `hyper_gates`: (B, 4M), the product of the
-    hyper cell's recurrent matrix with `hyper_h`, which is made together with the embeddings.
-    """
+    h: Tensor
+    c: Tensor
+
+
+class HyperLstmState(NamedTuple):
+    """What a HyperLSTM carries: `h`, `c` (B, N), and `hyper_h` (h^), `hyper_c` (B, M)."""
 
     h: Tensor
     c: Tensor
     hyper_h: Tensor
     hyper_c: Tensor
-    hyper_gates: Tensor
 
 
 class GateNorm(nn.Module):
@@ -41,7 +43,7 @@ class GateNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Of mean 0 and variance 1, times the gain, plus the bias."""
-        normal = torch.nn.functional.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS) * self.gain
+        normal = F.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS) * self.gain
         return normal if self.bias is None else normal + self.bias
 
 
@@ -69,7 +71,12 @@ def orthogonal(units: int, inputs: int) -> Tensor:
 
 
 class LstmCell(nn.Module):
-    """An LSTM: y = LN(W_h h + W_x x + b), each gate's by itself."""
+    """An LSTM: y = LN(W_h h + W_x x + b), each gate's by itself.
+
+    `components`: where a top-level parameter name counts, if it is not `recurrent`.
+    """
+
+    components: ClassVar[dict[str, str]] = {"gate_norm": "layer_norms", "cell_norm": "layer_norms"}
 
     def __init__(
         self,
@@ -83,7 +90,7 @@ class LstmCell(nn.Module):
         self.units, self.forget_bias = units, forget_bias
         self.input_weight = nn.Parameter(orthogonal(units, inputs))
         self.recurrent_weight = nn.Parameter(orthogonal(units, units))
-        self.bias = nn.Parameter(torch.zeros(GATES * units))
+        self.bias = nn.Parameter(torch.zeros(GATES, units))
         self.gate_norm = norm_of(GATES, units, layer_norm, norm_biases)
         self.cell_norm = norm_of(1, units, layer_norm, norm_biases)
 
@@ -92,18 +99,16 @@ class LstmCell(nn.Module):
         """The matrix of everything that the input is multiplied with, (4N, X)."""
         return self.input_weight
 
-    def initial(self, batch: int) -> State:
+    def initial(self, batch: int) -> LstmState:
         """Zeros."""
         zeros = self.bias.new_zeros(batch, self.units)
-        empty = self.bias.new_zeros(batch, 0)
-        return State(zeros, zeros, empty, empty, empty)
+        return LstmState(zeros, zeros)
 
-    def step(self, state: State, projected: Tensor, mask: Tensor | float = 1.0) -> State:
+    def step(self, state: LstmState, projected: Tensor, mask: Tensor | float = 1.0) -> LstmState:
         """The next state; `projected`: (B, 4N), of the input."""
-        y = projected + state.h @ self.recurrent_weight.T + self.bias
-        y = self.gate_norm(y.unflatten(1, (GATES, self.units)))
-        h, c = updated(y, state.c, self.cell_norm, self.forget_bias, mask)
-        return State(h, c, *state[2:])
+        of_h = state.h @ self.recurrent_weight.T
+        y = self.gate_norm((of_h + projected).unflatten(1, (GATES, self.units)) + self.bias)
+        return LstmState(*updated(y, state.c, self.cell_norm, self.forget_bias, mask))
 
 
 class HyperLstmCell(nn.Module):
@@ -113,7 +118,23 @@ class HyperLstmCell(nn.Module):
     (Z numbers each), and of these d_h, d_x and b. Then y = LN(d_h * W_h h + d_x * W_x x + b):
     scaling a product's rows is scaling the matrix's, which is never formed. h^ is that of the same
     step, as in the authors' code; the paper prints the one before.
+
+    `components`: where a top-level parameter name counts, if it is not `recurrent`.
     """
+
+    components: ClassVar[dict[str, str]] = {
+        "hyper_input_weight": "generator",
+        "hyper_main_weight": "generator",
+        "hyper_recurrent_weight": "generator",
+        "hyper_bias": "generator",
+        "embedding_weight": "generator",
+        "embedding_bias": "generator",
+        "scales": "generator",
+        "gate_norm": "layer_norms",
+        "cell_norm": "layer_norms",
+        "hyper_gate_norm": "layer_norms",
+        "hyper_cell_norm": "layer_norms",
+    }
 
     def __init__(
         self,
@@ -135,14 +156,14 @@ class HyperLstmCell(nn.Module):
         self.hyper_input_weight = nn.Parameter(orthogonal(m, inputs))
         self.hyper_main_weight = nn.Parameter(orthogonal(m, n))  # on the main cell's h
         self.hyper_recurrent_weight = nn.Parameter(orthogonal(m, m))
-        self.hyper_bias = nn.Parameter(torch.zeros(GATES * m))
-        # z_h and z_x of all gates, then z_b: (8Z, M), (4Z, M).
-        self.scale_weight = nn.Parameter(torch.zeros(2 * GATES * z, m))
-        self.scale_bias = nn.Parameter(torch.ones(2 * GATES * z))
-        self.shift_weight = nn.Parameter(torch.randn(GATES * z, m) * 0.01)
-        # W_hz and W_xz of all gates, then W_bz: a matrix (Z, N) each.
-        self.scales = nn.Parameter(torch.full((2 * GATES, z, n), INITIAL_SCALE / z))
-        self.shifts = nn.Parameter(torch.zeros(GATES, z, n))
+        self.hyper_bias = nn.Parameter(torch.zeros(GATES, m))
+        # Of all gates z_h, then z_x, then z_b, which has no bias; W_hz, W_xz, W_bz likewise.
+        self.embedding_weight = nn.Parameter(torch.zeros(3 * GATES * z, m))
+        self.embedding_bias = nn.Parameter(torch.ones(2 * GATES * z))
+        self.scales = nn.Parameter(torch.full((3 * GATES, z, n), INITIAL_SCALE / z))
+        with torch.no_grad():
+            self.embedding_weight[2 * GATES * z :].normal_(std=0.01)
+            self.scales[2 * GATES :] = 0
         self.gate_norm = norm_of(GATES, n, layer_norm, norm_biases)
         self.cell_norm = norm_of(1, n, layer_norm, norm_biases)
         self.hyper_gate_norm = norm_of(GATES, m, layer_norm, norm_biases)
@@ -153,45 +174,33 @@ class HyperLstmCell(nn.Module):
         """The matrix of everything that the input is multiplied with, (4N + 4M, X)."""
         return torch.cat([self.input_weight, self.hyper_input_weight])
 
-    def initial(self, batch: int) -> State:
+    def initial(self, batch: int) -> HyperLstmState:
         """Zeros."""
-        zeros = self.bias.new_zeros
-        n, m = self.units, self.hyper_units
-        of_hyper = zeros(batch, m), zeros(batch, m), zeros(batch, GATES * m)
-        return State(zeros(batch, n), zeros(batch, n), *of_hyper)
+        main = self.bias.new_zeros(batch, self.units)
+        hyper = self.bias.new_zeros(batch, self.hyper_units)
+        return HyperLstmState(main, main, hyper, hyper)
 
-    def step(self, state: State, projected: Tensor, mask: Tensor | float = 1.0) -> State:
+    def step(
+        self, state: HyperLstmState, projected: Tensor, mask: Tensor | float = 1.0
+    ) -> HyperLstmState:
         """The next state; `projected`: (B, 4N + 4M), of the input."""
-        n, m, z = self.units, self.hyper_units, self.embedding
-        of_x, hyper_of_x = projected.split([GATES * n, GATES * m], 1)
-        of_h, hyper_of_h = self._of_h(state.h)
-        hyper_y = hyper_of_h + hyper_of_x + state.hyper_gates + self.hyper_bias
-        hyper_y = self.hyper_gate_norm(hyper_y.unflatten(1, (GATES, m)))
+        n, m = self.units, self.hyper_units
+        of_x, hyper_y = projected.split([GATES * n, GATES * m], 1)
+        hyper_y = hyper_y + state.h @ self.hyper_main_weight.T
+        hyper_y = hyper_y + state.hyper_h @ self.hyper_recurrent_weight.T
+        hyper_y = self.hyper_gate_norm(hyper_y.unflatten(1, (GATES, m)) + self.hyper_bias)
         hyper_h, hyper_c = updated(
             hyper_y, state.hyper_c, self.hyper_cell_norm, self.forget_bias, 1.0
         )
-        scaling, shifting, hyper_gates = self._of_hyper_h(hyper_h)
-        d = _products(scaling.unflatten(1, (2 * GATES, z)), self.scales)
-        shift = _products(shifting.unflatten(1, (GATES, z)), self.shifts)
-        d_h, d_x = d.chunk(2, 1)
-        of_h, of_x = of_h.unflatten(1, (GATES, n)), of_x.unflatten(1, (GATES, n))
-        y = self.gate_norm(d_h * of_h + d_x * of_x + shift + self.bias)
+        of_h = (state.h @ self.recurrent_weight.T).unflatten(1, (GATES, n))
+        d_h, d_x, b = self.scaling(hyper_h)
+        y = self.gate_norm(d_h * of_h + d_x * of_x.unflatten(1, (GATES, n)) + b + self.bias)
         h, c = updated(y, state.c, self.cell_norm, self.forget_bias, mask)
-        return State(h, c, hyper_h, hyper_c, hyper_gates)
+        return HyperLstmState(h, c, hyper_h, hyper_c)
 
-    def _of_h(self, h: Tensor) -> tuple[Tensor, ...]:
-        """The one product with h: (B, 4N) for the main cell, (B, 4M) for the hyper cell."""
-        weight = torch.cat([self.recurrent_weight, self.hyper_main_weight])
-        return (h @ weight.T).split([GATES * self.units, GATES * self.hyper_units], 1)
-
-    def _of_hyper_h(self, hyper_h: Tensor) -> tuple[Tensor, ...]:
-        """The one product with h^: z_h and z_x, z_b, and its own gates' part of the next step."""
-        weight = torch.cat([self.scale_weight, self.shift_weight, self.hyper_recurrent_weight])
-        sizes = [2 * GATES * self.embedding, GATES * self.embedding, GATES * self.hyper_units]
-        scaling, shifting, hyper_gates = (hyper_h @ weight.T).split(sizes, 1)
-        return scaling + self.scale_bias, shifting, hyper_gates
-
-
-def _products(z: Tensor, weights: Tensor) -> Tensor:
-    """(B, K, Z) times K matrices (K, Z, N): (B, K, N)."""
-    return torch.einsum("bkz,kzn->bkn", z, weights)
+    def scaling(self, hyper_h: Tensor) -> tuple[Tensor, ...]:
+        """d_h, d_x and b - b_0, each (B, 4, N), of h^ (B, M)."""
+        bias = F.pad(self.embedding_bias, (0, GATES * self.embedding))
+        z = hyper_h @ self.embedding_weight.T + bias
+        z = z.unflatten(1, (3 * GATES, self.embedding))
+        return torch.einsum("bkz,kzn->bkn", z, self.scales).chunk(3, 1)

@@ -1,71 +1,161 @@
 """A character model: one-hot symbols, layers of cells, and a readout of logits."""
 
-from typing import cast
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Self, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.recurrent.cells import HyperLstmCell, LstmCell, State
+from models.recurrent.cells import HyperLstmCell, LstmCell
 from models.recurrent.counts import Shape
+from models.recurrent.protocol import Cell, State
+
+Compiler = Callable[[Callable], Callable]
+"""From a function of tensors to a faster one, as `torch.compile` is."""
 
 
-def _cell(shape: Shape, inputs: int, forget_bias: float) -> LstmCell | HyperLstmCell:
-    norms = (shape.layer_norm, shape.norm_biases, forget_bias)
-    if not shape.hyper_units:
-        return LstmCell(inputs, shape.units, *norms)
-    return HyperLstmCell(inputs, shape.units, shape.hyper_units, shape.embedding, *norms)
+class Dropout(NamedTuple):
+    """Masks of a chunk of T steps, of zeros and 1 / keep.
+
+    `inputs`: (T, B, 1), of the symbols. `recurrent` and `outputs`: a (T, B, units) for each layer.
+    """
+
+    inputs: Tensor
+    recurrent: list[Tensor]
+    outputs: list[Tensor]
 
 
 class RecurrentNetwork(nn.Module):
-    """The network of a `Shape`.
+    """Layers of cells, each with the outputs of the one before as inputs.
 
-    `keep`: how much dropout leaves of the input, of the output of each layer, and of tanh(g).
-    `forget_bias`: added to the forget gate, after the layer norm, in both cells.
+    The first has an input for each of `symbols`.
+
+    Raises:
+        ValueError: if a cell's inputs are not what it is given.
     """
 
-    def __init__(self, shape: Shape, keep: float = 1.0, forget_bias: float = 1.0):
+    def __init__(self, cells: Sequence[Cell], symbols: int):
         super().__init__()
-        self.shape, self.keep = shape, keep
-        inputs = [shape.symbols] + [shape.units] * (shape.layers - 1)
-        self.cells = nn.ModuleList(_cell(shape, size, forget_bias) for size in inputs)
-        self.readout = nn.Linear(shape.units, shape.symbols)
+        inputs = symbols
+        for number, cell in enumerate(cells):
+            if cell.projection.shape[1] != inputs:
+                of_cell = cell.projection.shape[1]
+                raise ValueError(f"cell {number} has {of_cell} inputs and is given {inputs}")
+            inputs = cell.units
+        self.cells = nn.ModuleList(cast("Sequence[nn.Module]", cells))
+        self.readout = nn.Linear(inputs, symbols)
+        self._steps = _Steps()
 
-    def layers(self) -> list[LstmCell | HyperLstmCell]:
+    @classmethod
+    def of_shape(cls, shape: Shape, forget_bias: float = 1.0) -> Self:
+        """The network of a `Shape`: an LSTM, or a HyperLSTM.
+
+        `forget_bias`: added to the forget gate, after the layer norm, in both cells.
+        """
+        inputs = [shape.symbols] + [shape.units] * (shape.layers - 1)
+        return cls([_cell(shape, size, forget_bias) for size in inputs], shape.symbols)
+
+    def layers(self) -> list[Cell]:
         """The cells, from the input on."""
-        return cast("list[LstmCell | HyperLstmCell]", list(self.cells))
+        return cast("list[Cell]", list(self.cells))
+
+    def component_of(self, name: str) -> str:
+        """Where a parameter counts: `recurrent`, `generator`, `layer_norms` or `readout`.
+
+        A cell that has no `components` is `recurrent` as a whole.
+        """
+        head, *of_cell = name.split(".")
+        if head == "readout":
+            return "readout"
+        number, parameter = of_cell[:2]
+        components = getattr(self.cells[int(number)], "components", {})
+        return components.get(parameter, "recurrent")
 
     def initial(self, batch: int) -> list[State]:
         """A state for each layer."""
         return [cell.initial(batch) for cell in self.layers()]
 
-    def forward(self, symbols: Tensor, states: list[State]) -> tuple[Tensor, list[State]]:
+    def dropout(self, steps: int, batch: int, keep: float, generator: torch.Generator) -> Dropout:
+        """Masks that keep a share of everything, drawn on the parameters' device.
+
+        `generator` is of that device.
+        """
+        weight = self.readout.weight
+
+        def mask(units: int) -> Tensor:
+            drawn = weight.new_empty(steps, batch, units)
+            return drawn.bernoulli_(keep, generator=generator) / keep
+
+        units = [cell.units for cell in self.layers()]
+        return Dropout(mask(1), [mask(size) for size in units], [mask(size) for size in units])
+
+    def compile_steps(self, compiler: Compiler) -> None:
+        """Has the cells' steps compiled, one by one: never the loop, which would be unrolled.
+
+        Copies of the network share the compiled steps. They are no part of its state.
+        """
+        self._steps = _Steps(compiler)
+
+    def forward(
+        self, symbols: Tensor, states: list[State], dropout: Dropout | None = None
+    ) -> tuple[Tensor, list[State]]:
         """Logits (T, B, symbols) of what follows each of `symbols` (T, B), and the last states.
 
-        The states are carried from one chunk of a text to the next.
+        The states are carried from one chunk of a text to the next. Dropout is what is given,
+        whether the module is in training or not.
         """
-        steps, batch = symbols.shape
-        # Dropout of a one-hot input leaves its one or takes it.
-        kept = self._mask(steps, batch, 1)
         ends = []
         outputs = symbols
         for number, (cell, state) in enumerate(zip(self.layers(), states, strict=True)):
-            if number == 0:
-                projected = F.embedding(symbols, cell.projection.T) * kept
-            else:
+            if number:
                 projected = outputs @ cell.projection.T
-            masks = self._mask(steps, batch, self.shape.units)
-            made = []
-            for step in range(steps):
-                state = cell.step(state, projected[step], masks[step])
-                made.append(state.h)
-            ends.append(state)
-            outputs = torch.stack(made) * self._mask(steps, batch, self.shape.units)
+            else:
+                projected = F.embedding(symbols, cell.projection.T)
+            if dropout and number == 0:
+                projected = projected * dropout.inputs
+            masks = dropout.recurrent[number] if dropout else None
+            outputs, end = self._unrolled(cell, state, projected, masks)
+            ends.append(end)
+            if dropout:
+                outputs = outputs * dropout.outputs[number]
         return self.readout(outputs), ends
 
-    def _mask(self, *size: int) -> Tensor:
-        """Zeros and 1 / keep where dropout is on; ones elsewhere."""
-        weight = self.readout.weight
-        if not self.training or self.keep == 1.0:
-            return weight.new_ones(1).expand(*size)
-        return weight.new_empty(size).bernoulli_(self.keep) / self.keep
+    def _unrolled(
+        self, cell: Cell, state: State, projected: Tensor, masks: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Outputs (T, B, units) of all steps, and the last state."""
+        step = self._steps.of(cell)
+        outputs = []
+        of_steps = [1.0] * len(projected) if masks is None else masks.unbind()
+        for of_x, mask in zip(projected.unbind(), of_steps, strict=True):
+            state = step(cell, state, of_x, mask)
+            outputs.append(state[0])
+        return torch.stack(outputs), state
+
+
+class _Steps:
+    """The compiled step of each class of cell, which takes the cell: copies can share it."""
+
+    def __init__(self, compiler: Compiler | None = None):
+        self.compiler = compiler
+        self.compiled: dict[type, Callable] = {}
+
+    def of(self, cell: Cell) -> Callable:
+        """The step of a cell, called with the cell first."""
+        kind = type(cell)
+        if self.compiler is None:
+            return kind.step
+        if kind not in self.compiled:
+            self.compiled[kind] = self.compiler(kind.step)
+        return self.compiled[kind]
+
+    def __deepcopy__(self, memo: dict) -> Self:
+        return self
+
+
+def _cell(shape: Shape, inputs: int, forget_bias: float) -> Cell:
+    norms = (shape.layer_norm, shape.norm_biases, forget_bias)
+    if not shape.hyper_units:
+        return LstmCell(inputs, shape.units, *norms)
+    return HyperLstmCell(inputs, shape.units, shape.hyper_units, shape.embedding, *norms)

@@ -1,6 +1,8 @@
 """Recurrent networks against a literal transcription, torch's LSTM, and the paper's counts."""
 
+import copy
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -56,8 +58,11 @@ def test_the_plain_networks_of_equal_size():
 
 @pytest.mark.parametrize("shape", SMALL, ids=str)
 def test_a_network_has_the_counted_parameters(shape):
-    network = RecurrentNetwork(shape)
-    assert sum(parameter.numel() for parameter in network.parameters()) == counts.total(shape)
+    network = RecurrentNetwork.of_shape(shape)
+    found = dict.fromkeys(counts.parameters(shape), 0)
+    for name, parameter in network.named_parameters():
+        found[network.component_of(name)] += parameter.numel()
+    assert found == counts.parameters(shape)
 
 
 # The literal transcription, in NumPy
@@ -109,7 +114,7 @@ class Literal:
             of_h = [h @ self.gate("recurrent_weight", k, n).T for k in range(GATES)]
             of_x = [x @ self.gate("input_weight", k, n).T for k in range(GATES)]
             if not self.hyper:
-                y = [of_h[k] + of_x[k] + self.gate("bias", k, n) for k in range(GATES)]
+                y = [of_h[k] + of_x[k] + self.p["bias"][k] for k in range(GATES)]
                 h, c = self.lstm(y, c, "", mask)
                 made.append(h)
                 continue
@@ -117,7 +122,7 @@ class Literal:
                 h @ self.gate("hyper_main_weight", k, m).T
                 + x @ self.gate("hyper_input_weight", k, m).T
                 + hyper_h @ self.gate("hyper_recurrent_weight", k, m).T
-                + self.gate("hyper_bias", k, m)
+                + self.p["hyper_bias"][k]
                 for k in range(GATES)
             ]
             hyper_h, hyper_c = self.lstm(hyper_y, hyper_c, "hyper_", 1.0)
@@ -128,19 +133,19 @@ class Literal:
 
     def scaled(self, k, hyper_h, of_h, of_x):
         z = self.cell.embedding
-        z_h = hyper_h @ self.gate("scale_weight", k, z).T + self.gate("scale_bias", k, z)
-        z_x = hyper_h @ self.gate("scale_weight", GATES + k, z).T
-        z_x = z_x + self.gate("scale_bias", GATES + k, z)
-        z_b = hyper_h @ self.gate("shift_weight", k, z).T
-        d_h, d_x = z_h @ self.p["scales"][k], z_x @ self.p["scales"][GATES + k]
-        b = z_b @ self.p["shifts"][k] + self.p["bias"][k]
-        return d_h * of_h + d_x * of_x + b
+        z_h, z_x, z_b = (
+            hyper_h @ self.gate("embedding_weight", role * GATES + k, z).T for role in range(3)
+        )
+        z_h = z_h + self.gate("embedding_bias", k, z)
+        z_x = z_x + self.gate("embedding_bias", GATES + k, z)
+        w_hz, w_xz, w_bz = self.p["scales"][k::GATES]
+        return (z_h @ w_hz) * of_h + (z_x @ w_xz) * of_x + z_b @ w_bz + self.p["bias"][k]
 
 
 def drawn(shape, **options):
     """A network in float64 with every parameter drawn, so that none is without effect."""
     torch.manual_seed(3)
-    network = RecurrentNetwork(shape, **options).double()
+    network = RecurrentNetwork.of_shape(shape, **options).double()
     for parameter in network.parameters():
         parameter.data = torch.randn_like(parameter) * 0.5
     return network
@@ -198,10 +203,9 @@ def test_with_scales_of_one_it_is_torchs_lstm(shape):
     network = drawn(shape)
     (cell,) = network.cells
     if shape.hyper_units:  # d = 1 whatever h^ is, and b = b_0
-        cell.scale_weight.data.zero_()
-        cell.scale_bias.data.fill_(1.0)
+        cell.embedding_weight.data.zero_()
+        cell.embedding_bias.data.fill_(1.0)
         cell.scales.data.fill_(1 / shape.embedding)
-        cell.shifts.data.zero_()
     text = symbols()
     logits, (end,) = network(text, network.initial(4))
     one_hot = torch.nn.functional.one_hot(text, 7).double()
@@ -235,8 +239,7 @@ def test_gradients_of_the_traced_step_are_the_eager_ones(shape):
 
     expected = gradients()
     assert all(gradient.abs().max() > 0 for gradient in expected)
-    for cell in network.cells:
-        cell.step = torch.compile(cell.step, backend="aot_eager")
+    network.compile_steps(functools.partial(torch.compile, backend="aot_eager"))
     for found, gradient in zip(gradients(), expected, strict=True):
         torch.testing.assert_close(found, gradient, rtol=0, atol=1e-9)
 
@@ -286,20 +289,113 @@ def test_the_initialisation(layer_norm):
     for matrix in [*matrices, plain.input_weight, plain.recurrent_weight]:
         for gate in matrix.chunk(GATES):
             torch.testing.assert_close(gate @ gate.T, torch.eye(len(gate)), rtol=0, atol=1e-5)
-    hyper_h = torch.randn(3, 8)
-    scaling, shifting, _ = cell._of_hyper_h(hyper_h)
-    d = torch.einsum("bkz,kzn->bkn", scaling.unflatten(1, (8, 4)), cell.scales)
-    torch.testing.assert_close(d, torch.full_like(d, 0.1))
-    assert cell.shifts.abs().max() == 0 < shifting.abs().max() < 0.2
+    *d, shift = cell.scaling(torch.randn(3, 8))
+    torch.testing.assert_close(torch.cat(d), torch.full((6, 4, 16), 0.1))
+    assert shift.abs().max() == 0 < cell.embedding_weight[-16:].abs().max() < 0.05
+    assert cell.embedding_weight[:-16].abs().max() == 0
 
 
-def test_dropout_is_of_the_kept_share_and_off_in_evaluation():
-    shape = dataclasses.replace(SMALL[2], units=64)
-    network = RecurrentNetwork(shape, keep=0.75)
-    mask = network._mask(50, 40, 64)
-    assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
-    assert float((mask > 0).float().mean()) == pytest.approx(0.75, abs=0.01)
+def test_dropout_is_of_the_kept_share_and_drawn_from_the_generator_alone():
+    network = RecurrentNetwork.of_shape(dataclasses.replace(SMALL[3], units=64))
+    state = torch.get_rng_state()
+    dropout = network.dropout(50, 40, 0.75, torch.Generator().manual_seed(2))
+    again = network.dropout(50, 40, 0.75, torch.Generator().manual_seed(2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert dropout.inputs.shape == (50, 40, 1)
+    masks = [*dropout.recurrent, *dropout.outputs]
+    assert [mask.shape for mask in masks] == 4 * [(50, 40, 64)]
+    for mask, same in zip(masks, [*again.recurrent, *again.outputs], strict=True):
+        assert torch.equal(mask, same)
+        assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
+        assert float((mask > 0).float().mean()) == pytest.approx(0.75, abs=0.01)
+
+
+def test_without_masks_nothing_is_dropped_in_training():
+    network = drawn(SMALL[3])
     text, states = symbols(), network.initial(4)
-    assert not torch.equal(network(text, states)[0], network(text, states)[0])
-    network.eval()
-    assert torch.equal(network(text, states)[0], network(text, states)[0])
+    training = network.train()(text, states)[0]
+    assert torch.equal(training, network.eval()(text, states)[0])
+
+
+@pytest.mark.parametrize("shape", SMALL, ids=str)
+def test_dropout_is_applied_to_inputs_tanh_g_and_outputs(shape):
+    network = drawn(shape)
+    text = symbols()
+    masks = network.dropout(9, 4, 0.5, torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        logits, _ = network(text, network.initial(4), masks)
+    outputs = np.eye(shape.symbols)[text.numpy()] * masks.inputs.numpy()
+    for number, cell in enumerate(network.cells):
+        outputs = Literal(cell).outputs(outputs, masks.recurrent[number].numpy())
+        outputs = outputs * masks.outputs[number].numpy()
+    weight, bias = (value.detach().numpy() for value in network.readout.parameters())
+    np.testing.assert_allclose(logits.numpy(), outputs @ weight.T + bias, rtol=0, atol=1e-12)
+
+
+# Cells of others
+
+
+class Elman(torch.nn.Module):
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.units = units
+        self.of_x = torch.nn.Linear(inputs, units, bias=False)
+        self.of_h = torch.nn.Linear(units, units)
+
+    @property
+    def projection(self):
+        return self.of_x.weight
+
+    def initial(self, batch):
+        return (self.projection.new_zeros(batch, self.units),)
+
+    def step(self, state, projected, mask):
+        return (torch.tanh(projected + self.of_h(state[0])) * mask,)
+
+
+def test_another_cell_has_the_same_network():
+    torch.manual_seed(3)
+    network = RecurrentNetwork([Elman(7, 6), Elman(6, 5)], 7).double()
+    text = symbols()
+    logits, ends = network(text, network.initial(4))
+    rnn = torch.nn.RNN(7, 6), torch.nn.RNN(6, 5)
+    outputs = torch.nn.functional.one_hot(text, 7).double()
+    for cell, layer in zip(network.cells, rnn, strict=True):
+        layer.weight_ih_l0, layer.weight_hh_l0 = cell.of_x.weight, cell.of_h.weight
+        layer.bias_ih_l0 = cell.of_h.bias
+        layer.bias_hh_l0.data = torch.zeros(cell.units, dtype=torch.float64)
+        outputs, _ = layer(outputs)
+    torch.testing.assert_close(logits, network.readout(outputs), rtol=0, atol=1e-12)
+    torch.testing.assert_close(ends[1][0], outputs[-1], rtol=0, atol=1e-12)
+    names = [name for name, _ in network.named_parameters()]
+    assert {network.component_of(name) for name in names} == {"recurrent", "readout"}
+
+
+def test_cells_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="cell 1 has 4 inputs and is given 6"):
+        RecurrentNetwork([Elman(7, 6), Elman(4, 5)], 7)
+
+
+def test_compiled_steps_are_shared_by_copies_and_no_part_of_the_state():
+    network = drawn(SMALL[3])
+    names = list(network.state_dict())
+    calls = []
+
+    def counting(step):
+        def counted(*args):
+            calls.append(step)
+            return step(*args)
+
+        return counted
+
+    network.compile_steps(counting)
+    text, states = symbols(), network.initial(4)
+    logits, _ = network(text, states)
+    assert len(calls) == 2 * len(text)
+    clone = copy.deepcopy(network)
+    clone.readout.bias.data += 1
+    torch.testing.assert_close(clone(text, states)[0], logits + 1)
+    clone.cells[0].recurrent_weight.data += 1  # the copy's own weights are used
+    assert not torch.equal(clone(text, states)[0], logits + 1)
+    assert len(calls) == 6 * len(text)
+    assert list(clone.state_dict()) == list(network.state_dict()) == names

@@ -1,0 +1,51 @@
+"""What a recurrent cell is to the network: any module of this form has its loop and its readout."""
+
+from typing import Any, Protocol
+
+from torch import Tensor
+
+State = tuple[Tensor, ...]
+"""What a cell carries from step to step. The first tensor is its output h, (B, units)."""
+
+
+class Cell(Protocol):
+    """A recurrent cell, which is an `nn.Module` as well. B is the batch.
+
+    Its products with the input are made for all steps at once, before the loop: a step is given
+    `projected`, which is the input times `projection`. An Elman network is:
+
+        class Elman(nn.Module):
+            def __init__(self, inputs, units):
+                super().__init__()
+                self.units = units
+                self.of_x, self.of_h = nn.Linear(inputs, units, False), nn.Linear(units, units)
+
+            @property
+            def projection(self):
+                return self.of_x.weight
+
+            def initial(self, batch):
+                return (self.projection.new_zeros(batch, self.units),)
+
+            def step(self, state, projected, mask):
+                return (torch.tanh(projected + self.of_h(state[0])) * mask,)
+    """
+
+    units: int
+
+    @property
+    def projection(self) -> Tensor:
+        """The matrix that inputs are multiplied with, (rows, inputs)."""
+        ...
+
+    def initial(self, batch: int) -> State:
+        """The state before the first step, usually zeros, on the parameters' device."""
+        ...
+
+    def step(self, state: Any, projected: Tensor, mask: Tensor | float) -> State:
+        """The next state, from one of the cell's own kind.
+
+        `projected`: (B, rows). `mask`: recurrent dropout's, (B, units), of zeros and 1 / keep, or
+        1.0 without dropout. A step has no side effects, so that it can be compiled by itself.
+        """
+        ...
