@@ -1,4 +1,4 @@
-"""Closed-form parameters of recurrent networks, without torch.
+"""Closed-form parameters and MACs of recurrent networks, without torch.
 
 Ha, Dai & Le, "HyperNetworks" (arXiv:1609.09106), sections 3.2 and A.2.2; inputs are one-hot, so
 that the network has as many inputs as symbols.
@@ -49,6 +49,20 @@ def parameters(shape: Shape) -> dict[str, int]:
 def total(shape: Shape) -> int:
     """All parameters."""
     return sum(parameters(shape).values())
+
+
+def macs(shape: Shape) -> int:
+    """MACs a character in a forward pass.
+
+    Products alone, as everywhere in the suite; that of the first layer with its one-hot input is a
+    look-up.
+    """
+    n, m, z = shape.units, shape.hyper_units, shape.embedding
+    inputs = [0] + [n] * (shape.layers - 1)
+    recurrent = sum(GATES * n * (x + n) for x in inputs)
+    hyper_cells = sum(GATES * m * (x + n + m) for x in inputs)
+    scaling = shape.layers * GATES * 3 * z * (m + n)  # z of h^, then d_h, d_x and b of z
+    return recurrent + hyper_cells + scaling + n * shape.symbols
 
 
 def plain_of_equal_size(shape: Shape) -> int:
