@@ -17,6 +17,7 @@ class Task:
     - `outputs`: what a model tells apart
     - `metric`: what the keys and columns `test_error` and `val_error` hold; lower is better
     - `unit`: behind a value of it; `digits`: its decimals; `difference`: the unit of a difference
+    - `pair`: what the plain pair of a model is
     - `share`: whether it is the percentage of items with a wrong answer, so that the number of
       items tells its sampling error
     """
@@ -29,6 +30,7 @@ class Task:
     unit: str
     digits: int
     difference: str
+    pair: str
     share: bool
 
     @property
@@ -65,6 +67,7 @@ IMAGES = Task(
     unit=" %",
     digits=2,
     difference="points",
+    pair="the same backbone with stored kernels",
     share=True,
 )
 TEXT = Task(
@@ -76,6 +79,7 @@ TEXT = Task(
     unit="",
     digits=3,
     difference="bits",
+    pair="the LSTM of as many parameters",
     share=False,
 )
 TASKS = {task.name: task for task in (IMAGES, TEXT)}

@@ -5,6 +5,9 @@ from models.kernels.counts import KERNELS
 PAPER_TABLE = ("wide_resnet40_1", "hyper_resnet40_1", "wide_resnet40_2", "hyper_resnet40_2")
 """The rows of Ha et al. 2017, Table 2, in its order."""
 
+TEXT_TABLE = ("lstm_256", "lstm_347", "hyper_lstm_256")
+"""What `reproduce` makes of text: a HyperLSTM, the LSTM of its parameters and that of its units."""
+
 SOURCES = tuple(name for name, entry in KERNELS.items() if entry.size and name != "hyper")
 """The other sources with a size; a name without a budget has the hypernetwork's parameters."""
 

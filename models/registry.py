@@ -14,13 +14,17 @@ from typing import Any
 from models import ledger, naming
 from models.entries import BackboneEntry, KernelEntry
 from models.kernels import counts
-from models.listed import PAPER_TABLE, SOURCES, listed
+from models.listed import PAPER_TABLE, SOURCES, TEXT_TABLE, listed
+from models.recurrent import counts as recurrent_counts
+from models.recurrent import named
 
 __all__ = [
     "BACKBONES",
     "KERNELS",
     "PAPER_TABLE",
     "SOURCES",
+    "TABLES",
+    "TEXT_TABLE",
     "ModelSpec",
     "RegistryError",
     "build",
@@ -32,7 +36,11 @@ __all__ = [
     "register_model",
 ]
 
+TABLES = {"images": PAPER_TABLE, "text": TEXT_TABLE}
+"""What `reproduce` makes where no models are named, by task."""
 NAME = re.compile(r"[A-Za-z0-9._-]+")
+USUAL_CLASSES = {"images": 10, "text": named.SYMBOLS}
+"""By task: those of CIFAR-10, and of the Penn Treebank characters."""
 
 
 class RegistryError(ValueError):
@@ -41,7 +49,11 @@ class RegistryError(ValueError):
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One model: a backbone with a kernel source, or a builder that gives a foreign `nn.Module`.
+    """One model: a backbone with a kernel source, a recurrent network, or a builder that gives a
+    foreign `nn.Module`.
+
+    `task`: what it reads, "images" or "text". `recurrent`: the size of a recurrent network, which
+    has `kernels` "stored", or "hyper" if a hyper cell scales its weights.
 
     `frozen` is a component of the kernel source that stays as drawn: a control. `builder_macs`
     gives a foreign module's MACs where its plugin knows them: (classes) -> (per image, generator).
@@ -57,14 +69,36 @@ class ModelSpec:
     builder: Callable[[int], Any] | None = None
     frozen: str | None = None
     builder_macs: Callable[[int], tuple[int, int]] | None = None
+    task: str = "images"
+    recurrent: named.Row | None = None
+
+    @property
+    def usual_classes(self) -> int:
+        """For how many classes, or symbols, its counts are told where no data set is named."""
+        return USUAL_CLASSES[self.task]
+
+    def training_kind(self) -> tuple[bool, bool]:
+        """Whether its kernels are generated, and whether their source scales its gradients."""
+        if self.builder is not None:
+            return False, False
+        if self.recurrent is not None:
+            return self.recurrent.hyper_units > 0, False
+        source: Any = KERNELS[self.kernels].load()
+        return source.generated, source.scales_gradients
 
     @property
     def closed_form(self) -> bool:
         """Whether parameters and MACs are known without building."""
         return self.builder is None and KERNELS[self.kernels].macs is not None
 
-    def parameters(self, num_classes: int = 10) -> dict[str, int]:
-        """Trainable parameters by component, all components named; needs `closed_form`."""
+    def parameters(self, num_classes: int | None = None) -> dict[str, int]:
+        """Trainable parameters by component, all components named; needs `closed_form`.
+
+        `num_classes`: `usual_classes` if it is not given.
+        """
+        num_classes = num_classes or self.usual_classes
+        if self.recurrent is not None:
+            return recurrent_counts.parameters(self.recurrent.shape(num_classes))
         return self._all_parameters(num_classes) | ({self.frozen: 0} if self.frozen else {})
 
     def frozen_parameters(self) -> int:
@@ -77,12 +111,17 @@ class ModelSpec:
         parts |= KERNELS[self.kernels].parameters(shapes, **self.options)
         return {name: parts.get(name, 0) for name in ledger.COMPONENTS}
 
-    def macs(self, num_classes: int = 10) -> tuple[int, int]:
-        """MACs per image, and the generator's per forward pass; needs `closed_form`.
+    def macs(self, num_classes: int | None = None) -> tuple[int, int]:
+        """MACs per item, and the generator's per forward pass; needs `closed_form`.
+
+        A hyper cell works anew for each character: all its MACs are the item's.
 
         Raises:
             ValueError: if the source has no closed form of its MACs.
         """
+        num_classes = num_classes or self.usual_classes
+        if self.recurrent is not None:
+            return recurrent_counts.macs(self.recurrent.shape(num_classes)), 0
         backbone, source = BACKBONES[self.backbone], KERNELS[self.kernels]
         if source.macs is None:
             raise ValueError(f"the MACs of {self.kernels} kernels have no closed form")
@@ -91,8 +130,8 @@ class ModelSpec:
         per_image = backbone.macs(shapes, num_classes, layer_macs, **backbone.arguments)
         return per_image, source.macs(shapes, **self.options)
 
-    def given_macs(self, num_classes: int = 10) -> tuple[int, int] | None:
-        """MACs per image and the generator's that are known without counting; None if unknown.
+    def given_macs(self, num_classes: int | None = None) -> tuple[int, int] | None:
+        """MACs per item and the generator's that are known without counting; None if unknown.
 
         Raises:
             RegistryError: if what a plugin gives is not two whole numbers from 0 on.
@@ -100,7 +139,7 @@ class ModelSpec:
         if self.closed_form:
             macs = self.macs(num_classes)
         elif self.builder_macs is not None:
-            macs = self.builder_macs(num_classes)
+            macs = self.builder_macs(num_classes or self.usual_classes)
         else:
             return None
         if not (
@@ -151,9 +190,13 @@ _RESNET_NAME = re.compile(rf"({'|'.join(RESNET_FAMILIES)})(\d{{1,4}}){_OPTIONS}"
 _PLUGINS: dict[str, ModelSpec] = {}
 
 
-def names() -> list[str]:
-    """The listed models; every other valid depth, width and budget of a family builds too."""
-    return [*listed(), *_PLUGINS]
+def names(task: str | None = None) -> list[str]:
+    """The listed models, or those of one task.
+
+    Every other valid size of a family builds too.
+    """
+    every = [*listed(), *named.listed(), *_PLUGINS]
+    return [name for name in every if task in (None, get(name).task)]
 
 
 def is_built_in(name: str) -> bool:
@@ -170,6 +213,12 @@ def get(name: str) -> ModelSpec:
     """
     if name in _PLUGINS:
         return _PLUGINS[name]
+    try:
+        if (row := named.parsed(name)) is not None:
+            kernels = "hyper" if row.hyper_units else "stored"
+            return ModelSpec(name, kernels, pair=row.pair(), task="text", recurrent=row)
+    except ValueError as error:
+        raise RegistryError(f"model {name!r}: {error}") from None
     wide, resnet = _WIDE_NAME.fullmatch(name), _RESNET_NAME.fullmatch(name)
     match = wide or resnet
     if match is None:
@@ -292,12 +341,15 @@ def _hint(name: str) -> str:
     return (
         f"{nearest}allowed are {wide}, resnet{{depth}} and {{source}}_resnet{{depth}}, "
         "with _tile{n}, _{budget}k, _projection and _frozen_{generator|embeddings}, "
-        "and plugins' models"
+        f"{', '.join(f'{family}_{{units}}' for family in named.PREFIXES)} with _z{{n}}, _m{{n}}, "
+        "_x{layers} and _forget{bias}, and plugins' models"
     )
 
 
-def build(name: str, num_classes: int = 10):
+def build(name: str, num_classes: int | None = None):
     """The network of a name, drawn from torch's global generator (seed it for reproducibility).
+
+    `num_classes`: classes or symbols; `usual_classes` if it is not given.
 
     Raises:
         RegistryError: for an unknown name or a builder that does not give an `nn.Module`.
@@ -305,6 +357,12 @@ def build(name: str, num_classes: int = 10):
     from torch import nn
 
     spec = get(name)
+    num_classes = num_classes or spec.usual_classes
+    if spec.recurrent is not None:
+        from models.recurrent.network import RecurrentNetwork
+
+        row = spec.recurrent
+        return RecurrentNetwork.of_shape(row.shape(num_classes), row.forget_bias)
     if spec.builder is not None:
         model = spec.builder(num_classes)
         if not isinstance(model, nn.Module):
@@ -350,7 +408,11 @@ def register(spec: ModelSpec) -> ModelSpec:
             f"allowed are {', '.join(BACKBONES)}"
         )
     if spec.pair is not None:
-        get(spec.pair)
+        pair = get(spec.pair)
+        if pair.task != spec.task:
+            raise RegistryError(
+                f"model {spec.name!r} is of {spec.task}, its pair {spec.pair!r} of {pair.task}"
+            )
     if spec.builder is None:
         spec.kernel_shapes()
     _PLUGINS[spec.name] = spec
@@ -367,16 +429,28 @@ def _is_taken(name: str) -> bool:
 
 
 def register_model(
-    name: str, pair: str | None = None, macs: Callable[[int], tuple[int, int]] | None = None
+    name: str,
+    pair: str | None = None,
+    macs: Callable[[int], tuple[int, int]] | None = None,
+    task: str = "images",
 ) -> Callable:
     """Decorator: a function `(num_classes) -> nn.Module` becomes the model `name`.
 
     `macs`: (num_classes) -> (MACs per image, MACs once a batch), for a module that cannot be
-    counted.
+    counted. `task`: "images", or "text" for a function of the number of symbols that gives a
+    `models.recurrent.network.RecurrentNetwork`.
+
+    Raises:
+        RegistryError: for a task that there is not, and as `register` does.
     """
+    if task not in USUAL_CLASSES:
+        allowed = ", ".join(USUAL_CLASSES)
+        raise RegistryError(
+            f"task {task!r} of model {name!r} is not allowed; choose from {allowed}"
+        )
 
     def decorate(builder: Callable[[int], Any]) -> Callable[[int], Any]:
-        register(ModelSpec(name, pair=pair, builder=builder, builder_macs=macs))
+        register(ModelSpec(name, pair=pair, builder=builder, builder_macs=macs, task=task))
         return builder
 
     return decorate

@@ -37,8 +37,9 @@ def losses(made, steps=6):
 
     def going():
         found = []
-        for number, (x, y) in zip(range(steps), made.trainer.batches.epoch(0, 0), strict=False):
-            found.append(made.trainer.step(x, y, number)[0])
+        batches = made.trainer.learning.epoch(0, 0, 0)
+        for number, batch in zip(range(steps), batches, strict=False):
+            found.append(made.trainer.step(batch, number)[0])
             yield
         return torch.stack(found).tolist()
 

@@ -62,7 +62,7 @@ def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
         file = tmp_path / f"plugin{number}.py"
         file.write_text(block)
         registry.load_plugin(str(file))
-    names = {"mixture_resnet16_1", "mixture_resnet20", "small_cnn", "fourier_net"}
+    names = {"mixture_resnet16_1", "mixture_resnet20", "small_cnn", "fourier_net", "gru_296"}
     assert set(registry._PLUGINS) == names
     for name in registry._PLUGINS:
         assert [problem for _, problem in check.run(name) if problem] == []

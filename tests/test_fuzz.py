@@ -23,7 +23,6 @@ import pytest
 import torch
 
 from benchmarks.data.archives import load_archive
-from benchmarks.data.batches import Batches
 from benchmarks.data.splits import DataError
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
@@ -221,16 +220,13 @@ def test_checkpoints(tmp_path, digits, tiny):
     path, hostile = tmp_path / "run.ckpt", tmp_path / "payload"
 
     def trainer():
-        batches = Batches(digits.train, tiny.batch_size, crop_padding=0, flip=False)
         model = torch.nn.Sequential(
             torch.nn.Flatten(), torch.nn.AdaptiveAvgPool1d(4), torch.nn.Linear(4, 10)
         )
-        return Trainer(
-            model, digits, batches, tiny, Settings(torch.device("cpu")), 0, {"model": "m"}
-        )
+        return Trainer(model, digits, tiny, Settings(torch.device("cpu")), 0, {"model": "m"})
 
     made = trainer()
-    made.step(*next(made.batches.epoch(0, 0)), 0)
+    made.step(next(made.learning.epoch(0, 0, 0)), 0)
     made.save(path)
     good, target = path.read_bytes(), trainer()
 

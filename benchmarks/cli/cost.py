@@ -4,6 +4,7 @@ from argparse import Namespace, _SubParsersAction
 
 from benchmarks.cli import costs, exit_codes
 from benchmarks.cli.options import Parser, add_command, add_plugin, load_plugins
+from benchmarks.tasks import TASKS
 
 
 def add_parser(commands: _SubParsersAction) -> Parser:
@@ -15,6 +16,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     )
     add_plugin(parser)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="(all listed)")
+    parser.add_argument("--task", choices=tuple(TASKS), help="what the listed models read (all)")
     parser.add_argument("--json", action="store_true", help="a list of objects")
     return parser
 
@@ -24,7 +26,9 @@ def run(options: Namespace) -> int:
     from models import registry
 
     load_plugins(options.plugin)
-    names = options.models or registry.names()
+    if options.models and options.task:
+        raise ValueError("--task is of the listed models: name models, or a task, not both")
+    names = options.models or registry.names(options.task)
     for name in names:
         registry.get(name)
 

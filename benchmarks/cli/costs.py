@@ -1,42 +1,80 @@
 """The tables of `list` and `cost`, at most 100 columns wide."""
 
+import textwrap
+from itertools import chain
+
 from benchmarks.cli.output import print_json, print_table
-from models import ledger
+from benchmarks.tasks import TASKS, Task
+from models import registry
 
 WIDTH = 100
 FEW = 6
 """Up to so many models are shown with their components, a column each."""
 
-HEADERS = ("model", "parameters", "FLOPs/image", "generator\nFLOPs", "published\nerror")
-CONVENTION = (
-    "FLOPs = 2 x MACs; 1 MAC is one multiply-add of a convolution or matrix product.\n"
-    "A generator's FLOPs are per forward pass, whatever the batch size.\n"
-    "Counted for ten classes; a run's record has the counts for its data set's classes."
-)
-NUMBERS = {
-    "FLOPs/image": "flops_per_image",
-    "generator FLOPs": "generator_flops",
-}
+FLOPS = "FLOPs = 2 x MACs; 1 MAC is one multiply-add of a convolution or matrix product."
+GENERATOR = "A generator's FLOPs are per forward pass, whatever the batch size."
 
 
 def print_models(rows: list[dict], as_json: bool) -> None:
-    """A row a model below its plain pair; as JSON with MACs and parameters by component."""
+    """A row a model below its plain pair, a table a task; as JSON with MACs and parameters."""
     if as_json:
         print_json(rows)
         return
-    notes = Notes()
+    for number, (task, of_task) in enumerate(_tasks(rows).items()):
+        if number:
+            print()
+        _print_models(task, of_task)
+
+
+def _tasks(rows: list[dict]) -> dict[Task, list[dict]]:
+    """The rows by task, in their order."""
+    groups: dict[Task, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(TASKS[row["task"]], []).append(row)
+    return groups
+
+
+def _numbers(task: Task, rows: list[dict]) -> dict[str, str]:
+    """The headings of FLOPs and their keys; of generators only where one has some."""
+    numbers = {task.flops: "flops_per_image"}
+    if any(row["generator_flops"] for row in rows):
+        numbers["generator FLOPs"] = "generator_flops"
+    return numbers
+
+
+def _convention(task: Task, rows: list[dict]) -> str:
+    """How FLOPs are counted."""
+    classes = registry.USUAL_CLASSES[task.name]
+    lines = [
+        FLOPS,
+        f"Counted for {classes} {task.outputs}; a run's record has the counts for its data set's.",
+    ]
+    if "generator FLOPs" in _numbers(task, rows):
+        lines.insert(1, GENERATOR)
+    return "\n".join(lines)
+
+
+def _print_models(task: Task, rows: list[dict]) -> None:
+    notes, numbers = Notes(), _numbers(task, rows)
+    headers = ["model", "parameters", *numbers, f"published {task.metric}"]
     by_name = {row["model"]: row for row in rows}
     cells = []
     for plain, members in _pairs(rows).items():
         if plain in by_name:
-            cells.append(_cells(by_name[plain], notes, ""))
+            cells.append(_cells(by_name[plain], notes, "", numbers))
         else:
-            cells.append([f"({plain})", "", "", "", ""])
-        cells += [_cells(row, notes, "  ") for row in members]
-    print_table(cells, HEADERS)
-    print("\nA model is listed below its plain pair: the same backbone with stored kernels.")
-    print(CONVENTION)
+            cells.append([f"({plain})", *[""] * (len(headers) - 1)])
+        cells += [_cells(row, notes, "  ", numbers) for row in members]
+    print_table(cells, [_two_lines(header) for header in headers])
+    print(f"\nA model is listed below its plain pair: {task.pair}.")
+    print(_convention(task, rows))
     notes.show()
+
+
+def _two_lines(header: str) -> str:
+    """A heading of two words below each other."""
+    first, _, rest = header.partition(" ")
+    return f"{first}\n{rest}" if rest else header
 
 
 def print_costs(rows: list[dict], as_json: bool) -> None:
@@ -44,16 +82,23 @@ def print_costs(rows: list[dict], as_json: bool) -> None:
     if as_json or len(rows) > FEW:
         print_models(rows, as_json)
         return
+    for number, (task, of_task) in enumerate(_tasks(rows).items()):
+        if number:
+            print()
+        _print_components(task, of_task)
+
+
+def _print_components(task: Task, rows: list[dict]) -> None:
     notes = Notes()
-    left = _labels(rows)
+    left = _labels(task, rows)
     block: list[list[str]] = []
-    for column in [_column(row, left, notes) for row in rows]:
+    for column in [_column(task, row, left, notes) for row in rows]:
         if block and _width([left, *block, column]) > WIDTH:
             _print_block([left, *block])
             block = []
         block.append(column)
     _print_block([left, *block])
-    print(CONVENTION)
+    print(_convention(task, rows))
     notes.show()
 
 
@@ -74,7 +119,7 @@ class Notes:
     def show(self) -> None:
         """Print them."""
         for number, text in enumerate(self.texts, start=1):
-            print(f"[{number}] {text}")
+            print(textwrap.fill(f"[{number}] {text}", WIDTH, break_long_words=False))
 
 
 def _pairs(rows: list[dict]) -> dict[str, list[dict]]:
@@ -87,40 +132,41 @@ def _pairs(rows: list[dict]) -> dict[str, list[dict]]:
     return groups
 
 
-def _cells(row: dict, notes: Notes, indent: str) -> list[str]:
+def _cells(row: dict, notes: Notes, indent: str, numbers: dict[str, str]) -> list[str]:
     return [
         indent + row["model"],
         _number(row["params"]) + notes.mark(row),
-        *(_number(row[key]) for key in NUMBERS.values()),
+        *(_number(row[key]) for key in numbers.values()),
         _published(row),
     ]
 
 
-def _labels(rows: list[dict]) -> list[str]:
+def _labels(task: Task, rows: list[dict]) -> list[str]:
     """The left column of the table of components: those that any of the models has."""
     known = [row["params_by_component"] for row in rows if row["params_by_component"]]
-    names = [name for name in ledger.COMPONENTS if any(parts.get(name) for parts in known)]
+    every = dict.fromkeys(chain.from_iterable(known))
+    names = [name for name in every if any(parts.get(name) for parts in known)]
     components = [f"  {name.replace('_', ' ')}" for name in names]
     labels = ["", "plain pair", "parameters", *components]
     if any(row["frozen_params"] for row in rows):
         labels.append("frozen, not counted")
-    return [*labels, *NUMBERS, "published error"]
+    return [*labels, *_numbers(task, rows), f"published {task.metric}"]
 
 
-def _column(row: dict, labels: list[str], notes: Notes) -> list[str]:
+def _column(task: Task, row: dict, labels: list[str], notes: Notes) -> list[str]:
     parts = row["params_by_component"] or {}
     cells = {
         "": row["model"],
         "plain pair": row["pair"] or "-",
         "parameters": _number(row["params"]) + notes.mark(row),
         "frozen, not counted": _number(row["frozen_params"]),
-        "published error": _published(row),
+        f"published {task.metric}": _published(row),
     }
-    cells |= {label: _number(row[key]) for label, key in NUMBERS.items()}
+    cells |= {label: _number(row[key]) for label, key in _numbers(task, [row]).items()}
     for label in labels:
         if label.startswith("  "):
             cells[label] = _number(parts.get(label.strip().replace(" ", "_")))
-    return [cells[label] for label in labels]
+    return [cells.get(label, "0") for label in labels]
 
 
 def _width(columns: list[list[str]]) -> int:
@@ -136,7 +182,9 @@ def _print_block(columns: list[list[str]]) -> None:
 
 
 def _published(row: dict) -> str:
-    return f"{row['published']['test_error']:.2f} %" if row["published"] else "-"
+    if not row["published"]:
+        return "-"
+    return TASKS[row["task"]].shown(row["published"]["test_error"])
 
 
 def _number(value: int | None) -> str:

@@ -31,9 +31,10 @@ def run(options: Namespace) -> int:
     data = datasets.load(options.dataset, options.data_dir, download=options.download)
     settings = settings_of(chosen, recipe, print_note)
     result = trained.evaluate_checkpoint(options.checkpoint, data, settings, print_note)
+    task = data.task
     print(
-        f"{result['model']} (seed {result['seed']}) on {result['dataset']}: "
-        f"test error {result['test_error']:.2f} %, cross-entropy {result['test_loss']:.4f}"
+        f"{result['model']} (seed {result['seed']}) on {result['dataset']}: test {task.metric} "
+        f"{task.shown(result['test_error'])}, cross-entropy {result['test_loss']:.4f}"
     )
     if not result["same_data"]:
         print_note(f"it was trained on other data than {result['dataset']}")

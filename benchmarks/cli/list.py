@@ -5,6 +5,7 @@ from argparse import ArgumentTypeError, Namespace, _SubParsersAction
 from benchmarks.cli import costs, exit_codes
 from benchmarks.cli.options import add_command, add_plugin, load_plugins
 from benchmarks.cli.parser import Parser
+from benchmarks.tasks import TASKS
 
 UNITS = {"k": 1_000, "m": 1_000_000}
 
@@ -19,6 +20,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         metavar="NAME",
         help="a part of a name, or a pattern such as 'hyper*_projection'",
     )
+    parser.add_argument("--task", choices=tuple(TASKS), help="what models read (all)")
     parser.add_argument(
         "--family", metavar="F", help="how names begin or the kernel source: hyper_resnet, template"
     )
@@ -51,6 +53,7 @@ def run(options: Namespace) -> int:
 
     load_plugins(options.plugin)
     wanted = Wanted(
+        task=options.task,
         pattern=options.pattern,
         family=options.family,
         pair=options.pair,

@@ -162,14 +162,16 @@ def add_flip(parser: Parser) -> None:
     )
 
 
-def add_data(parser: Parser) -> None:
+def add_data(parser: Parser, default: str | None = "digits") -> None:
     """The data set and whether it may be fetched."""
     parser.add_argument(
         "--dataset",
-        default="digits",
+        default=default,
         metavar="D",
         help="digits (bundled, the default), cifar10, cifar100, svhn, or folder:PATH with class "
-        "folders in train/ and test/",
+        "folders in train/ and test/; for text pydoc (bundled), or text:PATH, a UTF-8 file or a "
+        "folder with train.txt, valid.txt and test.txt (text+unknown:PATH: symbols that "
+        "train.txt lacks count as one)",
     )
     parser.add_argument(
         "--download",
@@ -199,7 +201,8 @@ def add_runs(parser: Parser) -> None:
         "--recipe",
         type=os.path.expanduser,
         metavar="R",
-        help=f"a name or a TOML file (demo on digits, else {recipes.DEFAULT}). {described}",
+        help=f"a name or a TOML file (demo on digits, {recipes.DEFAULT_TEXT} on text, else "
+        f"{recipes.DEFAULT}). {described}",
     )
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")
 
@@ -281,7 +284,9 @@ def add_stop(parser: Parser) -> None:
 def add_speed(parser: Parser) -> None:
     """What is timed and how it is shown."""
     parser.add_argument(
-        "--batch-size", type=whole(MAX_BATCH_SIZE, least=2), help="images a step (128)"
+        "--batch-size",
+        type=whole(MAX_BATCH_SIZE, least=2),
+        help="images (128), or streams of text (32), a step",
     )
     parser.add_argument("--json", action="store_true", help="the records")
 

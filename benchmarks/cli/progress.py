@@ -9,6 +9,7 @@ from benchmarks.records.store import RunId
 from benchmarks.runs.progress import Outcome, Progress, Timing
 from benchmarks.runs.remaining import Remaining
 from benchmarks.runs.runner import Run
+from benchmarks.tasks import TASKS
 
 
 class PrintedNotes(Progress):
@@ -76,10 +77,10 @@ class PrintedProgress(PrintedNotes):
         """A line with losses, errors and the time that is left."""
         bar, left = self.bars[run.id], self._left(run, entry["epoch"], epochs)
         bar.set_description(left, refresh=False)
-        prefix = f"{run.title}: " if self.together else ""
+        prefix, shown = f"{run.title}: " if self.together else "", run.data.task.shown
         bar.write(
             f"  {prefix}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  "
-            f"train {entry['train_error']:.2f} %  validation {entry['val_error']:.2f} %  "
+            f"train {shown(entry['train_error'])}  validation {shown(entry['val_error'])}  "
             f"{entry['seconds']:.1f} s{', ' if left else ''}{left}"
         )
         sys.stdout.flush()
@@ -111,7 +112,8 @@ class PrintedProgress(PrintedNotes):
         elif outcome.status == "ok":
             kind = "validation" if run.study else "test"
             error = record["val_error" if run.study else "test_error"]
-            found = f"{kind} error {error:.2f} %, {record['params']:,} parameters"
+            task = run.data.task
+            found = f"{kind} {task.metric} {task.shown(error)}, {record['params']:,} parameters"
             print(f"  {prefix}{found} -> {run.record_path}")
         else:
             print(f"  {prefix}{outcome.status}: {outcome.reason} -> {run.record_path}")
@@ -135,4 +137,5 @@ class PrintedProgress(PrintedNotes):
             f"{key.replace('_', ' ')} {values['median']:,.0f}"
             for key, values in timing.record["measurements"].items()
         )
-        print(f"{timing.model}, images/s: {speeds} -> {timing.record_path}", flush=True)
+        speed = TASKS[timing.record["task"]].speed
+        print(f"{timing.model}, {speed}: {speeds} -> {timing.record_path}", flush=True)

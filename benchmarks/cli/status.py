@@ -67,5 +67,6 @@ def run(options: Namespace) -> int:
 def _row(state: "State") -> tuple[str, ...]:
     spec = state.spec
     epochs = f"{state.epoch}/{state.epochs}"
-    error = "-" if state.error is None else f"{state.error:.2f} %"
+    task = spec.recipe.task
+    error = "-" if state.error is None else task.shown(state.error)
     return f"{spec.model}, {spec.recipe.name}", str(spec.seed), state.state, epochs, error

@@ -1,4 +1,4 @@
-"""`throughput`: images per second in training and inference, by the timing protocol."""
+"""`throughput`: images or characters per second in training and inference, by the protocol."""
 
 from argparse import Namespace, _SubParsersAction
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cli import exit_codes, output, speeds
 from benchmarks.cli import options as shared
+from benchmarks.tasks import TASKS
 
 if TYPE_CHECKING:
     from benchmarks.runs.bench import TimingSetup
@@ -16,7 +17,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser = shared.add_command(
         commands,
         "throughput",
-        "measure images per second in training and inference",
+        "measure images, or characters, per second in training and inference",
     )
     shared.add_plugin(parser)
     shared.add_device(parser)
@@ -45,13 +46,15 @@ def run(options: Namespace) -> int:
     if options.pair and options.profile:
         raise ValueError("--profile is of models, not of a --pair")
     shared.load_plugins(options.plugin)
-    for name in options.models or [options.pair]:
-        registry.get(name)
+    tasks = {registry.get(name).task for name in options.models or [options.pair]}
+    if len(tasks) > 1:
+        raise ValueError("models of images and of text are not timed together: name one kind")
 
     from benchmarks.runs.bench import timing_setup
 
     progress = output.printed_progress(quiet=options.json)
-    setup = timing_setup(shared.run_options(options), options.batch_size, progress)
+    task = TASKS[tasks.pop()]
+    setup = timing_setup(shared.run_options(options), options.batch_size, progress, task)
     if options.profile:
         from benchmarks.runs.speed import profile_models
 

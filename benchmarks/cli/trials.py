@@ -3,19 +3,24 @@
 from pathlib import Path
 
 from benchmarks.cli.output import print_table
-
-HEADERS = ("changed of the recipe", "validation error", "sampling error, points", "runs")
+from benchmarks.tasks import Task
 
 
 def print_trials(results_dir: Path, file: Path, dataset: str, model: str, base: str) -> None:
     """The trials of the study in `file`, and the recipe of the best one as TOML."""
     from benchmarks.report.studies_page import tuned
     from benchmarks.runs.tuning import recipe_text
+    from benchmarks.training.recipes import load
 
+    task = load(base).task
+    headers = ["changed of the recipe", f"validation {task.metric}", "runs"]
+    if task.share:
+        headers.insert(2, f"sampling error, {task.difference}")
     trials, changed = tuned(results_dir, file, dataset, model)
     print(f"\n{file}\n")
-    print_table([_cells(trial) for trial in trials.to_dict("records")], HEADERS)
-    print("\nSampling errors are of the validation images; the test set was not read.")
+    print_table([_cells(trial, task) for trial in trials.to_dict("records")], headers)
+    sampling = f"Sampling errors are of the validation {task.items}; " if task.share else ""
+    print(f"\n{sampling}{'the' if sampling else 'The'} test set was not read.")
     if trials["mean"].isna().all():
         print("\nno trial ended well")
     elif changed:
@@ -25,8 +30,10 @@ def print_trials(results_dir: Path, file: Path, dataset: str, model: str, base: 
         print(f"\nThe recipe was best as it is: --recipe {base}")
 
 
-def _cells(trial: dict) -> list[str]:
-    if not trial["mean"] >= 0:  # missing: no seed of it ended well
-        return [trial["changed"], "-", "-", trial["statuses"]]
-    error = f"{trial['mean']:.2f} % (n = {trial['n']})"
-    return [trial["changed"], error, f"{trial['sampling']:.2f}", trial["statuses"]]
+def _cells(trial: dict, task: Task) -> list[str]:
+    ended = trial["mean"] >= 0  # else it is missing: no seed of it ended well
+    mean = f"{task.shown(trial['mean'])} (n = {trial['n']})" if ended else "-"
+    cells = [trial["changed"], mean, trial["statuses"]]
+    if task.share:
+        cells.insert(2, f"{trial['sampling']:{task.number}}" if ended else "-")
+    return cells

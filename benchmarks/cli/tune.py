@@ -35,7 +35,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
 
 def run(options: Namespace) -> int:
     """Make the study, its missing trials, and print which was best."""
-    from benchmarks.data.datasets import dataset_name
+    from benchmarks.data.datasets import dataset_name, task_of
     from benchmarks.runs import tuning
     from benchmarks.runs.matrix import run_study, specs_of_trials
     from benchmarks.runs.planning import plan_specs
@@ -44,7 +44,7 @@ def run(options: Namespace) -> int:
 
     shared.load_plugins(options.plugin)
     name, chosen = dataset_name(options.dataset), shared.run_options(options)
-    base = options.recipe or default_name(name)
+    base = options.recipe or default_name(name, task_of(options.dataset))
     text = tuning.study_text(options.model, base, options.trials, options.seeds)
     file = tuning.study_file(options.results_dir, options.model, base)
     if options.dry_run:

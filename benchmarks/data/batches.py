@@ -15,9 +15,10 @@ import torch
 from benchmarks.data.splits import DataError, Split
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """63 bits from (seed, epoch): neighbouring seeds and epochs share no random stream."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{epoch}".encode()).digest()[:8], "big") >> 1
+def epoch_seed(seed: int, *numbers: int) -> int:
+    """63 bits from (seed, epoch) or more: neighbouring seeds and epochs share no random stream."""
+    text = ":".join(str(number) for number in (seed, *numbers))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 class Batches:

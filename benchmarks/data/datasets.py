@@ -1,6 +1,7 @@
-"""Data sets by name, as whole uint8 tensors.
+"""Data sets by name, as whole tensors: images (uint8) and texts (symbols).
 
     data = load("cifar10", Path("data")).to("cuda")
+    data = load("pydoc", Path("data"))
 
 Images stay uint8, N x H x W x 3 (NHWC), until the model normalises them with `mean` and `std`. The
 number of classes, these two and whether images may be mirrored are the data set's; nothing else
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.data import text
 from benchmarks.data.archives import ARCHIVES, load_archive
 from benchmarks.data.folders import load_folder
 from benchmarks.data.splits import (
@@ -24,17 +26,40 @@ from benchmarks.data.splits import (
     assemble,
     decoded_sha256,
 )
+from benchmarks.data.text import Text
+from benchmarks.tasks import IMAGES, TEXT, Task
 
 NAMES = ("digits", *ARCHIVES)
-ALLOWED = (*NAMES, "folder:PATH")
+ALLOWED = (*NAMES, "folder:PATH", *text.ALLOWED)
+PATHS = ("folder:", *text.PREFIXES)
+"""What a data set that is named by its path begins with."""
+Data = DataSet | Text
+
+
+def task_of(spec: str) -> Task:
+    """The task of a data set as it is named."""
+    return TEXT if text.is_text(spec) else IMAGES
+
+
+def with_absolute_path(spec: str) -> str:
+    """The name of a data set, its path absolute if it is named by one."""
+    prefix, _, path = spec.partition(":")
+    if f"{prefix}:" not in PATHS:
+        return spec
+    return f"{prefix}:{Path(path).expanduser().absolute()}"
 
 
 def dataset_name(spec: str) -> str:
-    """The name in records and paths: one of NAMES, or the base name of `folder:PATH`.
+    """The name in records and paths: one of NAMES, or the base name of a path.
 
-    Nothing is loaded. Raises DataError for an unknown name, and for a folder whose name is not
-    [A-Za-z0-9._-]+ or that of a known set.
+    Nothing is loaded. Raises DataError for an unknown name, and for a folder or text whose name is
+    not [A-Za-z0-9._-]+ or that of a known set.
     """
+    if text.is_text(spec):
+        name = text.name_of(spec)
+        if name.lower() in NAMES:
+            raise DataError(f"text {name!r} has the name of a known data set; rename it")
+        return name
     if spec in NAMES:
         return spec
     if not spec.startswith("folder:"):
@@ -56,8 +81,8 @@ def dataset_name(spec: str) -> str:
     return name
 
 
-def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = True) -> DataSet:
-    """Load one of NAMES or `folder:PATH` on the CPU.
+def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = True) -> Data:
+    """Load one of `ALLOWED` on the CPU.
 
     `data_dir` holds archives and the cache. `download` allows fetching an archive. `progress`
     shows bars where stderr is a terminal. Raises DataError, one line, for everything that the user
@@ -65,8 +90,10 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
     """
     label = dataset_name(name)
     data_dir = Path(os.path.expanduser(data_dir))
+    if text.is_text(name):
+        return text.load(name)
     if label == "digits":
-        return _load_digits()
+        return digits()
     if label in ARCHIVES:
         return load_archive(ARCHIVES[label], data_dir, download=download)
     return load_folder(label, _folder_path(name), data_dir / "cache", progress)
@@ -75,7 +102,8 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
 def _nearest(spec: str) -> str:
     """ "; nearest: ..." for what a text may have meant, or nothing."""
     plain = re.sub(r"[^a-z0-9]", "", spec.lower())
-    near = [plain] if plain in NAMES else difflib.get_close_matches(plain, NAMES, n=2)
+    known = (*NAMES, *text.NAMES)
+    near = [plain] if plain in known else difflib.get_close_matches(plain, known, n=2)
     longer = re.match(rf"({'|'.join(NAMES)})[._-]", spec.lower())
     if "/" in spec or os.sep in spec or Path(spec).is_dir():
         near = [f"folder:{spec}"]
@@ -88,10 +116,8 @@ def _folder_path(spec: str) -> Path:
     return Path(os.path.expanduser(spec.removeprefix("folder:")))
 
 
-# digits: 1,797 grey images that come with scikit-learn
-
-
-def _load_digits() -> DataSet:
+def digits() -> DataSet:
+    """1,797 grey images of digits, 8 x 8 enlarged, which come with scikit-learn."""
     from sklearn.datasets import load_digits  # slow to import, and only needed here
 
     raw = load_digits()

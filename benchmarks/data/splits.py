@@ -8,9 +8,12 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import numpy as np
 import torch
+
+from benchmarks.tasks import IMAGES, Task
 
 SPLIT_SEED = 0
 IMAGE_SIZE = 32  # pixels, height and width
@@ -43,6 +46,8 @@ class DataSet:
     image keeps its meaning. `fingerprint`: hashes and sizes for the record. `read_test()` is the
     only way to the test split.
     """
+
+    task: ClassVar[Task] = IMAGES
 
     name: str
     num_classes: int

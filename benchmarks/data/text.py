@@ -2,22 +2,26 @@
 
 text = load("pydoc")
 text = load("text:PATH")  # a UTF-8 file, or a folder with train.txt, valid.txt and test.txt
+text = load("text+unknown:PATH")  # what only valid or test has is one more symbol
 """
 
 import hashlib
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
 from benchmarks.data.splits import DataError
+from benchmarks.tasks import TEXT, Task
 
 NAMES = ("pydoc",)
 PARTS = ("train", "valid", "test")
-PREFIX = "text:"
+PREFIXES = ("text:", "text+unknown:")
+ALLOWED = ("pydoc", "text:PATH", "text+unknown:PATH")
 SHARES = (0.90, 0.05)
 """Of a text in one file: training and validation, in order; the rest is the test split."""
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -33,6 +37,9 @@ class Text:
     `fingerprint`: hashes and sizes for the record. `read_test()` is the only way to the test split.
     """
 
+    task: ClassVar[Task] = TEXT
+    flip: ClassVar[None] = None
+
     name: str
     symbols: str
     train: torch.Tensor
@@ -42,8 +49,13 @@ class Text:
     _reads: dict = field(default_factory=lambda: {"test": 0}, repr=False)
 
     @property
+    def num_classes(self) -> int:
+        """What a model tells apart: the symbols."""
+        return len(self.symbols)
+
+    @property
     def test_reads(self) -> int:
-        """How often the test split was read."""
+        """How often the test split was read, through this object or its copies on other devices."""
         return self._reads["test"]
 
     def read_test(self) -> torch.Tensor:
@@ -51,27 +63,54 @@ class Text:
         self._reads["test"] += 1
         return self._test
 
+    def to(self, device: torch.device | str) -> "Text":
+        """The same text on `device`; the counter of test reads is shared."""
+        moved = {name: getattr(self, name).to(device) for name in ("train", "validation", "_test")}
+        return replace(self, **moved)
 
-def load(spec: str, unknown: bool = False) -> Text:
-    """The text that `pydoc` or `text:PATH` names.
 
-    `unknown`: count symbols that the training split lacks as one more symbol; they are refused
-    otherwise.
+def is_text(spec: str) -> bool:
+    """Whether a data set that is named like this is a text."""
+    return spec in NAMES or spec.startswith(PREFIXES)
+
+
+def name_of(spec: str) -> str:
+    """The name of a text in records and paths: pydoc, or the base name of the path.
 
     Raises:
-        DataError: in one line, for whatever the user can put right.
+        DataError: for a name that is not allowed.
     """
-    if spec == "pydoc":
-        return assemble(spec, divided(pydoc()), unknown)
-    if not spec.startswith(PREFIX) or spec == PREFIX:
-        raise DataError(f"unknown text {spec!r}; allowed are pydoc and text:PATH")
-    path = Path(os.path.expanduser(spec.removeprefix(PREFIX)))
+    if spec in NAMES:
+        return spec
+    path = _path(spec)
     name = re.sub(r"\.txt$", "", os.path.basename(os.path.abspath(path)))
     if not re.fullmatch(r"[A-Za-z0-9._-]+", name) or name in NAMES:
         raise DataError(
             f"text {name!r} has a name that is not allowed; it is of letters, digits, '.', '_' and "
             "'-', and not pydoc"
         )
+    return name
+
+
+def _path(spec: str) -> Path:
+    prefix, _, path = spec.partition(":")
+    if f"{prefix}:" not in PREFIXES or not path:
+        raise DataError(f"unknown text {spec!r}; allowed are {', '.join(ALLOWED)}")
+    return Path(os.path.expanduser(path))
+
+
+def load(spec: str) -> Text:
+    """The text that one of `ALLOWED` names.
+
+    Symbols that the training split lacks are refused, or are one more symbol by "text+unknown:".
+
+    Raises:
+        DataError: in one line, for whatever the user can put right.
+    """
+    name = name_of(spec)
+    if name in NAMES:
+        return assemble(name, divided(pydoc()), unknown=False)
+    path, unknown = _path(spec), spec.startswith("text+unknown:")
     if path.is_dir():
         return assemble(name, [_read(path / f"{part}.txt") for part in PARTS], unknown)
     return assemble(name, divided(_read(path)), unknown)
@@ -126,8 +165,8 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
         listed = ", ".join(repr(symbol) for symbol in foreign[:SHOWN])
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise DataError(
-            f"text {name!r} has symbols that its training split lacks: {listed}{more}; allow them "
-            "as one unknown symbol, or choose other splits"
+            f"text {name!r} has symbols that its training split lacks: {listed}{more}; "
+            f"text+unknown:PATH counts them as one more symbol"
         )
     if foreign:
         symbols += UNKNOWN
@@ -138,10 +177,11 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
     fingerprint = {
         "sha256": hashlib.sha256("\0".join(parts).encode()).hexdigest(),
         "decoded_sha256": _sha256_of(coded),
+        "split_seed": None,
         "train": len(train),
         "validation": len(validation),
         "test": len(test),
-        "symbols": len(symbols),
+        "num_classes": len(symbols),
         "unknown": len(foreign),
     }
     return Text(name, symbols, train, validation, fingerprint, test)

@@ -4,8 +4,9 @@ Convention: one multiply-add is one MAC (FLOPs = 2 x MACs); convolutions and mat
 and nothing else (docs/adding-a-model.md, "What is counted").
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,13 +14,23 @@ from torch import nn
 from benchmarks.measuring.products import CountError, Product, products
 from models.kernels.protocol import KernelNetwork
 from models.ledger import COMPONENTS
+from models.recurrent.counts import COMPONENTS as RECURRENT_COMPONENTS
+from models.recurrent.network import RecurrentNetwork
 
 IMAGE_SHAPE = (3, 32, 32)
+Inputs = Callable[[int], tuple[Any, ...]]
+"""From a batch size to what a module is called with, all items being equal."""
+
+
+def images(batch: int) -> tuple[Any, ...]:
+    """Equal images (batch, 3, 32, 32)."""
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randn(1, *IMAGE_SHAPE, generator=generator).repeat(batch, 1, 1, 1),)
 
 
 @dataclass(frozen=True)
 class Macs:
-    """`per_image` of the main network; `generator` per forward pass, whatever the batch size."""
+    """`per_image`, or character, of the main network; `generator` per forward pass of any size."""
 
     per_image: int
     generator: int
@@ -32,15 +43,15 @@ class Macs:
 def count_parameters(model: nn.Module) -> dict[str, int]:
     """Trainable parameters by component, all components named.
 
-    A parameter that is used twice counts once, a complex number as two. A module that is not built
-    from a kernel source has two components: parameters of two or more dimensions are `kernels`,
-    all others `biases`.
+    A parameter that is used twice counts once, a complex number as two. A foreign module has two
+    components: parameters of two or more dimensions are `kernels`, all others `biases`.
     """
-    parts = dict.fromkeys(COMPONENTS, 0)
+    recurrent = isinstance(model, RecurrentNetwork)
+    parts = dict.fromkeys(RECURRENT_COMPONENTS if recurrent else COMPONENTS, 0)
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if isinstance(model, KernelNetwork):
+        if isinstance(model, KernelNetwork | RecurrentNetwork):
             component = model.component_of(name)
         else:
             component = "kernels" if parameter.ndim > 1 else "biases"
@@ -57,22 +68,20 @@ def _numbers(parameter: nn.Parameter) -> int:
     return parameter.numel() * (2 if parameter.is_complex() else 1)
 
 
-def count_macs(model: nn.Module) -> Macs:
+def count_macs(model: nn.Module, inputs: Inputs = images) -> Macs:
     """MACs of a forward pass in evaluation mode.
 
-    The module itself runs, on batches of equal images, and is left in evaluation mode: count on a
+    The module itself runs, on batches of equal items, and is left in evaluation mode: count on a
     module that is built for it. What is as large for every batch runs once a batch: it is the
-    generator's. What grows with the batch is the images'.
+    generator's. What grows with the batch is the items'.
 
     Raises:
         CountError: naming an operator without a formula, or totals that do not fit any batch size.
     """
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, *IMAGE_SHAPE, generator=generator)
     model.eval().cpu()
 
     def run(batch: int) -> list[Product]:
-        return products(model, image.repeat(batch, 1, 1, 1))
+        return products(model, *inputs(batch))
 
     two, three = run(2), run(3)
     return _by_operator(two, three) or _by_total([_sum(two), _sum(three), _sum(run(4))])

@@ -33,15 +33,17 @@ class Product:
     macs: int
 
 
-def products(model: nn.Module, images: Tensor) -> list[Product]:
-    """What a forward pass multiplies, in order. The module runs as it is, in its own mode.
+def products(model: nn.Module, *inputs: Any) -> list[Product]:
+    """What a forward pass on `inputs` multiplies, in order.
+
+    The module runs as it is, in its own mode.
 
     Raises:
         CountError: naming the operator that has no formula.
     """
     counter = _Counter()
     with torch.no_grad(), _eager(), _NoEscape(), counter:
-        model(images)
+        model(*inputs)
     return counter.products
 
 

@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import nn
 
-from benchmarks.measuring.costs import IMAGE_SHAPE, Macs
+from benchmarks.measuring.costs import Inputs, Macs, images
 from benchmarks.measuring.products import CountError, is_product
 
 with warnings.catch_warnings():  # fvcore's import warns of its own use of torch.jit
@@ -27,8 +27,8 @@ NO_PRODUCTS = (
 """Operators that fvcore would count although they are no products."""
 
 
-def second_opinion(model: nn.Module) -> Macs:
-    """fvcore's MACs of a forward pass, F(batch): per image F(2) - F(1), the rest once a batch.
+def second_opinion(model: nn.Module, inputs: Inputs = images) -> Macs:
+    """fvcore's MACs of a forward pass, F(batch): per item F(2) - F(1), the rest once a batch.
 
     The module is traced and left in evaluation mode.
 
@@ -36,7 +36,7 @@ def second_opinion(model: nn.Module) -> Macs:
         CountError: why fvcore cannot count it.
     """
     model.eval().cpu()
-    one, two = (_traced_macs(model, batch) for batch in (1, 2))
+    one, two = (_traced_macs(model, inputs(batch)) for batch in (1, 2))
     macs = Macs(per_image=two - one, generator=2 * one - two)
     if macs.per_image < 0 or macs.generator < 0:
         raise CountError(f"its MACs of 1 and 2 images, {one:,} and {two:,}, do not fit together")
@@ -44,8 +44,8 @@ def second_opinion(model: nn.Module) -> Macs:
 
 
 @torch.no_grad()
-def _traced_macs(model: nn.Module, batch: int) -> int:
-    analysis = FlopCountAnalysis(model, torch.zeros(batch, *IMAGE_SHAPE))
+def _traced_macs(model: nn.Module, inputs: tuple) -> int:
+    analysis = FlopCountAnalysis(model, inputs)
     analysis.unsupported_ops_warnings(False)
     analysis.uncalled_modules_warnings(False)
     analysis.tracer_warnings("none")

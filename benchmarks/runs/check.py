@@ -15,11 +15,13 @@ from benchmarks.runs.building import build
 from benchmarks.runs.counting import component_differences, count
 from benchmarks.system import generators
 from benchmarks.system.faults import described, is_fault, one_line
+from benchmarks.tasks import TASKS
 from benchmarks.training.checkpoints import unsaved_buffers
-from benchmarks.training.objective import Normalize, Objective
+from benchmarks.training.learning import answers, trial
 from benchmarks.training.probing import PROBES
 from models import registry
 from models.kernels.protocol import KernelNetwork
+from models.recurrent.network import RecurrentNetwork
 
 CLASSES = 7
 """Not ten on purpose: a model takes the number of classes from the data set."""
@@ -29,30 +31,21 @@ class Broken(Exception):
     """What is wrong with the model, in plain words."""
 
 
-def _batch(size: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randint(0, 256, (size, 3, 32, 32), generator=generator, dtype=torch.uint8)
-    x = x.contiguous(memory_format=torch.channels_last)  # as in training
-    return x, torch.arange(size) % CLASSES
-
-
-def _normalized(size: int = 4) -> torch.Tensor:
-    return Normalize((0.5,) * 3, (0.25,) * 3)(_batch(size)[0])
-
-
 def output_shape(name: str, model: nn.Module) -> None:
-    """One image or more give as many rows of finite numbers, one for each class.
+    """One item or more give as many rows of finite numbers, one for each class or symbol.
 
     In training there is always more than one.
     """
+    task = TASKS[registry.get(name).task]
     for size, training in ((1, False), (3, False), (3, True)):
         model.train(training)
-        out = model(_normalized(size))
+        out = answers(task.name, model, size, CLASSES)
         when = " in training" if training else ""
         if not isinstance(out, torch.Tensor) or tuple(out.shape) != (size, CLASSES):
             shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
             raise Broken(
-                f"{size} images and {CLASSES} classes give {shape}{when}, not ({size}, {CLASSES})"
+                f"{size} {task.items} and {CLASSES} {task.outputs} give {shape}{when}, "
+                f"not ({size}, {CLASSES})"
             )
         if not out.isfinite().all():
             raise Broken(f"the output is not finite{when}")
@@ -61,14 +54,16 @@ def output_shape(name: str, model: nn.Module) -> None:
 def gradients(name: str, model: nn.Module) -> None:
     """Every trained parameter has a finite gradient that is not zero, at least in some passes."""
     model.train()
-    objective = Objective(model, Normalize((0.5,) * 3, (0.25,) * 3), l2=0.0)
+    if isinstance(model, RecurrentNetwork):
+        _nudge(model)
+    task = registry.get(name).task
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     wrong = dict.fromkeys(trained, "gets no gradient")
     for _ in range(PROBES):  # a layer may be skipped by chance
         if not wrong:
             return
-        objective.zero_grad(set_to_none=True)
-        loss, _ = objective(*_batch(8))
+        model.zero_grad(set_to_none=True)
+        loss, _ = trial(task, model, 8, CLASSES)
         if loss.requires_grad:
             loss.backward()
         for parameter, value in trained.items():
@@ -76,7 +71,7 @@ def gradients(name: str, model: nn.Module) -> None:
                 continue
             if not value.grad.isfinite().all():
                 raise Broken(f"the gradient of {parameter} is not finite")
-            if value.grad.any() or _feeds_batch_norm(model, parameter):
+            if value.grad.any() or _may_be_zero(model, parameter):
                 wrong.pop(parameter, None)
             elif parameter in wrong:
                 wrong[parameter] = "has a gradient of zero"
@@ -85,7 +80,15 @@ def gradients(name: str, model: nn.Module) -> None:
     raise Broken(f"{' '.join(first)}{more}")
 
 
-def _feeds_batch_norm(model: nn.Module, parameter: str) -> bool:
+def _nudge(model: nn.Module) -> None:
+    """Move every parameter a little: at its initial weights a hyper cell has no say."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
+
+
+def _may_be_zero(model: nn.Module, parameter: str) -> bool:
     """A convolution's bias right before a batch norm has zero gradient in exact arithmetic."""
     return isinstance(model, KernelNetwork) and (
         parameter == "stem.bias" or parameter.startswith("biases.")
@@ -102,13 +105,13 @@ def save_and_load(name: str, model: nn.Module) -> None:
         for parameter in other.parameters():
             parameter.add_(1)
     other.load_state_dict(copy.deepcopy(model.state_dict()))
-    if not torch.equal(_output(model), _output(other)):
+    if not torch.equal(_output(name, model), _output(name, other)):
         raise Broken("another instance with the same state_dict gives other outputs")
 
 
 def same_seed(name: str, model: nn.Module) -> None:
     """One seed gives the same weights, buffers and outputs, another one others."""
-    first, again, other = (_drawn(build(name, CLASSES, seed)) for seed in (0, 0, 1))
+    first, again, other = (_drawn(name, build(name, CLASSES, seed)) for seed in (0, 0, 1))
     differing = [key for key in first if not _equal(first[key], again.get(key))]
     if differing or first.keys() != again.keys():
         raise Broken(f"two builds from seed 0 differ{f' in {differing[0]}' if differing else ''}")
@@ -116,17 +119,19 @@ def same_seed(name: str, model: nn.Module) -> None:
         raise Broken("builds from seeds 0 and 1 are equal")
 
 
-def _output(model: nn.Module) -> torch.Tensor:
+def _output(name: str, model: nn.Module) -> torch.Tensor:
     """What a model gives in evaluation, the global generators being seeded."""
     model.eval()
     generators.seed_all(0)
     with torch.no_grad():
-        return model(_normalized())
+        output = answers(registry.get(name).task, model, 4, CLASSES)
+    assert isinstance(output, torch.Tensor)
+    return output
 
 
-def _drawn(model: nn.Module) -> dict[str, object]:
+def _drawn(name: str, model: nn.Module) -> dict[str, object]:
     """All that a seed decides: what is saved, the buffers that are not, and the outputs."""
-    return model.state_dict() | unsaved_buffers(model) | {"the output": _output(model)}
+    return model.state_dict() | unsaved_buffers(model) | {"the output": _output(name, model)}
 
 
 def _equal(one: object, other: object) -> bool:
@@ -163,7 +168,7 @@ def macs(name: str, model: nn.Module) -> str | None:
 
 
 CHECKS: dict[str, Callable[[str, nn.Module], str | None]] = {
-    "output has shape (images, classes) and is finite": output_shape,
+    "output has shape (items, classes) and is finite": output_shape,
     "every parameter gets a gradient": gradients,
     "weights can be saved and loaded": save_and_load,
     "the seed decides the weights": same_seed,

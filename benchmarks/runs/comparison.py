@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from benchmarks.data.splits import DataSet
 from benchmarks.measuring.baselines import ConvolutionalWRN, OrdinaryLoop, TileLoopKernels
 from benchmarks.measuring.timing import Call, Timer, interleaved, ratios, spread, warm_up
 from benchmarks.runs.bench import Bench, TimingSetup, switch
@@ -99,13 +100,14 @@ def _contestants(
 
 
 def _ordinary_epoch(spec: registry.ModelSpec, setup: TimingSetup) -> Call:
-    width = spec.channels[0] // 16
+    width, data = spec.channels[0] // 16, setup.data
+    assert isinstance(data, DataSet)
     loop = OrdinaryLoop(
-        ConvolutionalWRN(spec.depth, width, setup.data.num_classes),
-        setup.data.train.images,
-        setup.data.train.labels,
-        setup.data.mean,
-        setup.data.std,
+        ConvolutionalWRN(spec.depth, width, data.num_classes),
+        data.train.images,
+        data.train.labels,
+        data.mean,
+        data.std,
         setup.recipe.batch_size,
         setup.settings.device,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
@@ -12,6 +13,7 @@ from benchmarks.measuring.second_opinion import second_opinion
 from benchmarks.records import store
 from benchmarks.runs.building import build
 from benchmarks.system.faults import described, is_fault
+from benchmarks.training.learning import example
 from models import registry
 
 
@@ -69,10 +71,10 @@ class Counts:
 
 def _told(macs: Macs) -> str:
     generator = f" and {macs.generator:,} a batch" if macs.generator else ""
-    return f"{macs.per_image:,} MACs an image{generator}"
+    return f"{macs.per_image:,} MACs an item{generator}"
 
 
-def count(name: str, num_classes: int = 10, seed: int = 0) -> Counts:
+def count(name: str, num_classes: int | None = None, seed: int = 0) -> Counts:
     """The counts of a model, on modules that are built for it; torch's generators are kept.
 
     A built-in model's closed form is the second count. Others are counted by fvcore too.
@@ -81,15 +83,20 @@ def count(name: str, num_classes: int = 10, seed: int = 0) -> Counts:
         CountError: if a built-in model's closed form differs from what is counted.
     """
     spec = registry.get(name)
+    num_classes = num_classes or spec.usual_classes
     given = spec.given_macs(num_classes)
     second = second_reason = None
     with torch.random.fork_rng(devices=[]):
         model = build(name, num_classes, seed)
         parts, frozen = costs.count_parameters(model), costs.count_frozen(model)
-        counted, reason = _attempt(lambda: costs.count_macs(model))
+        counted, reason = _attempt(
+            lambda: costs.count_macs(model, partial(example, spec.task, model))
+        )
         if given is None or not registry.is_built_in(name):
             other = build(name, num_classes, seed)
-            second, second_reason = _attempt(lambda: second_opinion(other))
+            second, second_reason = _attempt(
+                lambda: second_opinion(other, partial(example, spec.task, other))
+            )
     macs, by = counted, "dispatcher" if counted else None
     if given is not None and registry.is_built_in(name):
         _refuse_difference(name, (parts, counted), (spec.parameters(num_classes), Macs(*given)))

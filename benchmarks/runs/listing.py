@@ -15,12 +15,14 @@ NEAR_SIZE = 0.1
 class Wanted:
     """Which models are wanted; what is not given wants all.
 
+    - `task`: what models read, "images" or "text"
     - `pattern`: a name with `*` and `?`, or a part of one
     - `family`: how names begin (`hyper_resnet`) or the kernel source (`hyper`)
     - `pair`: a plain model; wanted are it and the models whose plain pair it is
     - `size`: parameters, within 10 %; `min_params`, `max_params`: bounds, included
     """
 
+    task: str | None = None
     pattern: str | None = None
     family: str | None = None
     pair: str | None = None
@@ -34,7 +36,7 @@ class Wanted:
         Raises:
             ValueError: for a family that no model has, or an unknown pair.
         """
-        chosen = registry.names()
+        chosen = registry.names(self.task)
         if self.pattern is not None:
             wild = self.pattern if set(self.pattern) & set("*?[") else f"*{self.pattern}*"
             chosen = [name for name in chosen if fnmatch.fnmatchcase(name, wild)]
@@ -91,7 +93,7 @@ def listed(spec: registry.ModelSpec) -> dict:
     return _row(spec, spec.parameters(), spec.macs(), spec.frozen_parameters())
 
 
-def cost(name: str, num_classes: int = 10) -> dict:
+def cost(name: str, num_classes: int | None = None) -> dict:
     """The row of a model as it is counted on the built module.
 
     What cannot be had is None, and then `note` says why; it also says where counters differ.
@@ -102,6 +104,7 @@ def cost(name: str, num_classes: int = 10) -> dict:
     from benchmarks.system.faults import described, is_fault
 
     spec = registry.get(name)
+    num_classes = num_classes or spec.usual_classes
     try:
         counts = count(name, num_classes)
         wrong = closed_form_differs(name, counts, num_classes)
@@ -129,8 +132,12 @@ def _row(
     `parts`: parameters by component. `macs`: (per image, of the generator per forward pass).
     """
     per_image, generator = macs or (None, None)
+    published = store.load_published().get(spec.name)
+    if published and spec.recurrent is not None and note is None:
+        note = spec.recurrent.printed_differs(published["data"], published["params"])
     return {
         "model": spec.name,
+        "task": spec.task,
         "pair": spec.pair,
         "kernels": spec.kernels if spec.builder is None else None,
         "params": None if parts is None else sum(parts.values()),
@@ -140,7 +147,7 @@ def _row(
         "generator_macs": generator,
         "flops_per_image": store.doubled(per_image),
         "generator_flops": store.doubled(generator),
-        "published": store.load_published().get(spec.name),
+        "published": published,
         "note": note,
         "wrong": wrong,
     }

@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.data import datasets
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.records import store
 from benchmarks.runs import engines, outcomes, preflight
 from benchmarks.runs.engines.protocol import Work
@@ -23,7 +23,6 @@ from benchmarks.training import recipes, studies
 from benchmarks.training import seeds as seed_numbers
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
-from models import registry
 
 
 @dataclass
@@ -35,7 +34,7 @@ class Matrix:
 
     runs: list[Run]
     dataset: str
-    data: DataSet
+    data: Data
     settings: Settings
     options: RunOptions
     stop: Stop
@@ -80,7 +79,7 @@ def prepare(
     options: RunOptions,
     progress: Progress = QUIET,
     study: str | None = None,
-    data: DataSet | None = None,
+    data: Data | None = None,
     stop: Stop | None = None,
 ) -> Matrix:
     """The matrix of the wanted runs, with data loaded and settings resolved.
@@ -93,8 +92,7 @@ def prepare(
             larger than the training split, or a model whose output has the wrong shape; the
             message is one line.
     """
-    for spec in specs:
-        registry.get(spec.model)
+    preflight.refuse_other_task(specs, dataset)
     if data is None:
         data = datasets.load(dataset, Path(options.data_dir), download=options.download)
     if options.engine == "local":
@@ -147,7 +145,8 @@ def specs_of(
         models = [models]
     if not isinstance(recipe, Recipe):
         name = datasets.dataset_name(dataset)
-        recipe = recipes.load(recipe or recipes.default_name(name))
+        default = recipes.default_name(name, datasets.task_of(dataset))
+        recipe = recipes.load(recipe or default)
     chosen = with_overrides(recipe, options)
     specs = [
         RunSpec(model, chosen, seed) for model, seed in product(dict.fromkeys(models), chosen_seeds)

@@ -3,15 +3,15 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from benchmarks.data import datasets
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
+from benchmarks.runs import preflight
 from benchmarks.runs.matrix import specs_of, specs_of_study
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import RunSpec
@@ -19,7 +19,7 @@ from benchmarks.runs.runner import OutputFolders
 from benchmarks.training.recipes import Recipe
 from models import plugins, registry
 
-TRAIN_IMAGES = {"digits": 1257, "cifar10": 45_000, "cifar100": 45_000, "svhn": 65_932}
+TRAIN_ITEMS = {"digits": 1257, "cifar10": 45_000, "cifar100": 45_000, "svhn": 65_932}
 """Of the data sets that have a fixed size, without the held-out tenth."""
 
 
@@ -99,14 +99,13 @@ class Place:
 
 def located(
     specs: list[RunSpec], dataset: str, options: RunOptions, study: str | None = None
-) -> tuple[list[Place], DataSet | None]:
+) -> tuple[list[Place], Data | None]:
     """The places of wanted runs, and the data set where it had to be loaded to tell them.
 
     Raises:
         ValueError: as `plan` does.
     """
-    for spec in specs:
-        registry.get(spec.model)
+    preflight.refuse_other_task(specs, dataset)
     name = datasets.dataset_name(dataset)
     results_dir = Path(options.results_dir)
     folders = OutputFolders(results_dir, Path(options.checkpoint_dir))
@@ -139,7 +138,7 @@ def _may_be_done(results_dir: Path, dataset: str, spec: RunSpec, study: str | No
     return usual.exists() or any(usual.parent.glob(f"{usual.stem}-????????.json"))
 
 
-def _id(spec: RunSpec, dataset: str, data: DataSet | None, study: str | None) -> store.RunId:
+def _id(spec: RunSpec, dataset: str, data: Data | None, study: str | None) -> store.RunId:
     hashes: tuple[str | None, str | None] = (None, None)
     if data is not None:
         hashes = (data.fingerprint["sha256"], data.fingerprint["decoded_sha256"])
@@ -149,15 +148,12 @@ def _id(spec: RunSpec, dataset: str, data: DataSet | None, study: str | None) ->
 
 def kind_of_model(model: str, recipe: Recipe) -> str:
     """Which block of a recipe a model takes, by its registry row."""
-    spec = registry.get(model)
-    if spec.builder is not None:
-        return "stored"
-    source: Any = registry.KERNELS[spec.kernels].load()
-    return recipe.kind(source.generated, source.scales_gradients)
+    generated, scales_gradients = registry.get(model).training_kind()
+    return recipe.kind(generated, scales_gradients)
 
 
-def macs_of(model: str, num_classes: int = 10) -> int | None:
-    """MACs per image where they are known without counting; whatever a plugin's code raises."""
+def macs_of(model: str, num_classes: int | None = None) -> int | None:
+    """MACs per item where they are known without counting; whatever a plugin's code raises."""
     try:
         macs = registry.get(model).given_macs(num_classes)
     except Exception:  # noqa: BLE001 - its run will raise and record it
@@ -165,23 +161,23 @@ def macs_of(model: str, num_classes: int = 10) -> int | None:
     return macs[0] if macs else None
 
 
-def images_of(model: str, recipe: Recipe, train_images: int) -> int:
-    """How many training images a run sees."""
-    steps = recipe.total_steps(kind_of_model(model, recipe), train_images // recipe.batch_size)
-    return steps * recipe.batch_size
+def items_of(model: str, recipe: Recipe, train_items: int) -> int:
+    """How many items of training, images or characters, a run sees."""
+    steps = recipe.total_steps(kind_of_model(model, recipe), recipe.steps_per_epoch(train_items))
+    return steps * recipe.items_per_step
 
 
 class Times:
     """How long runs took, by the records of runs and trials that ended well."""
 
-    def __init__(self, results_dir: Path, dataset: str, data: DataSet | None):
+    def __init__(self, results_dir: Path, dataset: str, data: Data | None):
         frames = [load_runs(results_dir, studies=studies) for studies in (False, True)]
         runs = pd.concat(frames)
         known = runs.train_seconds.notna() & runs.train_images_per_s.notna()
         self.runs = runs[known & (runs.status == "ok")]
         self.recipes = frames[0].attrs["recipes"] | frames[1].attrs["recipes"]
         self.dataset = dataset
-        self.train_images = TRAIN_IMAGES.get(dataset)
+        self.train_images = TRAIN_ITEMS.get(dataset)
         sizes = self.runs[self.runs.dataset == dataset].train_images.dropna()
         if data is not None:
             self.train_images = len(data.train)
@@ -197,12 +193,14 @@ class Times:
             return float(run.train_seconds), f"as seed {run.seed}{_where(run)}"
         if self.train_images is None:
             return None, None
-        images = images_of(spec.model, spec.recipe, self.train_images)
+        images = items_of(spec.model, spec.recipe, self.train_images)
         if len(runs):
             run = self._nearest(runs, spec.recipe, images)
             return images / run.train_images_per_s, f"by {run.recipe}{_where(run)}"
         macs = macs_of(spec.model)
-        sized = self.runs[self.runs.macs_per_image.notna()]
+        sized = self.runs[
+            self.runs.macs_per_image.notna() & (self.runs.task == spec.recipe.task.name)
+        ]
         if macs is None or sized.empty:
             return None, None
         run = self._nearest(sized, spec.recipe, images, macs)

@@ -4,33 +4,54 @@ from collections.abc import Iterable
 
 import torch
 
-from benchmarks.data.splits import DataSet
+from benchmarks.data import datasets
+from benchmarks.data.datasets import Data
 from benchmarks.runs.building import build
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.settings import RunError
 from benchmarks.system import generators
 from benchmarks.system.faults import is_fault, one_line
 from benchmarks.training import probing
-from benchmarks.training.objective import Normalize
+from benchmarks.training.learning import OtherTask, answers
 from models import plugins, registry
 
 SHOWN = 3
 """How many parameters a note names."""
 
 
-def refuse(specs: Iterable[RunSpec], data: DataSet) -> None:
+def refuse_other_task(specs: Iterable[RunSpec], dataset: str) -> None:
+    """Refuse unknown models, and models and recipes of another task than the data set's.
+
+    Raises:
+        ValueError: naming the first of them.
+    """
+    task = datasets.task_of(dataset)
+    for spec in specs:
+        if registry.get(spec.model).task != task.name:
+            raise RunError(
+                f"model {spec.model!r} is not allowed on {dataset}, which is of {task.name}; see "
+                f"`list --task {task.name}`"
+            )
+        if spec.recipe.task is not task:
+            raise RunError(
+                f"recipe {spec.recipe.name!r} is of {spec.recipe.task.name}, {dataset} of "
+                f"{task.name}"
+            )
+
+
+def refuse(specs: Iterable[RunSpec], data: Data) -> None:
     """Refuse runs that cannot be made: batches larger than the split, outputs of a wrong shape.
 
     Raises:
         RunError: naming each of them, in one line.
     """
     specs = list(specs)
-    sizes = {spec.recipe.name: spec.recipe.batch_size for spec in specs}
+    recipes = {spec.recipe.name: spec.recipe for spec in specs}
     problems = [
-        f"batch size {size} of recipe {name} is not allowed; {data.name} has {len(data.train)} "
-        "training images"
-        for name, size in sizes.items()
-        if size > len(data.train)
+        f"batch size {recipe.batch_size} of recipe {name} is not allowed; {data.name} has "
+        f"{len(data.train)} training {data.task.items}"
+        for name, recipe in recipes.items()
+        if recipe.steps_per_epoch(len(data.train)) < 1
     ]
     for model in dict.fromkeys(spec.model for spec in specs):
         problem = wrong_output(model, data)
@@ -54,35 +75,36 @@ def refuse_without_file(specs: Iterable[RunSpec]) -> None:
         )
 
 
-def wrong_output(name: str, data: DataSet) -> str | None:
+def wrong_output(name: str, data: Data) -> str | None:
     """What is wrong with the shape of a plugin's model's output, in evaluation and in training.
 
     A model that raises is not refused: that is a fault of its run, for its record.
     """
     if registry.get(name).closed_form:
         return None
-    images = data.train.images[:2].cpu().permute(0, 3, 1, 2)
-    x, wanted = Normalize(data.mean, data.std)(images), (len(images), data.num_classes)
+    task, wanted = data.task, (2, data.num_classes)
     try:
         with generators.kept(), torch.no_grad():
             model = build(name, data.num_classes, seed=0)
             for training in (False, True):
                 model.train(training)
-                out = model(x)
+                out = answers(task.name, model, *wanted)
                 shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
                 if shape != wanted:
                     when = " in training" if training else ""
                     return (
-                        f"model {name!r} makes {shape} of {len(images)} images and "
-                        f"{data.num_classes} classes{when}, not {wanted}; see `check`"
+                        f"model {name!r} makes {shape} of 2 {task.items} and {data.num_classes} "
+                        f"{task.outputs}{when}, not {wanted}; see `check`"
                     )
+    except OtherTask as error:
+        return f"model {name!r}: {error}"
     except BaseException as error:
         if not is_fault(error):
             raise
     return None
 
 
-def untrained(name: str, data: DataSet, seed: int) -> tuple[str, ...]:
+def untrained(name: str, data: Data, seed: int) -> tuple[str, ...]:
     """The parameters of a plugin's model that get no gradient (`probing.untrained`).
 
     A built-in model has none, by its contract tests. The model is built for this alone.

@@ -33,10 +33,10 @@ def record_of(
             "block": trainer.kind,
         }
     settings = run.settings if trainer is None else trainer.compiler.used
-    spec = registry.get(run.model)
     plugin = {"plugin_sha256": run.plugin_sha256} if run.plugin_sha256 else {}
     record = {
         "schema_version": store.SCHEMA_VERSION,
+        "task": run.data.task.name,
         "model": run.model,
         "pair": spec.pair,
         "kernels": spec.kernels if spec.builder is None else None,

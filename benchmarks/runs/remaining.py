@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from benchmarks.records.store import RunId
-from benchmarks.runs.planning import images_of, macs_of
+from benchmarks.runs.planning import items_of, macs_of
 from benchmarks.runs.runner import Run
 
 UNKNOWN_MACS = 26_395_264
@@ -14,7 +14,7 @@ UNKNOWN_MACS = 26_395_264
 class Remaining:
     """Told what `Progress` is told, it estimates what is left, in seconds.
 
-    The runs that are still to come are judged by their images and FLOPs. `clock` gives seconds.
+    The runs that are still to come are judged by their items and FLOPs. `clock` gives seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic):
@@ -56,7 +56,7 @@ class Remaining:
 
 
 def _work(run: Run) -> float:
-    """In images x MACs; a model whose MACs are not known counts as 16-1."""
+    """In items x MACs; a model whose MACs are not known counts as 16-1."""
     macs = macs_of(run.model, run.data.num_classes) or UNKNOWN_MACS
-    images = images_of(run.model, run.recipe, len(run.data.train))
-    return max(images, 1) * macs
+    items = items_of(run.model, run.recipe, len(run.data.train))
+    return max(items, 1) * macs

@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.data import datasets
 from benchmarks.measuring.timing import SHORT, protocol_of
 from benchmarks.records import store
 from benchmarks.runs import engines
-from benchmarks.runs.bench import TimingSetup, timing_data
+from benchmarks.runs.bench import TimingSetup
 from benchmarks.runs.engines import local
 from benchmarks.runs.matrix import Matrix, prepare, specs_of
 from benchmarks.runs.options import MAX_JOBS, RunOptions
 from benchmarks.runs.progress import QUIET, Outcome, Progress, Timing
 from benchmarks.runs.speed import time_models, untimed
+from benchmarks.training.learning import repeated
 from benchmarks.training.recipes import Recipe
 from models import plugins, registry
 
@@ -43,15 +45,15 @@ def reproduce(
 ) -> Reproduction:
     """Train what is missing of the paper's four rows and time the models; the arguments of `train`.
 
-    `models`: other models in place of the four rows. What has a record is neither trained nor
-    timed again, so that the call may be repeated after it was stopped. Models of runs that failed
-    are not timed. The report is then made by `build_report`.
+    On a text: of a HyperLSTM and its two plain rivals. `models`: others in place of these. What
+    has a record is neither trained nor timed again, so that the call may be repeated after it was
+    stopped. Models of runs that failed are not timed. The report is then made by `build_report`.
 
     Raises:
         ValueError: as `train` does.
     """
     options = options or RunOptions()
-    names = list(models or registry.PAPER_TABLE)
+    names = list(models or registry.TABLES[datasets.task_of(dataset).name])
     if options.jobs is None and not options.devices and options.engine == "local":
         options = replace(options, jobs=usual_jobs(names, dataset))
     matrix = prepare(specs_of(names, dataset, recipe, seeds, options), dataset, options, progress)
@@ -78,9 +80,8 @@ def _time_missing(
 ) -> list[Timing]:
     """Time the models that have no speed record of this device, recipe and settings."""
     recipe, settings = matrix.runs[0].recipe, matrix.settings
-    protocol = SHORT if matrix.data.name == "digits" else protocol_of(settings.device)
-    images = max(protocol.epoch_images, recipe.batch_size)
-    data = timing_data(matrix.data, images, settings)
+    protocol = SHORT if matrix.data.name in ("digits", "pydoc") else protocol_of(settings.device)
+    data = repeated(matrix.data, recipe, protocol.epoch_images).to(settings.device)
     setup = TimingSetup(data, recipe, settings, protocol, options.traceback)
     results_dir = Path(options.results_dir)
     missing = untimed(models, results_dir, recipe, settings)

@@ -11,8 +11,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
-from benchmarks.data.batches import Batches, evaluation_batches
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.records import store
 from benchmarks.records.provenance import code
 from benchmarks.runs.building import build
@@ -93,7 +92,7 @@ class Run:
     """
 
     model: str
-    data: DataSet
+    data: Data
     recipe: Recipe
     seed: int
     settings: Settings
@@ -125,8 +124,8 @@ class Run:
         )
 
     @property
-    def flip(self) -> bool:
-        """Whether training mirrors images at random."""
+    def flip(self) -> bool | None:
+        """Whether training mirrors images at random; None where there are none."""
         return self.recipe.flips(self.data.flip)
 
     @property
@@ -195,7 +194,6 @@ class Run:
             trainer = self._trainer(model, provenance)
             self._resume(trainer)
             result = yield from trainer.training(
-                evaluation_batches,
                 self.checkpoint_path,
                 self.should_stop,
                 on_epoch,
@@ -274,12 +272,6 @@ class Run:
         print(f"note: {self.title} resumes at step {step}: {'; '.join(reasons)}", file=sys.stderr)
 
     def _trainer(self, model: torch.nn.Module, provenance: dict) -> Trainer:
-        batches = Batches(
-            self.data.train,
-            self.recipe.batch_size,
-            crop_padding=self.recipe.crop_padding,
-            flip=self.flip,
-        )
         identity = {
             "model": self.model,
             "dataset": self.data.fingerprint["decoded_sha256"],
@@ -296,7 +288,6 @@ class Run:
         return Trainer(
             model,
             self.data,
-            batches,
             self.recipe,
             self.settings,
             self.seed,

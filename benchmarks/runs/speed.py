@@ -127,7 +127,7 @@ def _epoch_against_steps(
     """Epochs and windows of steps, interleaved. The steps are warm; one epoch warms the rest."""
     first = timer(bench.epoch.run, 1)
     epoch = Warm(bench.epoch, steps=1, settled=True, first_call_s=first)
-    steps = max(steps_per_window, bench.trainer.batches.steps_per_epoch)
+    steps = max(steps_per_window, bench.trainer.learning.steps_per_epoch)
     step = Warm(bench.step, steps=steps, settled=True, first_call_s=first)
     rates = interleaved({"epoch": epoch, "step": step}, protocol.epochs, timer)
     return {"rate": spread(rates["epoch"]), "ratio": interval(rates["epoch"], rates["step"])}
@@ -151,6 +151,8 @@ def _bounds(name: str, images_per_s: float, recipe: Recipe, settings: Settings) 
     macs = count(name).macs
     if macs is None:
         return None
+    if spec.recurrent is not None:  # no model of what its step moves
+        return None
     flops = 2 * 3 * (macs.per_image + macs.generator / recipe.batch_size)
     traffic = ledger.training_bytes(spec.kernel_shapes(), 4 if settings.precision == "fp32" else 2)
     device = settings_environment(settings)["device"]
@@ -162,6 +164,7 @@ def head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer)
     environment = settings_environment(settings)
     return {
         "schema_version": store.SCHEMA_VERSION,
+        "task": recipe.task.name,
         "kind": kind,
         "model": name,
         "device": environment["device"],
@@ -177,9 +180,9 @@ def optimizer_in_place(name: str, recipe: Recipe) -> tuple[str, str | None]:
 
     The name does not say those that the default recipe has.
     """
-    model = build(name, 10, seed=0)
+    model = build(name, registry.get(name).usual_classes, seed=0)
     optimizer = optimizers.names(model, recipe)
-    usual = optimizers.names(model, recipes.load(recipes.DEFAULT))
+    usual = optimizers.names(model, recipes.load(recipes.default_name("", recipe.task)))
     return optimizer, None if optimizer == usual else optimizer
 
 

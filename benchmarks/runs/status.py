@@ -24,7 +24,8 @@ class State:
     """What has become of one run.
 
     `epoch`: the last one that it has ended, of `epochs`.
-    `error`: percent of the test images, in a study of the validation images; of a run that is done.
+    `error`: of a run that is done, in the task's metric: of the test split, in a study of the
+    validation split.
     `reason`: why it failed or was stopped.
     """
 

@@ -6,19 +6,21 @@ from pathlib import Path
 import torch
 from safetensors.torch import save
 
-from benchmarks.data.batches import evaluation_batches
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.runs.building import build
 from benchmarks.system import generators
 from benchmarks.system.faults import one_line
 from benchmarks.system.files import write_atomically
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint, load_weights
 from benchmarks.training.compiling import Compiler
-from benchmarks.training.objective import Evaluation, Normalize, evaluate
+from benchmarks.training.learning import evaluator_of
 from benchmarks.training.settings import Settings
 from models import registry
 from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
+
+EVALUATED = 128
+"""Items, or streams, at a time."""
 
 
 def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
@@ -48,11 +50,11 @@ def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
 
 def evaluate_checkpoint(
     checkpoint: Path,
-    data: DataSet,
+    data: Data,
     settings: Settings,
     note: Callable[[str], None] = lambda text: None,
 ) -> dict:
-    """Test error of a checkpoint, in percent, and whether it was trained on these data.
+    """Test error of a checkpoint, in the task's metric, and whether it was trained on these data.
 
     `note` is called if the model cannot be compiled and is evaluated eagerly.
 
@@ -60,17 +62,17 @@ def evaluate_checkpoint(
         CheckpointError: if the data set has another number of classes.
     """
     model, identity = load_trained(checkpoint)
+    task = registry.get(identity["model"]).task
+    if task != data.task.name:
+        raise CheckpointError(f"{checkpoint} is of {task}, {data.name} is of {data.task.name}")
     if identity["num_classes"] != data.num_classes:
         raise CheckpointError(
-            f"{checkpoint} has {identity['num_classes']} classes, "
+            f"{checkpoint} has {identity['num_classes']} {data.task.outputs}, "
             f"{data.name} has {data.num_classes}"
         )
-    normalize = Normalize(data.mean, data.std).to(settings.device)
     compiler = Compiler(settings, not registry.is_built_in(identity["model"]), note)
-    evaluation = compiler(Evaluation(model.to(settings.device), normalize))
-    tested = evaluate(
-        evaluation, evaluation_batches(data.read_test().to(settings.device), 128), settings
-    )
+    evaluator = evaluator_of(model.to(settings.device), data, settings, compiler)
+    tested = evaluator.evaluate(data.read_test().to(settings.device), EVALUATED)
     return {
         "model": identity["model"],
         "seed": identity["seed"],

@@ -47,16 +47,19 @@ def study_text(model: str, base: str, trials: int, seeds: list[int]) -> str:
     """
     registry.get(model)
     recipe = _base(base)
-    if not 1 <= trials <= len(GRID):
-        raise StudyError(f"{trials} trials are not allowed; the grid has 1 to {len(GRID)}")
     kind = kind_of_model(model, recipe)
     block = recipe.block(kind)
+    grid = [row for row in GRID if _changes(block, row[1])]
+    if not 1 <= trials <= len(grid):
+        raise StudyError(f"{trials} trials are not allowed; the grid has 1 to {len(grid)}")
     if block.schedule != "cosine":
         raise RecipeError(f"recipe {base!r} is not allowed; its learning rates are set by step")
     fixed = {key: getattr(recipe, key) for key in FIXED} | {kind: asdict(block)}
+    if recipe.sequences is not None:
+        fixed["sequences"] = asdict(recipe.sequences)
     lines = [
         f'"{name}" = {_toml(_change(kind, block, key, factor))}'
-        for name, key, factor in GRID[:trials]
+        for name, key, factor in grid[:trials]
     ]
     about = f"{model} tuned from {base} by `tune`: {trials} trials of a grid that all models share."
     return "\n".join(
@@ -73,6 +76,11 @@ def study_text(model: str, base: str, trials: int, seeds: list[int]) -> str:
             "",
         ]
     )
+
+
+def _changes(block: Block, key: str | None) -> bool:
+    """Whether a factor changes anything: a value of zero stays what it is."""
+    return key is None or getattr(block, key) != 0
 
 
 def _base(name: str) -> Recipe:

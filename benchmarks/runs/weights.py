@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.data import datasets
+from benchmarks.data.datasets import Data
 from benchmarks.data.splits import DataSet
 from benchmarks.records import store
 from benchmarks.runs import trained
@@ -29,16 +30,18 @@ def find(results_dir: Path) -> list[Path]:
     return sorted((results_dir / "weights").glob("*/*/*.safetensors"))
 
 
-def publish(checkpoint: Path, data: DataSet, results_dir: Path) -> Path:
+def publish(checkpoint: Path, data: Data, results_dir: Path) -> Path:
     """Write the weights of a run that ended well; gives their place.
 
     `data`: what it was trained on, whose mean and deviation a user needs.
 
     Raises:
-        WeightsError: if there is no record that the run ended well, or the file would be larger
-            than a megabyte.
+        WeightsError: if there is no record that the run ended well, the file would be larger than
+            a megabyte, or the model is of text.
         CheckpointError: for a checkpoint that cannot be read.
     """
+    if not isinstance(data, DataSet):
+        raise pretrained.WeightsError("only models of images are kept there: name a file to write")
     model, identity = trained.load_trained(checkpoint)
     record_path = store.run_folder(results_dir, data.name, identity["model"])
     record = store.load(record_path / f"{checkpoint.stem}.json")
@@ -76,8 +79,7 @@ def publish(checkpoint: Path, data: DataSet, results_dir: Path) -> Path:
 @torch.no_grad()
 def probe(model: torch.nn.Module, mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """The logits (PROBES, classes) of the first test images of the bundled digits, in fp32."""
-    digits = datasets.load("digits", Path("data"))
-    images = digits.read_test().images[:PROBES].permute(0, 3, 1, 2)
+    images = datasets.digits().read_test().images[:PROBES].permute(0, 3, 1, 2)
     return model(Normalize(mean, std)(images))
 
 

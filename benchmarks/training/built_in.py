@@ -3,7 +3,8 @@
 import dataclasses
 import re
 
-from benchmarks.training.recipe_types import MAX_EPOCHS, Block, Recipe, Rule
+from benchmarks.tasks import IMAGES, TEXT, Task
+from benchmarks.training.recipe_types import MAX_EPOCHS, Block, Recipe, Rule, Sequences
 
 # Settled on the validation split (docs/recipes.md): SGD and SCALED in all studies, ADAM, for
 # sources that do not scale their gradients, in pair16.
@@ -35,6 +36,23 @@ PAPER_ADAM = Block(
     steps=672_000,
 )
 
+TEXT_ADAM = Block("adam", learning_rate=0.004, l2=0.0, warmup=0.05)
+TEXT_SEQUENCES = Sequences(length=100, keep=0.9, clip=1.0)
+PAPER_TEXT_ADAM = Block("adam", learning_rate=0.001, l2=0.0, schedule="steps", warmup=0.0)
+
+
+def _text(name: str, epochs: int, adam: Block = TEXT_ADAM, batch_size: int = 32) -> Recipe:
+    """A recipe for text, the same for plain and generated weights."""
+    return Recipe(
+        name,
+        epochs,
+        stored=adam,
+        generated=adam,
+        batch_size=batch_size,
+        crop_padding=0,
+        sequences=TEXT_SEQUENCES,
+    )
+
 
 RECIPES: dict[str, Recipe] = {
     "paper": Recipe("paper", 1911, stored=PAPER_SGD, generated=PAPER_ADAM, crop_padding=2),
@@ -58,11 +76,25 @@ RECIPES: dict[str, Recipe] = {
         stored=Block("adam", learning_rate=0.006, l2=5e-4, warmup=0.2),
         generated=Block("sgd", learning_rate=0.3, l2=5e-6, warmup=0.3),
     ),
+    "text_paper": _text("text_paper", 100, PAPER_TEXT_ADAM, batch_size=128),
+    "text_demo": Recipe(
+        "text_demo",
+        2,
+        stored=dataclasses.replace(TEXT_ADAM, steps=40),
+        generated=dataclasses.replace(TEXT_ADAM, steps=40),
+        batch_size=16,
+        crop_padding=0,
+        precision="fp32",
+        compile="off",
+        sequences=Sequences(length=20, keep=0.9, clip=1.0),
+    ),
 }
-"""The recipes with a fixed name; `epochs<N>` are made on demand."""
+"""The recipes with a fixed name; `epochs<N>` and `text_epochs<N>` are made on demand."""
 
 DEFAULT = "epochs10"
-"""The recipe of every data set but digits, which has "demo"."""
+"""The recipe of every data set of images but digits, which has "demo"."""
+DEFAULT_TEXT = "text_epochs10"
+"""The recipe of every text."""
 
 DESCRIPTIONS = {
     "epochs<N>": "N epochs for both members of a pair, warm-up and cosine",
@@ -72,9 +104,18 @@ DESCRIPTIONS = {
     "epochs5_adam": "a control of 5 epochs: Adam for all generated kernels, scaled gradients for "
     "none; its Adam was settled on the hypernetwork alone",
     "epochs5_crossed": "a control of 5 epochs: Adam for stored kernels and SGD for generated ones",
+    "text_epochs<N>": "N epochs over a text for all recurrent networks: Adam, warm-up and cosine, "
+    "32 streams, 100 characters a step",
+    "text_paper": "the paper's Adam, dropout and clipping (appendix A.3.3), batch 128, 100 "
+    "characters a step; it does not print its epochs: 100",
+    "text_demo": "40 steps of 320 characters, fp32, eager: seconds, for tests",
 }
 
-ALLOWED = (f"epochs<N> (N from 1 to {MAX_EPOCHS})", *RECIPES)
+ALLOWED = (
+    f"epochs<N> (N from 1 to {MAX_EPOCHS})",
+    f"text_epochs<N> (N from 1 to {MAX_EPOCHS})",
+    *RECIPES,
+)
 """Names of the built-in recipes, as messages list them."""
 
 FORMER = {
@@ -88,15 +129,18 @@ FORMER = {
 }
 """Names that recipes had, and their names now. Records and studies keep the former ones."""
 
-_EPOCHS = re.compile(r"epochs([1-9][0-9]{0,4})")
+_EPOCHS = re.compile(r"(?P<text>text_)?epochs(?P<number>[1-9][0-9]{0,4})")
 
 
 def built_in(name: str) -> Recipe | None:
-    """The built-in recipe of a name, `epochs<N>` for any N included; None where there is none."""
+    """The built-in recipe of a name, those for any N included; None where there is none."""
     match = _EPOCHS.fullmatch(name)
-    if match:
-        return Recipe(name, int(match[1]), stored=SGD, generated=ADAM, scaled=SCALED)
-    return RECIPES.get(name)
+    if match is None:
+        return RECIPES.get(name)
+    epochs = int(match["number"])
+    if match["text"]:
+        return _text(name, epochs)
+    return Recipe(name, epochs, stored=SGD, generated=ADAM, scaled=SCALED)
 
 
 def recorded(name: str) -> Recipe | None:
@@ -110,10 +154,13 @@ def description(name: str) -> str:
     name = FORMER.get(name, name)
     match = _EPOCHS.fullmatch(name)
     if match:
-        return DESCRIPTIONS["epochs<N>"].replace("N epochs", f"{match[1]} epochs")
+        every = DESCRIPTIONS[f"{match['text'] or ''}epochs<N>"]
+        return every.replace("N epochs", f"{match['number']} epochs")
     return DESCRIPTIONS[name]
 
 
-def default_name(dataset: str) -> str:
+def default_name(dataset: str, task: Task = IMAGES) -> str:
     """The recipe of a data set where none is asked for."""
+    if task is TEXT:
+        return DEFAULT_TEXT
     return "demo" if dataset == "digits" else DEFAULT

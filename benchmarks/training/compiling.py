@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
 from torch._functorch import config as functorch_config
 
 from benchmarks.system import generators
@@ -86,8 +85,8 @@ class Compiler:
             return "default", f"{instead('default', asked)}{reason}"
         return asked, None
 
-    def __call__(self, module: nn.Module) -> Callable:
-        """The module, compiled into one graph unless the settings say "off"."""
+    def __call__(self, module: Callable) -> Callable:
+        """The module or function, compiled into one graph unless the settings say "off"."""
         if self.settings.compile == "off":
             return module
         mode = "default" if self.settings.compile == "graph" else self.settings.compile
@@ -104,13 +103,13 @@ class Compiler:
 class _CompiledOrEager:
     """A foreign module, compiled as long as that works."""
 
-    def __init__(self, compiler: Compiler, module: nn.Module, mode: str):
+    def __init__(self, compiler: Compiler, module: Callable, mode: str):
         self.compiler, self.module = compiler, module
         self.backend = _inductor(mode)
         self.compiled = torch.compile(module, backend=self.backend, dynamic=False, fullgraph=True)
         self.compilations = 0
 
-    def __call__(self, *batch: torch.Tensor) -> Any:
+    def __call__(self, *batch: Any) -> Any:
         if self.compiler.fallback is not None:
             return self.module(*batch)
         drawn, before = generators.states(), self.backend.compilations

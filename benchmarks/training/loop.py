@@ -6,18 +6,16 @@ records.
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.data.batches import Batches
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.training.checkpoints import (
     CHECKPOINT_VERSION,
     CheckpointError,
@@ -26,14 +24,14 @@ from benchmarks.training.checkpoints import (
     write_checkpoint,
 )
 from benchmarks.training.compiling import Compiler
-from benchmarks.training.objective import Evaluated, Evaluation, Normalize, Objective, evaluate
+from benchmarks.training.learning import Batch, Evaluated, evaluator_of, learning_of
 from benchmarks.training.optimizers import kind_of, make_optimizer, restore_optimizer, ruled
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
 from models.kernels.protocol import KernelNetwork, KernelSource
 
-Step = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-"""A training step on images and labels; gives the loss and the number of wrong answers."""
+Step = Callable[..., tuple[Tensor, Tensor]]
+"""A training step on the tensors of a batch; gives the loss and the number of wrong answers."""
 
 
 class Interrupted(Exception):
@@ -44,7 +42,8 @@ class Interrupted(Exception):
 class History:
     """What happened so far, one entry an epoch, in plain numbers.
 
-    Errors are in percent; `seconds` and `images` are of training, without evaluation. `begun` is of
+    Errors are in the task's metric; `seconds` and `images` (or characters) are of training, without
+    evaluation. `begun` is of
     an epoch that is not over: `losses` and `wrong` of its steps, and its `seconds` so far.
     `resumed`: the steps after which the run went on from a checkpoint that was not the last, or not
     of this code or recipe, each with what differs.
@@ -65,7 +64,7 @@ class History:
 
     @property
     def images_per_s(self) -> float | None:
-        """Training images a second; None as long as nothing was timed."""
+        """Items of training a second; None as long as nothing was timed."""
         return self.images / self.seconds if self.seconds else None
 
 
@@ -73,8 +72,8 @@ class History:
 class Result:
     """What a run ended with.
 
-    `status` is "ok" or "diverged". `test_error` is in percent, `test_wrong` (bool, a test image
-    each) says which were wrong: read once, after the last epoch, or not at all.
+    `status` is "ok" or "diverged". `test_error` is in the task's metric, `test_wrong` (bool, a test
+    image each) says which were wrong: read once, after the last epoch, or not at all.
     """
 
     status: str
@@ -100,25 +99,25 @@ class CapturedStep:
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
         """One step on a batch; gives what `step` gives."""
         if self.calls < self.WARM_UP:
             self.calls += 1
-            return self.step(x, y)
+            return self.step(*batch)
         if self.graph is None:
-            self.graph = self._capture(x, y)
-        self.x.copy_(x)
-        self.y.copy_(y)
+            self.graph = self._capture(*batch)
+        for place, values in zip(self.batch, batch, strict=True):
+            place.copy_(values)
         self.graph.replay()
         loss, mistakes = self.out
         # Copies: the next replay writes in the same place.
         return loss.clone(), mistakes.clone()
 
-    def _capture(self, x: Tensor, y: Tensor) -> torch.cuda.CUDAGraph:
-        self.x, self.y = x.clone(memory_format=torch.preserve_format), y.clone()
+    def _capture(self, *batch: Tensor) -> torch.cuda.CUDAGraph:
+        self.batch = [values.clone(memory_format=torch.preserve_format) for values in batch]
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
-            self.out = self.step(self.x, self.y)
+            self.out = self.step(*self.batch)
         return graph
 
 
@@ -133,8 +132,7 @@ class Trainer:
     def __init__(
         self,
         model: nn.Module,
-        data: DataSet,
-        batches: Batches,
+        data: Data,
         recipe: Recipe,
         settings: Settings,
         seed: int,
@@ -144,7 +142,6 @@ class Trainer:
     ):
         self.model = channels_last(model.to(settings.device))
         self.data = data
-        self.batches = batches
         self.recipe = recipe
         self.settings = settings
         self.seed = seed
@@ -152,12 +149,13 @@ class Trainer:
         self.history = History()
         self.kind = kind_of(model, recipe)
         self.block = recipe.block(self.kind)
-        self.total = recipe.total_steps(self.kind, batches.steps_per_epoch)
-        self.epochs = math.ceil(self.total / batches.steps_per_epoch)
-        normalize = Normalize(data.mean, data.std).to(settings.device)
         self.compiler = Compiler(settings, foreign, note)
-        self.objective = self.compiler(Objective(self.model, normalize, self.block.l2))
-        self.evaluation = self.compiler(Evaluation(self.model, normalize))
+        self.learning = learning_of(
+            self.model, data, recipe, self.block.l2, settings, self.compiler
+        )
+        self.evaluator = evaluator_of(self.model, data, settings, self.compiler)
+        self.total = recipe.total_steps(self.kind, self.learning.steps_per_epoch)
+        self.epochs = math.ceil(self.total / self.learning.steps_per_epoch)
         self.optimizers: list[torch.optim.Optimizer] = []
         self._rates: list[tuple[Tensor, float]] = []  # each a part of the block's learning rate
         for rule, parameters in ruled(self.model, self.block):
@@ -178,7 +176,6 @@ class Trainer:
 
     def training(
         self,
-        evaluation_batches: Callable,
         checkpoint: Path | None = None,
         should_stop: Callable[[], str | None] = lambda: None,
         on_epoch: Callable[[dict, int], None] = lambda entry, epochs: None,
@@ -205,8 +202,7 @@ class Trainer:
 
         while len(self.history.epochs) < self.epochs:
             entry = yield from self.train_epoch(len(self.history.epochs), after_step)
-            images = evaluation_batches(self.data.validation, self.recipe.batch_size)
-            entry["val_loss"], entry["val_error"], _ = self._evaluate(images)
+            entry["val_loss"], entry["val_error"], _ = self._evaluate(self.data.validation)
             if not math.isfinite(entry["train_loss"]) or not math.isfinite(entry["val_loss"]):
                 reason = f"loss is not finite in epoch {entry['epoch']}"
                 return Result("diverged", reason, self.history)
@@ -216,8 +212,7 @@ class Trainer:
             on_epoch(entry, self.epochs)
         if not test:
             return Result("ok", None, self.history)
-        images = evaluation_batches(self.data.read_test(), self.recipe.batch_size)
-        tested = self._evaluate(images)
+        tested = self._evaluate(self.data.read_test())
         return Result("ok", None, self.history, tested.error, tested.wrong)
 
     def train_epoch(
@@ -229,17 +224,17 @@ class Trainer:
         resumed. The first step compiles: its time counts in the epoch, not in the rate.
         """
         self.model.train()
-        first = epoch * self.batches.steps_per_epoch
-        steps = min(self.batches.steps_per_epoch, self.total - first)
+        first = epoch * self.learning.steps_per_epoch
+        steps = min(self.learning.steps_per_epoch, self.total - first)
         if self.history.begun is None:
             self.history.begun = {"losses": [], "wrong": [], "seconds": 0.0}
         begun = self.history.begun
         done = len(begun["losses"])
         begin = time.perf_counter() - begun["seconds"]
         timed_from, timed_steps = None, 0
-        batches = enumerate(self.batches.epoch(self.seed, epoch))
-        for number, (x, y) in islice(batches, done, steps):
-            loss, mistakes = self.step(x, y, first + number)
+        batches = self.learning.epoch(self.seed, epoch, done)
+        for number, batch in zip(range(done, steps), batches, strict=False):
+            loss, mistakes = self.step(batch, first + number)
             begun["losses"].append(loss)
             begun["wrong"].append(mistakes)
             if timed_from is None:
@@ -250,35 +245,39 @@ class Trainer:
             begun["seconds"] = time.perf_counter() - begin
             after_step(number + 1, steps)
             yield
-        images, wrong = steps * self.recipe.batch_size, torch.stack(begun["wrong"]).sum()
+        wrong = int(torch.stack(begun["wrong"]).sum())
+        mean = float(torch.stack(begun["losses"]).double().mean())
         entry = {
             "epoch": epoch + 1,
             "step": first + steps,
-            "train_loss": float(torch.stack(begun["losses"]).double().mean()),
-            "train_error": 100 * float(wrong) / images,
+            "train_loss": mean,
+            "train_error": self.learning.error(mean, wrong, steps * self.learning.items),
             "learning_rate": self.block.learning_rate_at(first + steps - 1, self.total),
         }
         end = time.perf_counter()
         self.history.begun = None
         if timed_from is not None:
-            self.history.images += timed_steps * self.recipe.batch_size
+            self.history.images += timed_steps * self.learning.items
             self.history.seconds += end - timed_from
         return entry | {"seconds": round(end - begin, 3)}
 
-    def step(self, x: Tensor, y: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Take step `step` of the optimizers.
+    def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
+        """Take step `step` of the optimizers on a batch.
 
         Gives the loss and the number of wrong answers, both still on the device.
         """
         learning_rate = self.block.learning_rate_at(step, self.total)
         for rate, share in self._rates:
             rate.fill_(learning_rate * share)
-        return self._optimize(x, y)
+        return self._optimize(*batch)
 
-    def _plain_step(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _plain_step(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
         with self.settings.autocast():
-            loss, mistakes = self.objective(x, y)
+            loss, mistakes = self.learning.objective(*batch)
         loss.backward()
+        self.learning.carry()
+        if self.learning.clip is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.learning.clip)
         if self._scaling_source is not None:
             self._scaling_source.scale_gradients()
         for optimizer in self.optimizers:
@@ -287,9 +286,9 @@ class Trainer:
         # Copies: CUDA graphs reuse the memory of what they return.
         return loss.detach().clone(), mistakes.clone()
 
-    def _evaluate(self, batches: Iterable) -> Evaluated:
+    def _evaluate(self, split: Any) -> Evaluated:
         self.model.eval()
-        return evaluate(self.evaluation, batches, self.settings)
+        return self.evaluator.evaluate(split, self.recipe.batch_size)
 
     def synchronize(self) -> None:
         """Wait until the device has done what it was given."""
@@ -314,6 +313,7 @@ class Trainer:
             "history": history,
             "buffers": unsaved_buffers(self.model) if self.compiler.foreign else {},
             "fallback": self.compiler.fallback,
+            "learning": self.learning.state(),
         }
         write_checkpoint(path, state)
 
@@ -326,6 +326,7 @@ class Trainer:
         try:
             load_weights(self.model, state)
             self.compiler.fallback = state.get("fallback")
+            self.learning.restore(state.get("learning", {}))
             for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
                 restore_optimizer(optimizer, saved)
             history = dict(state["history"])

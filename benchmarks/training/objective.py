@@ -1,12 +1,12 @@
 """What is minimised and what is measured: the objective of training, and evaluation."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.training.learning import Evaluated
 from benchmarks.training.settings import Settings
 from models.kernels.protocol import KernelNetwork, dense
 
@@ -90,14 +90,6 @@ class Evaluation(nn.Module):
 def wrong_answers(logits: Tensor, y: Tensor) -> Tensor:
     """How many of the largest logits (B, classes) are not those of the labels (B)."""
     return (logits.detach().argmax(1) != y).sum()
-
-
-class Evaluated(NamedTuple):
-    """Mean cross-entropy, error in percent, and which images were wrong: bool (N,), on the CPU."""
-
-    loss: float
-    error: float
-    wrong: Tensor
 
 
 def evaluate(evaluation: Callable, batches: Iterable, settings: Settings) -> Evaluated:

@@ -5,10 +5,13 @@ from torch import nn
 
 from benchmarks.training.recipes import PARTS, Block, Recipe, Rule, optimizer_names
 from models.kernels.protocol import KernelNetwork
+from models.recurrent.network import RecurrentNetwork
 
 
 def kind_of(model: nn.Module, recipe: Recipe) -> str:
-    """Which block of a recipe a module takes; one without a `generated` takes the stored block."""
+    """Which block of a recipe a module takes; a foreign one takes the stored block."""
+    if isinstance(model, RecurrentNetwork):
+        return recipe.kind(model.generated, scales_gradients=False)
     if not isinstance(model, KernelNetwork):
         return recipe.kind(generated=False, scales_gradients=False)
     return recipe.kind(model.generated, model.kernels.scales_gradients)

@@ -9,6 +9,8 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import AfterValidator, ConfigDict, Field, Strict, model_validator
 from pydantic.dataclasses import dataclass
 
+from benchmarks.tasks import IMAGES, TEXT, Task
+
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["cosine", "steps"]
 Precision = Literal["auto", "fp32", "bf16"]
@@ -26,7 +28,10 @@ CONFIG = ConfigDict(extra="forbid")
 MAX_EPOCHS = 99_999
 MAX_STEPS = 1_000_000_000
 MAX_BATCH_SIZE = 65_536
-"""A larger number of images a step is taken for a slip."""
+"""A larger number of images, or streams, a step is taken for a slip."""
+
+MAX_LENGTH = 100_000
+_LENGTHS = f"at least 1, at most {MAX_LENGTH:,}"
 
 Steps = Field(ge=1, le=MAX_STEPS, description=f"at least 1, at most {MAX_STEPS:,}")
 Epochs = Field(ge=1, le=MAX_EPOCHS, description=f"at least 1, at most {MAX_EPOCHS:,}")
@@ -103,12 +108,27 @@ class Block:
 
 
 @dataclass(frozen=True, config=CONFIG)
+class Sequences:
+    """How text is read in training, in `batch_size` streams whose state is carried.
+
+    `length`: symbols of each stream in a step, through which gradients flow. `keep`: what dropout
+    leaves of the input, of each layer's output, and of what is new in its cell. `clip`: the
+    largest norm of the gradient.
+    """
+
+    length: Annotated[int, Strict(), Field(ge=1, le=MAX_LENGTH, description=_LENGTHS)]
+    keep: Annotated[float, Strict(), Field(gt=0, le=1, description="more than 0, at most 1")]
+    clip: Rate
+
+
+@dataclass(frozen=True, config=CONFIG)
 class Recipe:
     """A named recipe: a block for stored kernels, one for generated ones, and perhaps one for
     sources that scale their gradients (SGD; without it they take the block of generated ones).
 
     `precision` and `compile` "auto" are resolved per device and recorded as used. `flip`: whether
-    training mirrors images at random; None is what the data set has by default.
+    training mirrors images at random; None is what the data set has by default. `sequences`: of a
+    recipe for text, which has neither `flip` nor `crop_padding`; None is a recipe for images.
 
     Raises:
         pydantic.ValidationError: for a value that is not allowed; it is a ValueError.
@@ -127,6 +147,15 @@ class Recipe:
     compile: CompileMode = "auto"
     scaled: Block | None = None
     flip: Annotated[bool | None, Strict(), Field(description="true or false")] = None
+    sequences: Sequences | None = None
+
+    @model_validator(mode="after")
+    def _has_what_its_task_has(self) -> Self:
+        if self.sequences is None:
+            return self
+        if self.flip is not None or self.crop_padding:
+            raise ValueError("flip and crop_padding are of images; this recipe is for text")
+        return self
 
     @model_validator(mode="after")
     def _blocks_fit_their_kinds(self) -> Self:
@@ -156,8 +185,9 @@ class Recipe:
                     for key, value in block.items()
                     if key not in PARTS or value is not None
                 }
-        if self.flip is None:  # it came later still
-            del content["flip"]
+        for key in ("flip", "sequences"):  # they came later still
+            if content[key] is None:
+                del content[key]
         text = json.dumps(content, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -169,7 +199,23 @@ class Recipe:
             return "scaled"
         return "generated"
 
-    def flips(self, default: bool) -> bool:
+    @property
+    def task(self) -> Task:
+        """What it is a recipe for."""
+        return TEXT if self.sequences else IMAGES
+
+    @property
+    def items_per_step(self) -> int:
+        """Images, or characters, of a step."""
+        return self.batch_size * (self.sequences.length if self.sequences else 1)
+
+    def steps_per_epoch(self, items: int) -> int:
+        """The steps in which `items` of training are read once; what is left over is dropped."""
+        if self.sequences is None:
+            return items // self.batch_size
+        return max(0, items // self.batch_size - 1) // self.sequences.length
+
+    def flips(self, default: bool | None) -> bool | None:
         """Whether training mirrors images; `default` is what the data set says."""
         return default if self.flip is None else self.flip
 
@@ -189,5 +235,8 @@ class Recipe:
         return self.block(kind).steps or self.epochs * steps_per_epoch
 
     def as_dict(self) -> dict:
-        """Every field and the hash, as JSON has them."""
-        return json.loads(json.dumps(dataclasses.asdict(self) | {"hash": self.hash}))
+        """Every field of its task and the hash, as JSON has them."""
+        content = dataclasses.asdict(self) | {"hash": self.hash}
+        for key in ("flip", "crop_padding") if self.sequences else ("sequences",):
+            del content[key]
+        return json.loads(json.dumps(content))

@@ -18,6 +18,7 @@ from benchmarks.system.files import read_text
 from benchmarks.training.built_in import (
     ALLOWED,
     DEFAULT,
+    DEFAULT_TEXT,
     DESCRIPTIONS,
     FORMER,
     RECIPES,
@@ -35,12 +36,14 @@ from benchmarks.training.recipe_types import (
     Block,
     Recipe,
     Rule,
+    Sequences,
 )
 
 __all__ = [
     "ALLOWED",
     "COMPILE_MODES",
     "DEFAULT",
+    "DEFAULT_TEXT",
     "DESCRIPTIONS",
     "FORMER",
     "KINDS",
@@ -51,6 +54,7 @@ __all__ = [
     "Recipe",
     "RecipeError",
     "Rule",
+    "Sequences",
     "built_in",
     "default_name",
     "description",
@@ -155,6 +159,8 @@ def from_record(values: dict) -> Recipe:
     """
     # What a record does not name, because it is older, its recipe did not have.
     base = dataclasses.replace(load(DEFAULT), scaled=None)
+    if values.get("sequences"):
+        base = dataclasses.replace(base, crop_padding=0)
     fields = {field.name for field in dataclasses.fields(Recipe)}
     return _checked(_changed(base, {key: values[key] for key in values if key in fields}))
 
@@ -166,9 +172,12 @@ def _changed(base: Recipe, changes: dict) -> dict:
     a new block starts as the stored one, the new rule of a part as its block.
     """
     values = dataclasses.asdict(base)
-    tables = [kind for kind in KINDS if isinstance(changes.get(kind), dict)]
-    for kind in tables:
-        values[kind] = _changed_block(values[kind] or values["stored"], changes[kind])
+    tables = [key for key in (*KINDS, "sequences") if isinstance(changes.get(key), dict)]
+    for key in tables:
+        if key == "sequences":
+            values[key] = (values[key] or {}) | changes[key]
+        else:
+            values[key] = _changed_block(values[key] or values["stored"], changes[key])
     return values | {key: value for key, value in changes.items() if key not in tables}
 
 
@@ -201,6 +210,10 @@ def _one_line(error: ValidationError) -> str:
     if not keys:  # what a check across fields says
         return str(first["ctx"]["error"])
     table, key, value = TABLES[len(keys) - 1], keys[-1], first["input"]
+    if keys[0] == "sequences" and len(keys) > 1:
+        table = Sequences
+    if table is Sequences and first["type"] == "missing":
+        return f"{key} is missing in sequences"
     if first["type"] == "unexpected_keyword_argument":
         return unknown_key(key, [field.name for field in dataclasses.fields(table)])
     if first["type"] == "dataclass_type":

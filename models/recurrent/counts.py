@@ -7,6 +7,7 @@ that the network has as many inputs as symbols.
 from dataclasses import dataclass
 
 GATES = 4
+COMPONENTS = ("recurrent", "generator", "layer_norms", "readout")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Shape:
 
 
 def parameters(shape: Shape) -> dict[str, int]:
-    """Parameters by component: `recurrent`, `generator`, `layer_norms`, `readout`."""
+    """Parameters by component, all `COMPONENTS` named."""
     n, m, z = shape.units, shape.hyper_units, shape.embedding
     inputs = [shape.symbols] + [n] * (shape.layers - 1)
     recurrent = sum(GATES * n * (x + n + 1) for x in inputs)
@@ -42,8 +43,7 @@ def parameters(shape: Shape) -> dict[str, int]:
         gains = (GATES + 1) * (n + m) * shape.layers
         norms = gains * (2 if shape.norm_biases else 1)
     readout = n * shape.symbols + shape.symbols
-    counts = {"recurrent": recurrent, "generator": generator, "layer_norms": norms}
-    return counts | {"readout": readout}
+    return dict(zip(COMPONENTS, (recurrent, generator, norms, readout), strict=True))
 
 
 def total(shape: Shape) -> int:

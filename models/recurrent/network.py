@@ -72,6 +72,12 @@ class RecurrentNetwork(nn.Module):
         components = getattr(self.cells[int(number)], "components", {})
         return components.get(parameter, "recurrent")
 
+    @property
+    def generated(self) -> bool:
+        """Whether a generator makes weights anew at every step."""
+        names = [name for name, _ in self.named_parameters()]
+        return any(self.component_of(name) == "generator" for name in names)
+
     def initial(self, batch: int) -> list[State]:
         """A state for each layer."""
         return [cell.initial(batch) for cell in self.layers()]

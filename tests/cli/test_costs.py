@@ -42,11 +42,24 @@ def free_lunch(num_classes):
 
 def test_tables_show_flops(capsys):
     """40-1 of the paper: 83,018,368 MACs per image, 51,544,064 of the generator."""
-    assert code_of("list") == 0
+    assert code_of("list", "--task", "images") == 0
     out = capsys.readouterr().out
     (row,) = [line.split() for line in out.splitlines() if line.startswith("  hyper_resnet40_1 ")]
     assert row == ["hyper_resnet40_1", "96,602", "166,036,736", "103,088,128", "8.02", "%"]
     assert out.count("FLOPs = 2 x MACs") == 1 and "FLOPs/image" in out
+
+
+def test_text_has_a_table_of_its_own(capsys):
+    """LSTM 1000 on 50 symbols: 4 x 1000 x 1000 + 1000 x 50 MACs a character."""
+    assert code_of("list", "--task", "text") == 0
+    out = capsys.readouterr().out
+    (row,) = [line.split() for line in out.splitlines() if line.startswith("lstm_1000 ")]
+    assert row == ["lstm_1000", "4,254,050", "8,100,000", "1.312"]
+    assert "FLOPs/character" in out and "Counted for 50 symbols" in out
+    assert "image" not in out and "resnet" not in out and "generator" not in out
+    assert "5,080,042 or 5,085,682" in out and "18,718,493 or 18,728,773" in " ".join(out.split())
+    assert code_of("list", "lstm_347") == 0
+    assert "hyper_lstm_256" not in capsys.readouterr().out
 
 
 def test_cost_shows_components(capsys):
@@ -66,8 +79,9 @@ def test_cost_shows_components(capsys):
 
 def test_tables_are_at_most_100_columns_wide(capsys):
     assert code_of("list") == 0
-    every = registry.names()[-6:]
-    assert len(every) == costs.FEW and code_of("cost", *every) == 0
+    for task in ("images", "text"):
+        every = registry.names(task)[-6:]
+        assert len(every) == costs.FEW and code_of("cost", *every) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(len(line) for line in lines) <= costs.WIDTH
     assert [line for line in lines if "wide_resnet28_10_projection" in line]

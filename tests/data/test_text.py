@@ -18,7 +18,7 @@ def test_pydoc_is_there_and_repeats_no_paragraph():
     assert "".join(loaded.symbols[number] for number in torch.cat(parts)) == whole
     assert len(loaded.train) == int(0.9 * len(whole)) and loaded.test_reads == 1
     assert loaded.fingerprint == text.load("pydoc").fingerprint
-    assert loaded.fingerprint["symbols"] == len(loaded.symbols) == len(set(loaded.symbols))
+    assert loaded.fingerprint["num_classes"] == len(loaded.symbols) == len(set(loaded.symbols))
 
 
 def test_a_file_is_split_in_order(tmp_path):
@@ -42,17 +42,17 @@ def folder(tmp_path):
 def test_symbols_that_training_lacks_are_refused_or_counted(folder):
     with pytest.raises(DataError) as error:
         text.load(f"text:{folder}")
-    assert "symbols that its training split lacks: 'é'" in one_line(error)
-    loaded = text.load(f"text:{folder}", unknown=True)
+    assert "symbols that its training split lacks: 'é'; text+unknown:PATH" in one_line(error)
+    loaded = text.load(f"text+unknown:{folder}")
     assert loaded.symbols == f"abc{text.UNKNOWN}" and loaded.fingerprint["unknown"] == 1
     assert loaded.read_test().tolist() == [1, 3]
 
 
 def test_a_fingerprint_tells_texts_and_splits_apart(folder):
-    before = text.load(f"text:{folder}", unknown=True).fingerprint
+    before = text.load(f"text+unknown:{folder}").fingerprint
     (folder / "train.txt").write_text("abcab", encoding="utf-8")
     (folder / "valid.txt").write_text("ccab", encoding="utf-8")
-    after = text.load(f"text:{folder}", unknown=True).fingerprint
+    after = text.load(f"text+unknown:{folder}").fingerprint
     assert before["sha256"] != after["sha256"]
     assert before["decoded_sha256"] != after["decoded_sha256"]
 
@@ -60,8 +60,8 @@ def test_a_fingerprint_tells_texts_and_splits_apart(folder):
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("text:", "allowed are pydoc and text:PATH"),
-        ("novel", "allowed are pydoc and text:PATH"),
+        ("text:", "allowed are pydoc, text:PATH"),
+        ("novel", "allowed are pydoc, text:PATH"),
         ("text:/nowhere/at.txt", "No such file"),
         ("text:/nowhere/a b.txt", "a name that is not allowed"),
     ],

@@ -13,7 +13,7 @@ from benchmarks.runs import reproduce, runner
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
-from benchmarks.training import recipes
+from benchmarks.training import image_learning, recipes
 from benchmarks.training.checkpoints import load_checkpoint, write_checkpoint
 from benchmarks.training.recipes import RECIPES
 from benchmarks.training.settings import Settings
@@ -69,9 +69,9 @@ def test_what_is_missing_is_made_and_told(options):
 @pytest.mark.parametrize("flip", [None, True, False])
 def test_mirroring_is_the_users_choice_and_recorded(options, monkeypatch, flip):
     used = []
-    made = runner.Batches
+    made = image_learning.Batches
     monkeypatch.setattr(
-        runner, "Batches", lambda *args, **named: used.append(named["flip"]) or made(*args, **named)
+        image_learning, "Batches", lambda *args: used.append(args[3]) or made(*args)
     )
     chosen = dataclasses.replace(options, flip=flip)
     (outcome,) = train(MODELS[:1], recipe=RECIPE, options=chosen)
@@ -138,7 +138,7 @@ def test_reproduce_trains_and_times_what_is_missing(options, monkeypatch):
         timing.SHORT, window_s=0.01, max_warmup=1, windows=2, epoch_images=64
     )
     monkeypatch.setattr(reproduce, "SHORT", shortened)
-    monkeypatch.setattr(registry, "PAPER_TABLE", tuple(MODELS[:1]))
+    monkeypatch.setitem(registry.TABLES, "images", tuple(MODELS[:1]))
     result = reproduce.reproduce(recipe=RECIPE, options=options)
     assert [outcome.status for outcome in result.runs] == ["ok"] and not result.halted
     (timing_of,) = result.timings

@@ -11,7 +11,7 @@ from benchmarks.data import datasets
 from benchmarks.runs import planning
 from benchmarks.runs.matrix import prepare, specs_of, train
 from benchmarks.runs.options import RunOptions
-from benchmarks.runs.planning import Times, images_of, plan
+from benchmarks.runs.planning import Times, items_of, plan
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.remaining import Remaining
 from benchmarks.training.recipes import RECIPES, load, recorded
@@ -77,13 +77,13 @@ def test_times_are_of_the_same_run_or_the_nearest():
 
 
 def test_images_follow_the_steps_of_the_block():
-    assert images_of("hyper_resnet40_1", RECIPES["paper"], 45_000) == 672_000 * 128
-    assert images_of("wide_resnet40_1", RECIPES["paper"], 45_000) == 140_000 * 128
-    assert images_of("wide_resnet40_1", load("epochs2"), 45_000) == 2 * 351 * 128
+    assert items_of("hyper_resnet40_1", RECIPES["paper"], 45_000) == 672_000 * 128
+    assert items_of("wide_resnet40_1", RECIPES["paper"], 45_000) == 140_000 * 128
+    assert items_of("wide_resnet40_1", load("epochs2"), 45_000) == 2 * 351 * 128
 
 
 def test_known_sizes_are_those_of_the_data(tmp_path):
-    assert len(datasets.load("digits", tmp_path).train) == planning.TRAIN_IMAGES["digits"]
+    assert len(datasets.load("digits", tmp_path).train) == planning.TRAIN_ITEMS["digits"]
 
 
 class Clock:

@@ -6,14 +6,13 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from benchmarks.data.batches import evaluation_batches
 from benchmarks.measuring.timing import SHORT, Timer, interval
 from benchmarks.records import store
 from benchmarks.runs import speed
-from benchmarks.runs.bench import Bench, TimingSetup, timing_data
+from benchmarks.runs.bench import Bench, TimingSetup
 from benchmarks.runs.building import build
 from benchmarks.runs.settings import set_switches
-from benchmarks.training.objective import evaluate
+from benchmarks.training.learning import repeated
 from benchmarks.training.recipes import RECIPES, load
 from benchmarks.training.settings import Settings
 from models import ledger, registry
@@ -49,15 +48,15 @@ def test_a_materialised_network_runs_the_operators_of_its_plain_pair():
 
 def bench(digits, name, settings, batch_size=32, images=256):
     recipe = dataclasses.replace(load("epochs10"), batch_size=batch_size)
-    return Bench(build(name, 10, 0), timing_data(digits, images, settings), recipe, settings)
+    return Bench(build(name, 10, 0), repeated(digits, recipe, images), recipe, settings)
 
 
 @pytest.mark.parametrize("flip", [None, True])
 def test_what_is_timed_mirrors_as_its_recipe_does(digits, flip):
     recipe = dataclasses.replace(load("epochs10"), batch_size=32, flip=flip)
-    data = timing_data(digits, 64, Settings(CPU))
+    data = repeated(digits, recipe, 64)
     made = Bench(build("wide_resnet10_1", 10, 0), data, recipe, Settings(CPU))
-    assert made.trainer.batches.flip is bool(flip)
+    assert made.trainer.learning.batches.flip is bool(flip)
 
 
 def test_an_epoch_is_steps(digits):
@@ -82,7 +81,7 @@ def test_models_without_a_speed_record_of_their_optimizer_are_untimed(few, tmp_p
     one_rule = dataclasses.replace(demo.scaled, backbone=None)
     recipe = dataclasses.replace(demo, batch_size=32, scaled=one_rule)
     protocol = dataclasses.replace(SHORT, window_s=0.01, max_warmup=1, windows=2)
-    setup = TimingSetup(timing_data(few, 64, settings), recipe, settings, protocol)
+    setup = TimingSetup(repeated(few, recipe, 64), recipe, settings, protocol)
     names = ["wide_resnet10_1", "hyper_resnet10_1"]
     timings = speed.time_models(names, setup, tmp_path)
     assert [timing.model for timing in timings] == names
@@ -107,7 +106,7 @@ def test_the_name_of_a_speed_record_says_an_unusual_optimizer():
 
 
 def test_timing_data_are_real_and_repeated(digits):
-    data = timing_data(digits, 3000, Settings(CPU))
+    data = repeated(digits, load("epochs10"), 3000)
     assert len(data.train) == 3000 and torch.equal(
         data.train.images[2999], digits.train.images[2999 % len(digits.train)]
     )
@@ -131,7 +130,7 @@ def test_one_graph_for_training_and_one_for_evaluation(digits):
     trainer = made.trainer
     trainer.model.eval()
     for split in (digits.validation, digits.read_test()):
-        evaluate(trainer.evaluation, evaluation_batches(split, 32), trainer.settings)
+        trainer.evaluator.evaluate(split, 32)
     made.epoch.run()
     assert stats["unique_graphs"] == 2
 
@@ -141,8 +140,8 @@ def test_bf16_compiled_agrees_with_eager(digits):
     losses = []
     for compiled in ("off", "default"):
         made = bench(digits, "hyper_resnet10_1", Settings(CPU, "bf16", compiled))
-        x, y = next(made.trainer.batches.epoch(0, 0))
-        losses.append(float(made.trainer.step(x, y, 0)[0]))
+        batch = next(made.trainer.learning.epoch(0, 0, 0))
+        losses.append(float(made.trainer.step(batch, 0)[0]))
     assert losses[1] == pytest.approx(losses[0], rel=2e-2)
 
 

@@ -25,7 +25,7 @@ def trained(digits, tiny, tmp_path):
         "dataset": digits.fingerprint["decoded_sha256"],
     }
     run, path = trainer(digits, tiny, identity=identity), tmp_path / "run.ckpt"
-    run.step(*next(run.batches.epoch(0, 0)), 0)
+    run.step(next(run.learning.epoch(0, 0, 0)), 0)
     run.save(path)
     return run.model.eval(), path
 

@@ -39,7 +39,7 @@ def test_the_checkpoint_before_a_damaged_one_is_used(digits, tiny, tmp_path):
     path, first = tmp_path / "run.ckpt", trainer(digits, tiny)
     first.save(path)
     old = path.read_bytes()
-    first.step(*next(first.batches.epoch(0, 0)), 0)
+    first.step(next(first.learning.epoch(0, 0, 0)), 0)
     first.save(path)
     assert previous(path).read_bytes() == old != path.read_bytes()
     path.write_bytes(path.read_bytes()[:-1])

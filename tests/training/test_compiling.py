@@ -12,7 +12,6 @@ from torch import nn
 from torch._dynamo.backends.common import aot_autograd
 from torch._functorch.aot_autograd import make_boxed_func
 
-from benchmarks.data.batches import Batches, evaluation_batches
 from benchmarks.system import generators
 from benchmarks.training.checkpoints import load_checkpoint
 from benchmarks.training.compiling import MOST_COMPILATIONS, Compiler
@@ -106,15 +105,12 @@ def trained(model, few, recipe, settings, path=None, should_stop=lambda: None):
     """A foreign model after training, or as far as it came, and what was noted of it."""
     torch._dynamo.reset()
     notes = []
-    batches = Batches(few.train, recipe.batch_size, crop_padding=1, flip=False)
-    run = Trainer(
-        model, few, batches, recipe, settings, 0, {"model": "m"}, foreign=True, note=notes.append
-    )
+    run = Trainer(model, few, recipe, settings, 0, {"model": "m"}, foreign=True, note=notes.append)
     if path is not None and path.exists():
         run.restore(load_checkpoint(path))
     generators.seed_all(7)
     with contextlib.suppress(Interrupted):
-        run.train(evaluation_batches, path, should_stop)
+        run.train(path, should_stop)
     return run, notes
 
 

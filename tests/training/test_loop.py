@@ -7,19 +7,12 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.data.batches import Batches, evaluation_batches
+from benchmarks.data.batches import evaluation_batches
 from benchmarks.runs import runner
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
 from benchmarks.training.compiling import Compiler
-from benchmarks.training.loop import (
-    Evaluation,
-    Interrupted,
-    Normalize,
-    Objective,
-    Settings,
-    Trainer,
-    evaluate,
-)
+from benchmarks.training.loop import Interrupted, Settings, Trainer
+from benchmarks.training.objective import Evaluation, Normalize, Objective, evaluate
 from benchmarks.training.recipes import Block, Rule
 from models import registry
 
@@ -36,10 +29,7 @@ def batch(size=8):
 
 def trainer(digits, recipe, name="hyper_resnet10_1", seed=0, settings=CPU, identity=None):
     model = runner.build(name, 10, seed)
-    batches = Batches(
-        digits.train, recipe.batch_size, crop_padding=recipe.crop_padding, flip=digits.flip
-    )
-    return Trainer(model, digits, batches, recipe, settings, seed, identity or {"model": name})
+    return Trainer(model, digits, recipe, settings, seed, identity or {"model": name})
 
 
 def test_normalize():
@@ -81,7 +71,7 @@ def test_the_largest_hypernetwork_takes_a_step(digits, tiny):
     before = {name: p.detach().clone() for name, p in made.model.named_parameters()}
     assert sum(p.numel() for p in before.values()) == 1_115_162
     made.model.train()
-    loss, _ = made.step(*next(made.batches.epoch(0, 0)), 0)
+    loss, _ = made.step(next(made.learning.epoch(0, 0, 0)), 0)
     assert loss.isfinite()
     for part in (
         "kernels.embeddings",
@@ -126,7 +116,7 @@ def test_a_frozen_component_stays_as_drawn(digits, tiny, component, moving):
     name = f"hyper_resnet10_1_frozen_{component}"
     run = trainer(digits, tiny, name)
     drawn = {key: value.clone() for key, value in run.model.state_dict().items()}
-    run.step(*next(run.batches.epoch(0, 0)), step=5)
+    run.step(next(run.learning.epoch(0, 0, 0)), step=5)
     parts = {key: run.model.component_of(key) for key, _ in run.model.named_parameters()}
     still = {key for key in parts if torch.equal(drawn[key], run.model.state_dict()[key])}
     assert {
@@ -142,12 +132,12 @@ def test_a_frozen_component_stays_as_drawn(digits, tiny, component, moving):
 def test_a_scaled_step_moves_against_the_scaled_gradient(digits, tiny, name):
     block = Block("sgd", 0.1, 0.0, warmup=0.0, momentum=0.0)
     run = trainer(digits, dataclasses.replace(tiny, scaled=block), name)
-    x, y = next(run.batches.epoch(0, 0))
+    x, y = next(run.learning.epoch(0, 0, 0))
     twin = copy.deepcopy(run.model)
     objective = Objective(twin, Normalize(digits.mean, digits.std), 0.0)
     objective(x, y)[0].backward()
     twin.kernels.scale_gradients()
-    run.step(x, y, step=0)
+    run.step((x, y), step=0)
     for (key, here), there in zip(run.model.named_parameters(), twin.parameters(), strict=True):
         moved = there if there.grad is None else there - 0.1 * there.grad
         torch.testing.assert_close(here, moved, msg=key)
@@ -170,7 +160,7 @@ def test_it_learns_and_reads_the_test_set_once(digits, tiny):
     recipe = dataclasses.replace(tiny, epochs=3, batch_size=32)
     seen = []
     result = trainer(digits, recipe, "wide_resnet10_1").train(
-        evaluation_batches, on_epoch=lambda entry, epochs: seen.append(digits.test_reads)
+        on_epoch=lambda entry, epochs: seen.append(digits.test_reads)
     )
     assert result.status == "ok" and result.test_error < 40
     assert seen == [0, 0, 0] and digits.test_reads == 1
@@ -180,7 +170,7 @@ def test_it_learns_and_reads_the_test_set_once(digits, tiny):
 def test_the_last_epoch_may_be_partial(few, tiny):
     stored = dataclasses.replace(tiny.stored, steps=6)
     recipe = dataclasses.replace(tiny, batch_size=32, stored=stored)
-    result = trainer(few, recipe, "wide_resnet10_1").train(evaluation_batches)
+    result = trainer(few, recipe, "wide_resnet10_1").train()
     assert [e["step"] for e in result.history.epochs] == [4, 6]
 
 
@@ -205,14 +195,14 @@ def test_resume_is_exact_with_an_optimizer_for_each_part(few, tiny, tmp_path):
 
 def resume_exactly(data, recipe, path, stop_after):
     whole = trainer(data, recipe)
-    expected = whole.train(evaluation_batches)
+    expected = whole.train()
     reasons = iter([None] * stop_after + ["enough"])
     with pytest.raises(Interrupted, match="enough in epoch 2 of 3"):
-        trainer(data, recipe).train(evaluation_batches, path, lambda: next(reasons))
+        trainer(data, recipe).train(path, lambda: next(reasons))
     again = trainer(data, recipe, seed=0)
     again.restore(load_checkpoint(path))
     assert again.history.steps_done == stop_after + 1 and len(again.history.epochs) == 1
-    result = again.train(evaluation_batches, path)
+    result = again.train(path)
     assert result.test_error == expected.test_error
     assert without_times(result.history) == without_times(expected.history)
     for a, b in zip(
@@ -224,7 +214,7 @@ def resume_exactly(data, recipe, path, stop_after):
 def test_diverged(digits, tiny):
     recipe = dataclasses.replace(tiny, stored=dataclasses.replace(tiny.stored, learning_rate=1e30))
     digits = dataclasses.replace(digits, _reads={"test": 0})
-    result = trainer(digits, recipe, "wide_resnet10_1").train(evaluation_batches)
+    result = trainer(digits, recipe, "wide_resnet10_1").train()
     assert (result.status, result.test_error, digits.test_reads) == ("diverged", None, 0)
     assert "not finite in epoch 1" in result.reason
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.data.batches import Batches, evaluation_batches
 from benchmarks.training.checkpoints import CheckpointError, load_checkpoint
 from benchmarks.training.loop import Interrupted, Trainer
 from benchmarks.training.optimizers import kind_of, make_optimizer, ruled
@@ -66,13 +65,12 @@ def test_resume_is_exact_where_some_have_no_gradient_yet(few, tiny, tmp_path, ki
 
     def trained(folder, steps):
         torch.manual_seed(0)
-        batches = Batches(few.train, 32, crop_padding=1, flip=False)
-        run = Trainer(Late(), few, batches, recipe, CPU, 0, {"model": "late"}, foreign=True)
+        run = Trainer(Late(), few, recipe, CPU, 0, {"model": "late"}, foreign=True)
         if (folder / "run.ckpt").exists():
             run.restore(load_checkpoint(folder / "run.ckpt"))
         reasons = iter([None] * (steps - 1) + ["enough"])
         with contextlib.suppress(Interrupted):
-            run.train(evaluation_batches, folder / "run.ckpt", lambda: next(reasons))
+            run.train(folder / "run.ckpt", lambda: next(reasons))
         return run.model.state_dict()
 
     for folder in ("whole", "parts"):
@@ -116,7 +114,7 @@ def test_parts_follow_rules_of_their_own_on_the_schedule_of_the_block(digits, ti
     weight, gradients = run.model.classifier.weight, []
     before = weight.detach().clone()
     run.optimizers[2].register_step_post_hook(lambda *_: gradients.append(weight.grad.clone()))
-    run.step(*next(run.batches.epoch(0, 0)), step=0)
+    run.step(next(run.learning.epoch(0, 0, 0)), step=0)
     share = block.learning_rate_at(0, run.total) / 0.1
     assert 0 < share < 1
     torch.testing.assert_close(weight, before - 0.02 * share * gradients[0])
@@ -162,7 +160,7 @@ def test_a_changed_recipe_has_its_own_options_after_a_resume(digits, tiny, tmp_p
         trainer(digits, tiny, "wide_resnet10_1"),
         dataclasses.replace(tiny.stored, momentum=0.5),
     )
-    first.step(*next(first.batches.epoch(0, 0)), 0)
+    first.step(next(first.learning.epoch(0, 0, 0)), 0)
     first.save(tmp_path / "run.ckpt")
     again = trainer(digits, dataclasses.replace(tiny, stored=other), "wide_resnet10_1")
     again.restore(load_checkpoint(tmp_path / "run.ckpt"))

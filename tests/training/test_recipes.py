@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -65,10 +66,43 @@ def test_every_field_changes_the_hash():
         "generated": dataclasses.replace(base.generated, l2=0.1),
         "scaled": dataclasses.replace(base.stored, l2=0.2),
     }
-    assert set(changes) == {f.name for f in dataclasses.fields(base)}
+    assert {*changes, "sequences"} == {f.name for f in dataclasses.fields(base)}
     assert set(changes) | {"hash"} == set(base.as_dict())
+    text = recipes.load("text_epochs10")
+    changed = dataclasses.replace(text.sequences, keep=0.5)
+    assert dataclasses.replace(text, sequences=changed).hash != text.hash
     hashes = {dataclasses.replace(base, **{key: value}).hash for key, value in changes.items()}
     assert len(hashes | {base.hash}) == len(changes) + 1
+
+
+def test_a_recipe_for_text_has_no_words_of_images():
+    recipe = recipes.load("text_epochs3")
+    content = recipe.as_dict()
+    assert {"flip", "crop_padding"}.isdisjoint(content) and content["sequences"]["length"] == 100
+    assert recipes.from_record(content) == recipe
+    assert recipe.items_per_step == 3200 and recipe.steps_per_epoch(320_033) == 100
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ("[sequences]\nkeep=0.0", "keep 0.0 is not allowed; it is more than 0, at most 1"),
+        ("[sequences]\nlength=0", "length 0 is not allowed; it is at least 1"),
+        ("[sequences]\nkep=0.5", "unknown key 'kep'; allowed are length, keep, clip"),
+        ("flip=true", "flip and crop_padding are of images"),
+        ("crop_padding=2", "flip and crop_padding are of images"),
+    ],
+)
+def test_bad_recipes_for_text(tmp_path, changes, told):
+    file = tmp_path / "mine.toml"
+    file.write_text(f'name = "mine"\nbase = "text_epochs3"\n{changes}\n')
+    with pytest.raises(recipes.RecipeError, match=re.escape(told)):
+        recipes.load(str(file))
+    file.write_text('name = "mine"\nbase = "text_epochs3"\n[sequences]\nkeep = 0.5\n')
+    assert recipes.load(str(file)).sequences == recipes.Sequences(100, 0.5, 1.0)
+    file.write_text('name = "mine"\nbase = "epochs3"\n[sequences]\nlength = 5\n')
+    with pytest.raises(recipes.RecipeError, match="keep is missing in sequences"):
+        recipes.load(str(file))
 
 
 def test_hashes_of_committed_records_stay():
@@ -201,7 +235,7 @@ def test_a_rule_of_the_backbone_changes_the_hash_and_none_leaves_it():
 
 
 def test_every_built_in_is_described():
-    assert set(recipes.DESCRIPTIONS) == {"epochs<N>", *recipes.RECIPES}
+    assert set(recipes.DESCRIPTIONS) == {"epochs<N>", "text_epochs<N>", *recipes.RECIPES}
 
 
 def test_epochs_of_any_number_share_their_blocks():

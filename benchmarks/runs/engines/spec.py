@@ -5,6 +5,7 @@ plugin or data are others.
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from benchmarks.data import datasets
 from benchmarks.records import store
 from benchmarks.records.provenance import own_sha256
 from benchmarks.runs.options import RunOptions
@@ -59,13 +60,10 @@ class Spec:
         settings = {name: getattr(options, name) for name in SETTINGS}
         for name in ("results_dir", "checkpoint_dir", "data_dir"):
             settings[name] = str(Path(settings[name]).absolute())
-        if dataset.startswith("folder:"):
-            path = Path(dataset.removeprefix("folder:")).expanduser()
-            dataset = f"folder:{path.absolute()}"
         loaded = () if registry.is_built_in(run.model) else tuple(map(str, plugins.LOADED))
         return cls(
             run.model,
-            dataset,
+            datasets.with_absolute_path(dataset),
             run.id.data,
             run.recipe.as_dict(),
             run.seed,

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from benchmarks.data import datasets
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.runs.engines.events import Emit, Emitting, end_of
 from benchmarks.runs.engines.spec import Spec
 from benchmarks.runs.matrix import prepare
@@ -37,7 +37,7 @@ def execute(
     emit: Emit,
     stop: Stop,
     engine: EngineUse,
-    data: DataSet | None = None,
+    data: Data | None = None,
 ) -> None:
     """Make runs side by side, with the same data and settings, whatever is wrong with them.
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 
-from benchmarks.data.splits import DataSet
+from benchmarks.data.datasets import Data
 from benchmarks.records import store
 from benchmarks.runs.engines.events import Event
 from benchmarks.runs.engines.spec import Spec
@@ -74,7 +74,7 @@ class Question:
 def make(
     values: dict,
     bundles: list[dict[str, bytes]],
-    data: DataSet,
+    data: Data,
     checkpoints: dict[str, bytes],
     flag: Any,
 ) -> Iterator[Event]:

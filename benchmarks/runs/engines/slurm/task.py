@@ -14,17 +14,19 @@ from benchmarks.runs.engines.slurm.submission import Submission, append, read
 from benchmarks.runs.engines.worker import execute
 from benchmarks.runs.runner import EngineUse
 from benchmarks.system.stop import Stop
+from benchmarks.tasks import Task
 
 FAILED, BUSY = 1, 76
 EXIT_CODES = {"ok": 0, "diverged": 0, "interrupted": 75, "refused": 2, "busy": BUSY}
 
 
 class Teller:
-    """Tells of a run in a file of events and on stdout; `status`: of its last end."""
+    """Tells of a run of a task in a file of events and on stdout; `status`: of its last end."""
 
-    def __init__(self, file: Path, node: str):
+    def __init__(self, file: Path, node: str, task: Task):
         self.file = file
         self.node = node
+        self.task = task
         self.status: str | None = None
 
     def emit(self, event: Event) -> None:
@@ -34,11 +36,11 @@ class Teller:
         if event["event"] == "begin":
             event = event | {"node": self.node}
         self.status = event.get("status")
-        print(described(event), flush=True)
+        print(described(event, self.task), flush=True)
         append(self.file, event)
 
 
-def described(event: Event) -> str:
+def described(event: Event, task: Task) -> str:
     """An event as a line of the log."""
     kind = event["event"]
     if kind == "begin":
@@ -48,7 +50,7 @@ def described(event: Event) -> str:
         entry = event["entry"]
         return (
             f"epoch {entry['epoch']}/{event['epochs']}  loss {entry['train_loss']:.3f}  "
-            f"validation {entry['val_error']:.2f} %  {entry['seconds']:.1f} s"
+            f"validation {task.shown(entry['val_error'])}  {entry['seconds']:.1f} s"
         )
     if kind == "note":
         return f"note: {event['text']}"
@@ -68,7 +70,7 @@ def main() -> int:
     nodes = {node, *(event["node"] for event in begins)}
     restarts = int(os.environ.get("SLURM_RESTART_COUNT", 0))
     engine = EngineUse("slurm", version, restarts, len(nodes))
-    teller = Teller(file, node)
+    teller = Teller(file, node, spec.run_spec.recipe.task)
     execute([spec], teller.emit, Stop(), engine)
     return EXIT_CODES.get(str(teller.status), FAILED)
 

@@ -1,0 +1,166 @@
+"""Training on text: carried state, dropout, clipping, exact resume, bits per character."""
+
+import dataclasses
+import math
+
+import pytest
+import torch
+
+from benchmarks.data import text
+from benchmarks.runs.building import build
+from benchmarks.training import recipes
+from benchmarks.training.checkpoints import load_checkpoint
+from benchmarks.training.compiling import Compiler
+from benchmarks.training.loop import Interrupted, Trainer
+from benchmarks.training.settings import Settings
+from benchmarks.training.text_learning import WARM_UP, Evaluator, Learning
+
+CPU = Settings(torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def words():
+    """A text of 12 symbols with something to learn, 4,000 of training."""
+    generator = torch.Generator().manual_seed(0)
+    numbers = torch.randint(10, (4800,), generator=generator).cumsum(0) % 12
+    whole = "".join("abcdefghijkl"[number] for number in numbers)
+    return text.assemble("words", [whole[:4000], whole[4000:4400], whole[4400:]], unknown=False)
+
+
+@pytest.fixture
+def recipe():
+    """Two epochs of 12 steps."""
+    base = recipes.load("text_demo")
+    block = dataclasses.replace(base.stored, steps=None)
+    return dataclasses.replace(base, stored=block, generated=block)
+
+
+def trainer(data, recipe, name="hyper_lstm_8_m6"):
+    model = build(name, data.num_classes, seed=0)
+    return Trainer(model, data, recipe, CPU, 0, {"model": name})
+
+
+@pytest.mark.parametrize("name", ["lstm_8", "ln_hyper_lstm_8_z3_m6_x2"])
+def test_a_run_that_was_stopped_twenty_times_ends_as_if_it_had_not_been(
+    words, recipe, tmp_path, name
+):
+    whole = trainer(words, recipe, name)
+    expected = whole.train()
+    path = tmp_path / "run.ckpt"
+    for steps in range(20):
+        part = trainer(words, recipe, name)
+        if path.exists():
+            part.restore(load_checkpoint(path))
+        assert part.history.steps_done == steps
+        with pytest.raises(Interrupted):
+            part.train(path, lambda: "enough")
+    last = trainer(words, recipe, name)
+    last.restore(load_checkpoint(path))
+    result = last.train(path)
+    assert result.test_error == expected.test_error and result.test_wrong is None
+    for key, value in whole.model.state_dict().items():
+        assert torch.equal(value, last.model.state_dict()[key]), key
+    losses = [[entry["train_loss"] for entry in run.history.epochs] for run in (result, expected)]
+    assert losses[0] == losses[1] and len(losses[0]) == 2
+
+
+def test_a_step_goes_on_from_the_state_of_the_one_before_and_an_epoch_from_none(words, recipe):
+    """With a rate of almost zero and no dropout two steps are one pass over both chunks."""
+    still = dataclasses.replace(recipe.stored, learning_rate=1e-30)
+    sequences = dataclasses.replace(recipe.sequences, keep=1.0)
+    recipe = dataclasses.replace(recipe, stored=still, generated=still, sequences=sequences)
+    run = trainer(words, recipe, "lstm_8")
+    batches = list(run.learning.epoch(0, 0, 0))
+    losses = [float(run.step(batch, 0)[0]) for batch in batches[:2]]
+    x = torch.cat([batches[0][0], batches[1][0]])
+    y = torch.cat([batches[0][1], batches[1][1]])
+    logits, _ = run.model(x, run.model.initial(x.shape[1]))
+    by_step = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), y.flatten(), reduction="none"
+    ).view(2, -1)
+    assert losses == pytest.approx(by_step.mean(1).tolist(), rel=1e-5)
+    next(run.learning.epoch(0, 1, 0))
+    assert all(not part.any() for state in run.learning.carried for part in state)
+
+
+def test_no_gradient_flows_into_the_chunk_before(words, recipe):
+    run = trainer(words, recipe)
+    first, second = list(run.learning.epoch(0, 0, 0))[:2]
+    run.step(first, 0)
+    assert all(not part.requires_grad for state in run.learning.carried for part in state)
+    assert any(part.any() for state in run.learning.carried for part in state)
+    run.step(second, 1)
+
+
+def test_masks_are_of_seed_epoch_and_step(words, recipe):
+    learning = trainer(words, recipe).learning
+
+    def masks(seed, epoch, step):
+        return next(learning.epoch(seed, epoch, step))[2:]
+
+    drawn = masks(0, 0, 1)
+    assert [mask.shape[-1] for mask in drawn] == [1, 8, 8]
+    torch.manual_seed(5)  # no global generator has a say
+    assert all(torch.equal(a, b) for a, b in zip(drawn, masks(0, 0, 1), strict=True))
+    for other in ((1, 0, 1), (0, 1, 1), (0, 0, 2)):
+        assert not torch.equal(drawn[1], masks(*other)[1])
+    values = torch.cat([mask.flatten() for mask in drawn])
+    assert values.unique().tolist() == pytest.approx([0.0, 1 / 0.9])
+    assert float((values == 0).float().mean()) == pytest.approx(0.1, abs=0.02)
+
+
+def test_the_gradient_is_clipped(words, recipe):
+    sequences = dataclasses.replace(recipe.sequences, clip=1e-3)
+    block = dataclasses.replace(recipe.stored, optimizer="sgd", learning_rate=1.0, warmup=0.0)
+    block = dataclasses.replace(block, momentum=0.0)
+    recipe = dataclasses.replace(recipe, sequences=sequences, stored=block, generated=block)
+    run = trainer(words, recipe)
+    before = torch.cat([p.detach().flatten().clone() for p in run.model.parameters()])
+    run.step(next(run.learning.epoch(0, 0, 0)), 0)
+    after = torch.cat([p.detach().flatten() for p in run.model.parameters()])
+    assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def evaluator(words, name="hyper_lstm_8_m6"):
+    model = build(name, words.num_classes, seed=0).eval()
+    return Evaluator(model, words, CPU, Compiler(CPU))
+
+
+@pytest.mark.parametrize("count", [2, 5, 399, 1001])
+def test_an_evaluation_of_one_stream_is_one_pass(words, count):
+    made, split = evaluator(words), words.train[:count]
+    found = made.evaluate(split, batch_size=1)
+    with torch.no_grad():
+        logits, _ = made.model(split[:-1, None], made.model.initial(1))
+        loss = float(torch.nn.functional.cross_entropy(logits[:, 0], split[1:]))
+    assert found.loss == pytest.approx(loss, rel=1e-5) and found.wrong is None
+    assert found.error == found.loss / math.log(2)
+
+
+@pytest.mark.parametrize("count", [WARM_UP + 1, 2 * WARM_UP, 999, 1203])
+def test_streams_count_every_symbol_once(words, count):
+    """Losses of one pass, picked by hand where each stream begins, are what streams give."""
+    made, split = evaluator(words), words.train[:count]
+    one, many = made.evaluate(split, 1), made.evaluate(split, 8)
+    assert many.loss == pytest.approx(one.loss, rel=1e-4)
+    with torch.no_grad():  # what no state tells: every symbol has the loss of its own bias
+        for parameter in made.model.parameters():
+            parameter.zero_()
+        made.model.readout.bias.copy_(torch.arange(12.0) / 3)
+        logits = made.model.readout.bias.log_softmax(0)
+    expected = -float(logits[split[1:]].double().mean())
+    assert made.evaluate(split, 8).loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_it_learns(words, recipe):
+    """The steps are of ten of the twelve symbols: log2(10) bits are all there is to know."""
+    block = dataclasses.replace(recipe.stored, learning_rate=0.02)
+    recipe = dataclasses.replace(recipe, epochs=20, stored=block, generated=block)
+    result = trainer(words, recipe, "lstm_32").train()
+    assert result.status == "ok"
+    assert math.log2(10) < result.test_error < math.log2(12) - 0.05
+
+
+def test_a_module_that_reads_no_text_is_refused(words, recipe):
+    with pytest.raises(TypeError, match="Linear is no RecurrentNetwork, which reads text"):
+        Learning(torch.nn.Linear(1, 1), words, recipe, 0.0, CPU, Compiler(CPU))
