@@ -4,7 +4,7 @@ import json
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
-from benchmarks.report.known_data import BY_SHA256
+from benchmarks.report.known_data import BY_SHA256, CIFAR10
 from benchmarks.report.summary import differences, load_results, summarize
 from tests.records.test_store import RECORD
 
@@ -14,7 +14,11 @@ FINGERPRINT = RECORD["dataset_fingerprint"] | {"train": 45000, "validation": 500
 
 
 SHA256 = {"itself": "cifar10-9980", "other": "cifar10-jpeg"}
-FOLDERS = {SHA256[known.cifar10]: sha256 for sha256, known in BY_SHA256.items()}
+FOLDERS = {
+    SHA256[known.form]: sha256
+    for sha256, known in BY_SHA256.items()
+    if known.published == CIFAR10.published
+}
 """The fingerprints of the folders that a report knows, by the names that they have here."""
 
 
