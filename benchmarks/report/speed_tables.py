@@ -74,7 +74,7 @@ def rate_table(page: Page, speeds: pd.DataFrame, name: str, task: Task) -> None:
             "ones."
         )
     columns = [Column("model", "model", name=True), *PINNED, Column("optimizer", "optimizer")]
-    for column in (*RATES, Column("energy", "energy_mj", ".2f", f" mJ/{task.item}"), *SHARES):
+    for column in _measured(rows, task):
         if column.value in rows:
             ends = [f"{column.value}_low", f"{column.value}_high"]
             low, high = ends if ends[0] in rows else (None, None)
@@ -83,6 +83,16 @@ def rate_table(page: Page, speeds: pd.DataFrame, name: str, task: Task) -> None:
     columns.append(Column("windows", "windows", "d"))
     page.add(note)
     page.table(name, rows, filled(rows, columns))
+
+
+def _measured(rows: pd.DataFrame, task: Task) -> list[Column]:
+    """What may have been measured; inference is of one kind where nothing is materialized."""
+    energy = Column("energy", "energy_mj", ".2f", f" mJ/{task.item}")
+    rates = list(RATES)
+    if "inference_materialized" not in rows:
+        only = Column("inference", "inference_generated", ",.0f")
+        rates = [only if column.value == only.value else column for column in rates]
+    return [*rates, energy, *SHARES]
 
 
 def wide(speeds: pd.DataFrame) -> pd.DataFrame:
