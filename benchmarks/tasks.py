@@ -11,27 +11,39 @@ from dataclasses import dataclass
 class Task:
     """A task, in the words of tables and messages.
 
-    - `name`: in records, in the column `task`, and in the registry
+    - `name`: in records, in the column `task`, and in the registry; `title`: what is done
     - `item`, `items`: what speed and FLOPs are of; record keys and columns with `image` in their
       name are of the task's items
     - `outputs`: what a model tells apart
-    - `metric`: what the keys and columns `test_error` and `val_error` hold; lower is better
-    - `unit`: behind a value of it; `digits`: its decimals; `difference`: the unit of a difference
+    - `metric`: what the keys and columns `test_error` and `val_error` hold; lower is better;
+      `metrics`: several of it
+    - `unit`: behind a value of it; `digits`: its decimals; `difference`: the unit of a difference;
+      `gap`: a difference of it in the split that stands for `{}`
     - `pair`: what the plain pair of a model is
+    - `room`: the difference that a figure leaves room for, at least
     - `share`: whether it is the percentage of items with a wrong answer, so that the number of
       items tells its sampling error
+    - `step`: what a training step includes besides the network
+    - `counted`: what FLOPs are of besides products; `uncounted`: what they leave out
     """
 
     name: str
+    title: str
     item: str
     items: str
     outputs: str
     metric: str
+    metrics: str
     unit: str
     digits: int
     difference: str
     pair: str
+    gap: str
+    room: float
     share: bool
+    step: str
+    counted: str
+    uncounted: str
 
     @property
     def speed(self) -> str:
@@ -49,6 +61,11 @@ class Task:
         return f".{self.digits}f"
 
     @property
+    def signed(self) -> str:
+        """The format of a difference."""
+        return f"+{self.number}"
+
+    @property
     def axis(self) -> str:
         """The metric with its unit, for the axis of a plot."""
         return f"{self.metric} ({self.unit.strip()})" if self.unit else self.metric
@@ -60,26 +77,40 @@ class Task:
 
 IMAGES = Task(
     name="images",
+    title="Image classification",
     item="image",
     items="images",
     outputs="classes",
     metric="error",
+    metrics="errors",
     unit=" %",
     digits=2,
     difference="points",
     pair="the same backbone with stored kernels",
+    gap="points of {} error",
+    room=1.0,
     share=True,
+    step="augmentation and the optimizer",
+    counted="convolutions and ",
+    uncounted="batch norm, biases, pooling, padding and additions",
 )
 TEXT = Task(
     name="text",
+    title="Character language models",
     item="character",
     items="characters",
     outputs="symbols",
     metric="bits per character",
+    metrics="bits per character",
     unit="",
     digits=3,
     difference="bits",
     pair="the LSTM of as many parameters",
+    gap="{} bits per character",
+    room=0.02,
     share=False,
+    step="clipping and the optimizer",
+    counted="",
+    uncounted="look-ups of one-hot inputs, layer norm, biases, gates and additions",
 )
 TASKS = {task.name: task for task in (IMAGES, TEXT)}

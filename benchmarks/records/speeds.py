@@ -7,14 +7,16 @@ import pandas as pd
 
 from benchmarks.records import store
 from benchmarks.records.fields import at, number, without_folder
+from benchmarks.tasks import IMAGES, TASKS
 
 _TEXT = "string"
 CONDITION = ["device", "batch_size", "threads", "precision", "compile", "torch", "deterministic"]
 """What two speeds share that may be compared."""
 RATES = ("training_step", "training_epoch", "inference_generated", "inference_materialized")
-"""What the record of a model's speed measures, in images/s."""
+"""What the record of a model's speed measures, in the items of its task a second."""
 
 SPEED_COLUMNS = {
+    "task": _TEXT,
     "kind": _TEXT,
     "model": _TEXT,
     "plugin_sha256": _TEXT,
@@ -49,15 +51,17 @@ def load_speeds(results_dir: str | Path = "results") -> pd.DataFrame:
 
     Columns (`SPEED_COLUMNS` has their types):
 
+    - `task`: what a rate is of ("images" or "text"; records from before there were others are of
+      images)
     - `kind`: "speed" (of one model), "pair" (ratio to the plain pair) or "compare" (ratio to other
       code); `model`, `plugin_sha256` ("" for built-in models), `pair`, `optimizer` (missing in
       records from before it was noted)
     - `CONDITION`: `device`, `batch_size`, `threads`, `precision`, `compile`, `torch`,
       `deterministic`; besides `device_type`
     - `what` was measured (training_step, training_epoch, inference_generated, ...) and its `unit`
-      (images/s, ratio, s, bytes, J/image, share)
-    - `median` over `n` windows or pairs of windows, with `low` and `high`: quartiles of images/s,
-      the bootstrap 95 % interval of a ratio
+      (images/s or characters/s, ratio, s, bytes, J/image or J/character, share)
+    - `median` over `n` windows or pairs of windows, with `low` and `high`: quartiles of a rate, the
+      bootstrap 95 % interval of a ratio
     - of a pair: `aa_median`, `aa_low`, `aa_high` of the A/A run that came before, after `attempts`
       of them; `noisy` if none passed
 
@@ -93,6 +97,9 @@ def _speed_record(path: Path) -> dict:
     record = store.load(path)
     if not isinstance(record, dict) or not isinstance(record.get("model"), str):
         raise store.RecordError(f"record {path} is no record of a model's speed")
+    task = record.get("task", IMAGES.name)
+    if not isinstance(task, str) or task not in TASKS:
+        raise store.RecordError(f"record {path} is of an unknown task, {str(task)[:20]!r}")
     return record
 
 
@@ -108,6 +115,7 @@ def _whole(value: object) -> int | None:
 def _speed_head(kind: str, record: dict) -> dict:
     pair, environment = record.get("pair"), record.get("environment")
     return {
+        "task": store.task_of(record).name,
         "kind": kind,
         "model": record["model"],
         "plugin_sha256": _text(at(record, "code", "plugin_sha256")) or "",
@@ -124,9 +132,12 @@ def _speed_head(kind: str, record: dict) -> dict:
     }
 
 
+_RATE_UNITS = {task.speed for task in TASKS.values()}
+
+
 def _row(what: str, unit: str, values: object) -> dict:
     """A speed with its interval: quartiles of a rate, the ends of a ratio's interval."""
-    rate = unit == "images/s"
+    rate = unit in _RATE_UNITS
     return {
         "what": what,
         "unit": unit,
@@ -142,10 +153,10 @@ def _items(values: object) -> Iterable[tuple[str, object]]:
 
 
 def _rates(record: dict) -> list[dict]:
-    measured = record.get("measurements")
+    measured, task = record.get("measurements"), store.task_of(record)
     rows = []
     for what, values in _items(measured):
-        rows.append(_row(what if what in RATES else f"unknown rate {what}", "images/s", values))
+        rows.append(_row(what if what in RATES else f"unknown rate {what}", task.speed, values))
         if what not in RATES:
             rows[-1]["median"] = None
     if record.get("epoch_to_step") is not None:
@@ -155,7 +166,7 @@ def _rates(record: dict) -> list[dict]:
         "materialize": ("s", record.get("materialize_s")),
         "compilation": ("s", record.get("compile_s")),
         "peak_memory": ("bytes", record.get("peak_memory_bytes")),
-        "energy": ("J/image", joules),
+        "energy": (f"J/{task.item}", joules),
         "share_of_peak_flops": ("share", at(record, "bounds", "share_of_peak_flops")),
         "share_of_peak_bandwidth": ("share", at(record, "bounds", "share_of_peak_bandwidth")),
     }

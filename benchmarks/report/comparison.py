@@ -51,11 +51,11 @@ def comparison(results: Results) -> pd.DataFrame:
 
     Columns: those of `summary`; `difference` and its interval (of `MIN_SEEDS` or more), `seeds`,
     `across` and its mark (as `against_pair` has them), `images_half` (half the 95 % interval from
-    the test images alone); `published_error`; `hours` (training of a run); `size` (the middle of
+    the test items alone); `published_error`; `hours` (training of a run); `size` (the middle of
     those of about as many parameters). The paper's rows come first, then the others by size.
     """
     rows = longest(results.summary)
-    pairs = with_image_sampling(against_pair(results.summary, results.differences), results.runs)
+    pairs = with_item_sampling(against_pair(results.summary, results.differences), results.runs)
     names = ["difference", "difference_low", "difference_high", "seeds", "across", "images_half"]
     rows = rows.merge(pairs[[*RUN_KEY, *names]], on=RUN_KEY, how="left")
     published = results.published.set_index("registry_name").test_error
@@ -74,12 +74,12 @@ def comparison(results: Results) -> pd.DataFrame:
     return rows.drop(columns="place").reset_index(drop=True)
 
 
-def with_image_sampling(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+def with_item_sampling(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     """Pairs of rows (`RUN_KEY`, `OTHER`) with `images_half`.
 
-    Half the 95 % interval of their difference from the sampling of the test images alone, in
-    points: 1.96 standard errors of the difference by image, averaged over the shared seeds of which
-    both say which images they got wrong. Missing where none does.
+    Half the 95 % interval of their difference from the sampling of the test items alone, in
+    points: 1.96 standard errors of the difference by item, averaged over the shared seeds of which
+    both say which items they got wrong. Missing where none does, as where errors are no shares.
     """
     flags = {
         (*(getattr(run, key) for key in RUN_KEY), run.seed): store.unpacked(
@@ -96,8 +96,8 @@ def with_image_sampling(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame
             for seed in seeds
             if (*own, seed) in flags and (*other, seed) in flags
         ]
-        by_image = np.mean(both, axis=0) if both else np.array([])
-        error = by_image.std(ddof=1) / len(by_image) ** 0.5 if len(by_image) > 1 else np.nan
+        by_item = np.mean(both, axis=0) if both else np.array([])
+        error = by_item.std(ddof=1) / len(by_item) ** 0.5 if len(by_item) > 1 else np.nan
         halves.append(100 * 1.96 * error)
     return pairs.assign(images_half=pd.array(halves, "Float64"))
 
@@ -161,7 +161,7 @@ def _against_their_plain_network(results: Results) -> pd.DataFrame:
 
 
 def seed_ticks(section: Section, runs: pd.DataFrame) -> pd.DataFrame:
-    """Every seed of a section: `RUN_KEY`, `seed` and `difference`, in points."""
+    """Every seed of a section: `RUN_KEY`, `seed` and `difference`."""
     ended = runs[runs.status == "ok"]
     plain = ended[ended.model == section.plain][[*GROUP, "seed", "test_error"]]
     own = ended.merge(section.rows[RUN_KEY], on=RUN_KEY)

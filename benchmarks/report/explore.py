@@ -83,11 +83,14 @@ _ON_DARK = {"#000000": "#f0f0f0", "#0072b2": "#3b9ee5"}
 
 NOTES = (
     "A row is a model trained with one recipe; open it to see its runs. Click a heading to sort.",
-    "Test error: of the last epoch, mean ± standard deviation over seeds. Points above the plain "
-    "pair: the difference in test error over the seeds that both have, with its 95 % t-interval.",
+    "Test {metric}: of the last epoch, mean ± standard deviation over seeds. {Differences} above "
+    "the plain pair: the difference in test {metric} over the seeds that both have, with its 95 % "
+    "t-interval.",
     "Parameters: those that are trained. Weights: 4 bytes for each of them (fp32). "
     "FLOPs are 2 x MACs of a forward pass. Training time: mean of a run, without evaluation.",
 )
+TASK_WORDS = ("metric", "metrics", "unit", "digits", "difference", "axis", "speed", "flops")
+"""What the page's scripts know of the task."""
 _MARKS = {
     "†": ("dirty", "made from a tree with uncommitted changes"),
     "‡": ("resumed_changed", "resumed on another device, or with other code or settings"),
@@ -104,7 +107,7 @@ def families(rows: pd.DataFrame) -> pd.Series:
 def explore_rows(results: Results) -> pd.DataFrame:
     """The rows of the page, in the order of `summary`: `ROW_COLUMNS`, and `devices` as a list.
 
-    `difference` is in points of test error above the plain pair, over `seeds` that both have (the
+    `difference` is that of the test metric to the plain pair, over `seeds` that both have (the
     row itself has `n`); `published_difference` is the same
     of the published errors; `weight_bytes` are those of the trained parameters in fp32;
     `train_seconds` is the mean of the runs that ended well.
@@ -164,6 +167,7 @@ def explore_data(results: Results) -> dict[str, Any]:
         entry["runs"] = by_row[tuple(entry[column] for column in RUN_KEY)]
     return {
         "dataset": results.dataset,
+        "task": {word: getattr(results.task, word) for word in TASK_WORDS},
         "summary": _summary_text(results),
         "notes": _notes(results, rows),
         "looks": looks(rows.family),
@@ -200,16 +204,21 @@ def _summary_text(results: Results) -> str:
 
 
 def _notes(results: Results, rows: pd.DataFrame) -> list[str]:
-    notes = list(NOTES)
+    task = results.task
+    words = {"metric": task.metric, "Differences": task.difference.capitalize()}
+    notes = [note.format_map(words) for note in NOTES]
     if len(results.compared):
         first = results.compared.iloc[0]
         notes.append(
-            f"Training images/s: timed by the command throughput on {first.device}, "
+            f"Training {task.speed}: timed by the command throughput on {first.device}, "
             f"{first.threads} threads, batch {first.batch_size}, {first.precision}, "
             f"compile {first.compile}."
         )
     if rows.published_difference.notna().any():
-        notes.append("As published: the same difference in the published errors, on CIFAR-10.")
+        notes.append(
+            f"As published: the same difference in the published {task.metrics}, on "
+            f"{results.data.published}."
+        )
     for mark, (_, text) in _MARKS.items():
         if rows.marks.str.contains(mark, regex=False).any():
             notes.append(f"{mark} {text}.")

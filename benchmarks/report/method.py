@@ -46,14 +46,7 @@ def method_section(page: Page, results: Results) -> None:
     runs = results.runs
     if runs.empty:
         return
-    lines = []
-    for split, _ in runs.groupby(
-        ["train_images", "validation_images", "test_images", "split_seed"]
-    ):
-        lines.append(
-            "Data: {:,} training, {:,} validation and {:,} test images (split seed {}). The test "
-            "set is read once a run, after the last epoch; nothing is chosen on it.".format(*split)
-        )
+    lines = _splits(results)
     lines.append(f"Fingerprint of the data (sha256): {_values(runs.data_sha256)}.")
     if runs.data_sha256.nunique() > 1:
         lines.append("**The data differ between runs** (more than one fingerprint).")
@@ -71,9 +64,9 @@ def method_section(page: Page, results: Results) -> None:
         "Commits": runs.commit,
     }
     lines += [f"{title}: {_values(values)}." for title, values in titles.items() if len(values)]
+    task = results.task
     lines.append(
-        "FLOPs are 2 x MACs of convolutions and matrix products; batch norm, biases, pooling, "
-        "padding and additions are left out."
+        f"FLOPs are 2 x MACs of {task.counted}matrix products; {task.uncounted} are left out."
     )
     page.add("\n".join(f"- {line}" for line in lines))
     shown = results.published
@@ -84,6 +77,21 @@ def method_section(page: Page, results: Results) -> None:
     ]
     if sources:
         page.add("Published numbers:", "\n".join(sources))
+
+
+def _splits(results: Results) -> list[str]:
+    """A line for each way in which the data were split."""
+    columns = ["train_images", "validation_images", "test_images", "split_seed"]
+    splits = results.runs[columns].drop_duplicates().sort_values(columns)
+    lines = []
+    for train, validation, test, seed in splits.itertuples(index=False):
+        how = "split in order or as given" if pd.isna(seed) else f"split seed {seed}"
+        lines.append(
+            f"Data: {train:,} training, {validation:,} validation and {test:,} test "
+            f"{results.task.items} ({how}). The test set is read once a run, after the last epoch; "
+            "nothing is chosen on it."
+        )
+    return lines
 
 
 def _values(values: pd.Series) -> str:
@@ -100,5 +108,19 @@ def recipe_text(recipe: dict) -> str:
             warm = "" if warmup is None else f", warm-up {warmup:.0%}"
             schedule = f"({block['schedule']}{warm})"
             blocks.append(f"{TITLES[kind]}: {rates_text(block)} {schedule}, L2 {block['l2']:g}")
-    head = f"batch {recipe['batch_size']}, crop padding {recipe['crop_padding']}"
+    head = ", ".join([f"batch {recipe['batch_size']}", *_reading(recipe)])
     return f"Recipe {code(recipe['name'])}: {head}; {'; '.join(blocks)}."
+
+
+def _reading(recipe: dict) -> list[str]:
+    """How the items of a step are drawn, and what holds for them."""
+    told = []
+    if recipe.get("crop_padding") is not None:
+        told.append(f"crop padding {recipe['crop_padding']}")
+    if sequences := recipe.get("sequences"):
+        told += [
+            f"sequences of {sequences['length']}",
+            f"dropout keeps {sequences['keep']:g}",
+            f"gradients clipped at {sequences['clip']:g}",
+        ]
+    return told

@@ -6,39 +6,39 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY, load_runs
+from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, longest
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
-from benchmarks.report.tables import Column, code, escape, show
-from benchmarks.report.verdicts import QUESTIONS, verdicts
+from benchmarks.report.tables import Column, code, escape, filled, show
+from benchmarks.report.verdicts import QUESTIONS, question_text, verdicts
+from benchmarks.tasks import Task
 
-ABOVE_PAIR = Column(
-    "points above its plain pair",
-    "difference",
-    "+.2f",
-    low="difference_low",
-    high="difference_high",
-    marks="across_mark",
-)
-COLUMNS = [
-    Column("about", "size_text"),
-    Column("model", "model", name=True, marks="marks"),
-    Column("parameters", "params", ","),
-    Column("FLOPs/image", "flops_per_image", ","),
-    Column("recipe", "label"),
-    Column("seeds", "n", "d"),
-    Column("test error", "mean", ".2f", " %", std="std"),
-    ABOVE_PAIR,
-    Column("in the paper", "published_gap", "+.2f"),
-    Column("published error", "published_error", ".2f", " %"),
-    Column("images/s", "images_per_s", ",.0f"),
-    Column("hours a run", "hours", ".2f"),
-]
+Trials = dict[tuple[str, str], int]
+"""How many settings studies have tried, by task and family of models."""
 
 
-def overview(results: Results, forest: str | None, question: str | None, trials: pd.Series) -> Page:
+def comparison_columns(task: Task) -> list[Column]:
+    """Those of the comparison table."""
+    return [
+        Column("about", "size_text"),
+        columns.MODEL,
+        columns.PARAMETERS,
+        columns.flops(task),
+        Column("recipe", "label"),
+        Column("seeds", "n", "d"),
+        columns.mean(task),
+        columns.above_pair(task),
+        Column("in the paper", "published_gap", task.signed),
+        columns.published(task),
+        Column(task.speed, "images_per_s", ",.0f"),
+        Column("hours a run", "hours", ".2f"),
+    ]
+
+
+def overview(results: Results, forest: str | None, question: str | None, trials: Trials) -> Page:
     """The page. `forest`: the figure's file, if it was drawn.
 
     `question`: a model to ask about in place of the hypernetworks. `trials`: of `trials_by_family`.
@@ -47,7 +47,8 @@ def overview(results: Results, forest: str | None, question: str | None, trials:
     page.add(f"# {escape(results.dataset)}", opening(results))
     add_comparison(page, results)
     if forest:
-        page.add(f"![Which models do best for their number of parameters?]({forest})", FOREST_NOTE)
+        note = f"{FOREST_NOTE} {PAPERS_NOTE}" if results.published_gaps else FOREST_NOTE
+        page.add(f"![Which models do best for their number of parameters?]({forest})", note)
     lines = [*gap_lines(results), *answers(results, trials, question)]
     page.add("## Answers", "\n".join(f"- {line}" for line in lines) or "None was measured.")
     missing = [*still_open(results), *_failures(results)]
@@ -58,13 +59,13 @@ def overview(results: Results, forest: str | None, question: str | None, trials:
 
 FOREST_NOTE = (
     "A row is a model and recipe: its mean over the seeds it shares with the plain network, each "
-    f"seed as a tick, and the 95 % t-interval of {MIN_SEEDS} seeds or more. Pale: shorter recipes. "
-    "Hollow: the paper's, after its own training."
+    f"seed as a tick, and the 95 % t-interval of {MIN_SEEDS} seeds or more. Pale: shorter recipes."
 )
+PAPERS_NOTE = "Hollow: the paper's, after its own training."
 
 
 def opening(results: Results) -> str:
-    """Which images, how many runs, what training, which hardware, how many hours."""
+    """Which data, how many runs, what training, which hardware, how many hours."""
     ended, note = results.runs[results.runs.status == "ok"], results.data.note
     if ended.empty:
         return f"{note} No run has ended well."
@@ -97,7 +98,7 @@ def add_comparison(page: Page, results: Results) -> None:
     )
     if not results.comparable:
         shown["published_error"] = pd.NA
-    kept = [column for column in COLUMNS if shown[column.value].notna().any()]
+    kept = filled(shown, comparison_columns(results.task))
     extra = ["size", "seeds", "across", "images_half", "recipe_hash", "data_sha256", *_facts(rows)]
     page.table("comparison", shown, kept, extra)
     page.add(_legend(results, rows, kept))
@@ -123,15 +124,16 @@ def _rounded(count: float) -> str:
     return f"{count / 1e6:.1f} M"
 
 
-def _legend(results: Results, rows: pd.DataFrame, columns: list[Column]) -> str:
+def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
+    task = results.task
     lines = [
-        "Test error of the last epoch, mean ± standard deviation over seeds, of each model's "
-        "longest recipe. Points: over the seeds that both have, with the 95 % t-interval of three "
-        "or more."
+        f"Test {task.metric} of the last epoch, mean ± standard deviation over seeds, of each "
+        f"model's longest recipe. {task.difference.capitalize()}: over the seeds that both have, "
+        "with the 95 % t-interval of three or more."
     ]
-    if any(column.value == "published_error" for column in columns):
-        lines.append("Published errors are of the paper's own, longer training.")
-    if any(column.value == "images_per_s" for column in columns):
+    if any(column.value == "published_error" for column in kept):
+        lines.append(f"Published {task.metrics} are of the paper's own, longer training.")
+    if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
     notes = {
         "† made with uncommitted changes.": rows.dirty,
@@ -155,19 +157,19 @@ def _speed_note(results: Results) -> str:
     where = f"on {escape(speed.device)} ({speed.precision}, compile {speed.compile})"
     trained = results.runs[results.runs.status == "ok"].device.dropna().unique()
     other = "" if speed.device in trained else ", **on which none of these runs was trained**"
-    return f"Images/s: training steps {where}{other}."
+    return f"{results.task.speed.capitalize()}: training steps {where}{other}."
 
 
-def trials_by_family(results_dir: Path) -> pd.Series:
-    """How many settings studies have tried for each family of models, on any data."""
+def trials_by_family(results_dir: Path) -> Trials:
+    """How many settings studies have tried for each family of models, on any data of a task."""
     trials = load_runs(results_dir, studies=True)
     if trials.empty:
-        return pd.Series(dtype="int64")
+        return {}
     trials = trials.assign(family=family(trials))
-    return trials.groupby("family").recipe_hash.nunique()
+    return trials.groupby(["task", "family"]).recipe_hash.nunique().to_dict()
 
 
-def answers(results: Results, trials: pd.Series, question: str | None = None) -> list[str]:
+def answers(results: Results, trials: Trials, question: str | None = None) -> list[str]:
     """A line a question that was measured, each with what weakens it.
 
     Of the models asked about, the one with most seeds, then the longest training, answers.
@@ -186,7 +188,8 @@ def answers(results: Results, trials: pd.Series, question: str | None = None) ->
             rival = (row["model"], row["recipe_hash"], row["model_other"])
             if rival not in said:
                 said.add(rival)
-                lines.append(f"{answer_text(row)}{weak_points(row, results, trials)}")
+                weak = weak_points(row, results, trials)
+                lines.append(f"{answer_text(row, results.task)}{weak}")
     return lines
 
 
@@ -196,33 +199,36 @@ def _asked(rows: pd.DataFrame) -> list[str] | None:
     return hypernetworks.tolist() or None
 
 
-def answer_text(row: dict) -> str:
+def answer_text(row: dict, task: Task) -> str:
     """One verdict in a sentence."""
     answer = {"yes": "**Yes**", "no": "**No**"}.get(row["answer"], "**Undecided**")
-    points = f"{row['difference']:+.2f} points"
+    told = f"{row['difference']:{task.signed}} {task.difference}"
     if row["seeds"] >= MIN_SEEDS and not pd.isna(row["difference_low"]):
-        points += f" [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+        low, high = (f"{row[f'difference_{end}']:{task.signed}}" for end in ("low", "high"))
+        told += f" [{low}, {high}]"
     rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
     what = f"{code(row['model'])} ({show(row['params'])} parameters, {escape(row['label'])})"
-    return f"Is {what} better than {row['question']}? {answer}: {points} against {rival}."
+    question = question_text(row["question"], task)
+    return f"Is {what} better than {question}? {answer}: {told} against {rival}."
 
 
-def weak_points(row: dict, results: Results, trials: pd.Series) -> str:
+def weak_points(row: dict, results: Results, trials: Trials) -> str:
     """What weakens an answer: few seeds, other settings, unequal tuning; "" if nothing does."""
     weak = []
     if row["seeds"] < MIN_SEEDS:
         weak.append(f"{_counted(row['seeds'], 'seed')}, no interval")
     if row["across"]:
-        weak.append(crossing(row, results.runs))
-    own, other = (int(trials.get(row[f"family{end}"], 0)) for end in ("", "_other"))
+        weak.append(crossing(row, results))
+    task = results.task.name
+    own, other = (trials.get((task, row[f"family{end}"]), 0) for end in ("", "_other"))
     if own != other:
         weak.append(f"{own} tuning trials of its kind, {other} of the rival's")
     return f" Weakened by: {'; '.join(weak)}." if weak else ""
 
 
-def crossing(row: dict, runs: pd.DataFrame) -> str:
+def crossing(row: dict, results: Results) -> str:
     """Which seeds of a pair differ in settings and how, and the difference without them."""
-    ended = runs[runs.status == "ok"]
+    ended = results.runs[results.runs.status == "ok"]
     group = pd.Series({key: row[key] for key in GROUP})
     ended = ended[(ended[GROUP] == group).all(axis=1)]
     sides = [
@@ -244,7 +250,8 @@ def crossing(row: dict, runs: pd.DataFrame) -> str:
             told.append(f"seed {pair['seed']} {', '.join(differing)}")
         else:
             same.append(pair["test_error"] - pair["test_error_other"])
-    without = f" (without: {sum(same) / len(same):+.2f})" if same else ""
+    signed = results.task.signed
+    without = f" (without: {sum(same) / len(same):{signed}})" if same else ""
     return escape("; ".join(told)) + without
 
 

@@ -13,7 +13,7 @@ from benchmarks.records import store
 from benchmarks.report import explore, plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.method import method_page
-from benchmarks.report.overview import overview, trials_by_family
+from benchmarks.report.overview import Trials, overview, trials_by_family
 from benchmarks.report.page import write_folder
 from benchmarks.report.recipe_tables import recipe_page
 from benchmarks.report.speed_tables import speed_page
@@ -79,7 +79,7 @@ def _refuse_nothing(found: dict[str, Results], results_dir: Path, question: str 
 
 
 def write_report(
-    results: Results, folder: Path, trials: pd.Series, question: str | None = None
+    results: Results, folder: Path, trials: Trials, question: str | None = None
 ) -> Path:
     """Write the report of a data set; gives its front page."""
     forest, figures = _draw(results, folder / "figures")
@@ -130,7 +130,8 @@ def _draw_forest(results: Results, folder: Path) -> str | None:
     if not found:
         return None
     with plots.style():
-        plots.save(plots.draw_forest(found, results.runs, results.published_gaps), folder, "forest")
+        published, task = results.published_gaps, results.task
+        plots.save(plots.draw_forest(found, results.runs, published, task), folder, "forest")
     return "figures/forest.svg"
 
 
@@ -146,10 +147,10 @@ def _draw_group(results: Results, folder: Path, group: pd.DataFrame) -> dict[tup
 
 def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "Figure"]]:
     """(question, name, figure) of a recipe."""
-    label, figures = group.label.iloc[0], []
+    label, task, figures = group.label.iloc[0], results.task, []
     if len(group) > 2:
-        title = f"Which error does each model end with? ({label})"
-        figures.append((title, "errors", plots.draw_errors(group, results.runs, title)))
+        title = f"Which {task.metric} does each model end with? ({label})"
+        figures.append((title, "errors", plots.draw_errors(group, results.runs, title, task)))
     key = group.iloc[0][GROUP].astype("string")
     epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
     gaps = plots.gaps_by_epoch(epochs, group)
@@ -157,10 +158,11 @@ def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "
         title = f"Does the gap to the plain network close with training? ({label})"
         published = results.published_gaps
         shown = {name: gap for name, gap in published.items() if name in set(gaps.model)}
-        figures.append((title, "gaps", plots.draw_gaps(gaps, shown, title)))
+        figures.append((title, "gaps", plots.draw_gaps(gaps, shown, title, task)))
     if plots.many_sizes(group):
-        title = f"Which error do how many parameters reach? ({label})"
-        figures.append((title, "front", plots.draw_front(group, results.differences, title)))
+        title = f"Which {task.metric} do how many parameters reach? ({label})"
+        drawn = plots.draw_front(group, results.differences, title, task)
+        figures.append((title, "front", drawn))
     return figures
 
 

@@ -4,6 +4,7 @@ import pandas as pd
 
 from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, with_differences
 from benchmarks.report.tables import code, codes, escape
+from benchmarks.tasks import Task
 from benchmarks.training.recipes import RECIPES
 
 PAPER = RECIPES["paper"]
@@ -11,7 +12,7 @@ PAPER = RECIPES["paper"]
 
 
 def gaps(results: Results) -> pd.DataFrame:
-    """A row for each pair of the paper and recipe that was trained: hyper minus plain, in points.
+    """A row for each pair of the paper and recipe that was trained: hyper minus plain.
 
     Columns: those of the pair's summaries (`_plain`, `_hyper`), `difference` and its interval,
     `published_gap`.
@@ -49,20 +50,23 @@ def gap_lines(results: Results) -> list[str]:
     found = found[found.difference.notna()]
     longest = found.sort_values(["steps_hyper", "seeds"], ascending=False, kind="stable")
     chosen = longest.drop_duplicates("model").sort_values("place")
-    return [gap_text(row) for row in chosen.to_dict("records")]
+    return [gap_text(row, results.task) for row in chosen.to_dict("records")]
 
 
-def gap_text(row: dict) -> str:
+def gap_text(row: dict, task: Task) -> str:
     """How a measured gap compares with the published one, in the words of the verdicts."""
     gap, low, high, printed = (
         row[key] for key in ("difference", "difference_low", "difference_high", "published_gap")
     )
     head = f"Is the gap of {code(row['model'])} to its plain network the paper's?"
-    told = f"{gap:+.2f} points ({escape(row['label'])}), {printed:+.2f} in the paper"
+    measured, published = f"{gap:{task.signed}} {task.difference}", f"{printed:{task.signed}}"
+    label = escape(row["label"])
     if row["seeds"] < MIN_SEEDS or pd.isna(low):
         seeds = f"{row['seeds']} seed" + ("" if row["seeds"] == 1 else "s")
+        told = f"{measured} ({label}), {published} in the paper"
         return f"{head} **Undecided**: {told}. Weakened by: {seeds}, no interval."
-    told = f"{gap:+.2f} points [{low:+.2f}, {high:+.2f}] ({escape(row['label'])}), {printed:+.2f}"
+    interval = f"[{low:{task.signed}}, {high:{task.signed}}]"
+    told = f"{measured} {interval} ({label}), {published}"
     answer = "**It may be**" if low <= printed <= high else "**No**"
     size = "" if low <= printed <= high else f", {'wider' if gap > printed else 'narrower'}"
     return f"{head} {answer}: {told} in the paper{size}."

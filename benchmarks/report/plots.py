@@ -18,6 +18,7 @@ from benchmarks.report.looks import COLOURS, LOOKS
 from benchmarks.report.summary import GROUP, MIN_SEEDS, family
 from benchmarks.report.verdicts import pareto
 from benchmarks.system.files import write_atomically
+from benchmarks.tasks import Task
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -69,19 +70,19 @@ def style() -> Iterator[None]:
 
 
 def draw_forest(
-    sections: list[Section], runs: pd.DataFrame, published: dict[str, float]
+    sections: list[Section], runs: pd.DataFrame, published: dict[str, float], task: Task
 ) -> "Figure":
-    """Points above the plain network: a row a model and recipe, its interval, every seed a tick.
+    """The distance to the plain network: a row a model and recipe, its interval, a tick a seed.
 
-    `published`: the paper's points by model, hollow in the row of its longest recipe.
+    `published`: the paper's distances by model, hollow in the row of its longest recipe.
     """
     sections = _fitting(sections)
     counts = [len(section.rows) for section in sections]
     figure, all_axes = _figure(1.0 + sum(0.24 * n + 0.5 for n in counts), counts)
     figure.suptitle("Which models do best for their number of parameters?", fontsize=12)
-    low, high = _range(sections)
+    low, high = _range(sections, task.room)
     for section, axes in zip(sections, all_axes, strict=True):
-        _draw_section(axes, section, seed_ticks(section, runs), (low, high))
+        _draw_section(axes, section, seed_ticks(section, runs), (low, high), task.digits - 1)
         axes.set_xlim(low, high)
         for place, row in enumerate(section.rows.to_dict("records")):
             if row["longest"] and row["model"] in published:
@@ -93,7 +94,8 @@ def draw_forest(
                 axes.plot(published[row["model"]], place, "D", zorder=3, **style)
         if axes is not all_axes[-1]:
             axes.tick_params(labelbottom=False)
-    all_axes[-1].set_xlabel("points of test error above the plain network, on the same seeds")
+    gap = task.gap.format("test")
+    all_axes[-1].set_xlabel(f"{gap} above the plain network, on the same seeds")
     return figure
 
 
@@ -112,18 +114,25 @@ def _fitting(sections: list[Section]) -> list[Section]:
     return shown
 
 
-def _range(sections: list[Section]) -> tuple[float, float]:
-    """The limits of x: of the means that are not far out; these are arrows at the edge."""
+def _range(sections: list[Section], least: float) -> tuple[float, float]:
+    """The limits of x: of the means that are not far out; these are arrows at the edge.
+
+    `least`: what is never far.
+    """
     means = pd.concat([section.rows.difference for section in sections]).astype(float)
     means = pd.concat([means, pd.Series([0.0])])
     middle = means.median()
-    near = means[(means - middle).abs() <= 6 * max(1.0, (means - middle).abs().median())]
-    room = max(0.6, 0.25 * (near.max() - near.min()))
+    near = means[(means - middle).abs() <= 6 * max(least, (means - middle).abs().median())]
+    room = max(0.6 * least, 0.25 * (near.max() - near.min()))
     return near.min() - room, near.max() + room
 
 
 def _draw_section(
-    axes: "Axes", section: Section, ticks: pd.DataFrame, limits: tuple[float, float]
+    axes: "Axes",
+    section: Section,
+    ticks: pd.DataFrame,
+    limits: tuple[float, float],
+    digits: int,
 ) -> None:
     axes.set_title(
         f"about {_rounded(section.params)} parameters, against {section.plain} "
@@ -146,7 +155,8 @@ def _draw_section(
         inside = min(max(mean, limits[0]), limits[1])
         axes.plot(inside, place, marker, color=colour, alpha=opacity, markersize=6, clip_on=False)
         if inside != mean:
-            text = f"{mean:+.1f} →  " if mean > inside else f"  ← {mean:+.1f}"
+            far = f"{mean:+.{digits}f}"
+            text = f"{far} →  " if mean > inside else f"  ← {far}"
             axes.annotate(
                 text, (inside, place), va="center", ha="right" if mean > inside else "left"
             )
@@ -161,8 +171,8 @@ def _rounded(count: int) -> str:
     return f"{round(count, -digits):,}"
 
 
-def draw_front(rows: pd.DataFrame, differences: pd.DataFrame, title: str) -> "Figure":
-    """Test error against parameters, with the front: which other row is no dearer and better.
+def draw_front(rows: pd.DataFrame, differences: pd.DataFrame, title: str, task: Task) -> "Figure":
+    """The test metric against parameters, with the front: which other row is no dearer and better.
 
     `rows`: of `longest`, of one recipe.
     """
@@ -182,7 +192,7 @@ def draw_front(rows: pd.DataFrame, differences: pd.DataFrame, title: str) -> "Fi
     axes.margins(x=0.12, y=0.15)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("trainable parameters")
-    axes.set_ylabel("test error (%)")
+    axes.set_ylabel(f"test {task.axis}")
     colours = [look(name)[0] for name in rows.family]
     place_labels(figure, axes, zip(rows.model, rows.params, rows["mean"], colours, strict=True))
     return figure
@@ -223,7 +233,7 @@ def place_labels(
 def gaps_by_epoch(epochs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     """The validation error above the plain pair, by epoch: the mean over the seeds of both.
 
-    Columns: `model`, `label`, `family`, `epoch`, `gap` (points), `n` (seeds). Pairs whose members
+    Columns: `model`, `label`, `family`, `epoch`, `gap`, `n` (seeds). Pairs whose members
     take different numbers of steps in an epoch, and runs of one epoch, are left out.
     """
     rows = summary.assign(family=family(summary))[[*RUN_KEY, "pair", "label", "family"]]
@@ -242,8 +252,8 @@ def gaps_by_epoch(epochs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
     return found[(found.n == seeds) & (lengths > 1)].reset_index(drop=True)
 
 
-def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str) -> "Figure":
-    """Points above the plain pair by epoch, of at most MAX_CURVES models.
+def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task: Task) -> "Figure":
+    """The distance to the plain pair by epoch, of at most MAX_CURVES models.
 
     The paper's come first, then those that end best; a dashed line is the paper's final gap.
     """
@@ -266,13 +276,14 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str) -> "F
         axes.plot(curve.epoch, curve.gap, label=model, **dots, **line)
         if model in published:
             ends = [curve.epoch.iloc[0], curve.epoch.iloc[-1]]
-            label = f"its gap in the paper: {published[model]:+.2f}"
+            label = f"its gap in the paper: {published[model]:{task.signed}}"
             axes.plot(ends, [published[model]] * 2, dashes, label=label, **line)
     shown = gaps[gaps.model.isin(order[:MAX_CURVES])].gap
     low, high = shown.quantile(0.05), shown.quantile(0.9)
-    axes.set_ylim(min(0.0, low) - 0.5, max(high, 2.0) * 1.15 + 0.3)
+    room = task.room
+    axes.set_ylim(min(0.0, low) - 0.5 * room, max(high, 2.0 * room) * 1.15 + 0.3 * room)
     axes.set_xlabel("epoch")
-    axes.set_ylabel("points of validation error above the pair")
+    axes.set_ylabel(f"{task.gap.format('validation')} above the pair")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9)
     for text in legend.get_texts():
@@ -280,8 +291,8 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str) -> "F
     return figure
 
 
-def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str) -> "Figure":
-    """The test errors of one recipe, sorted: the mean, its interval, every seed as a tick."""
+def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str, task: Task) -> "Figure":
+    """The test metric of one recipe, sorted: the mean, its interval, every seed as a tick."""
     rows = rows[rows["mean"].notna()].sort_values("mean").assign(family=family(rows))
     figure, (axes,) = _figure(0.9 + 0.25 * len(rows), [1])
     axes.set_title(title, parse_math=False)
@@ -299,12 +310,14 @@ def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str) -> "Figure":
         count = "" if pd.isna(row["params"]) else f"  {row['params']:,}"
         labels.append(f"{row['model']}{count}")
     means = rows["mean"].astype(float)
-    room = max(0.5, 0.6 * (means.max() - means.min()) if len(rows) > 1 else 1.0)
-    axes.set_xlim(max(0.0, means.min() - room), min(100.0, means.max() + room))
+    spread = means.max() - means.min()
+    room = max(0.5 * task.room, 0.6 * spread if len(rows) > 1 else task.room)
+    worst = 100.0 if task.share else float("inf")
+    axes.set_xlim(max(0.0, means.min() - room), min(worst, means.max() + room))
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)
-    axes.set_xlabel("test error (%)")
+    axes.set_xlabel(f"test {task.axis}")
     return figure
 
 

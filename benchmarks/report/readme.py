@@ -6,18 +6,20 @@ import pandas as pd
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_published, load_runs
+from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, sections
-from benchmarks.report.known_data import known_data
-from benchmarks.report.overview import ABOVE_PAIR, opening
+from benchmarks.report.known_data import CIFAR10, known_data
+from benchmarks.report.overview import opening
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, load_results, paper_rows, published_gaps
 from benchmarks.report.tables import Column
 from benchmarks.system.files import write_atomically
+from benchmarks.tasks import IMAGES
 
 BEGIN = "<!-- Figure and table are written by `python run_bench.py report --readme README.md`. -->"
 END = "<!-- End of the table. -->"
 SHOWN = ("itself", "other")
-"""On which data errors are shown (`KnownData.cifar10`), the first that has any of the rows."""
+"""On which data errors are shown (`KnownData.form`), the first that has any of the rows."""
 
 
 class PageError(ValueError):
@@ -40,8 +42,8 @@ def _cifar10_first(results_dir: Path) -> list[str]:
     places = []
     for dataset in store.datasets(results_dir):
         data = known_data(dataset, load_runs(results_dir, dataset))
-        if data.cifar10 in SHOWN:
-            places.append((SHOWN.index(data.cifar10), dataset))
+        if data.published == CIFAR10.published:
+            places.append((SHOWN.index(data.form), dataset))
     return [dataset for _, dataset in sorted(places)]
 
 
@@ -51,6 +53,7 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
     """
     published = load_published().dropna(subset=["registry_name"])
+    published = published[published.data == CIFAR10.published]
     rows = paper_rows(published)
     found, page = measured(results_dir, rows), Page()
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
@@ -67,29 +70,30 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
         if sections(results):
             folder = f"reports/{results.dataset}"
             page.add(f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)")
-    columns = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
-    page.table("paper", frame, columns)
+    kept = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
+    page.table("paper", frame, kept)
     if found is not None:
         page.add(opening(results))
     return page
 
 
 QUESTION = "Which models do best for their number of parameters?"
-COUNTED = [
-    Column("model", "model", name=True),
-    Column("parameters", "params", ","),
-    Column("FLOPs/image", "flops_per_image", ","),
-]
+COUNTED = [Column("model", "model", name=True), columns.PARAMETERS, columns.flops(IMAGES)]
 MEASURED = [
-    Column("test error", "mean", ".2f", " %", std="std"),
-    ABOVE_PAIR,
+    columns.mean(IMAGES),
+    columns.above_pair(IMAGES),
     Column("seeds", "n", "d"),
     Column("recipe", "label"),
     Column("hours a run", "hours", ".2f"),
 ]
 PUBLISHED = [
-    Column("points in the paper", "published_gap", "+.2f"),
-    Column("error in the paper (CIFAR-10)", "published_error", ".2f", " %"),
+    Column(f"{IMAGES.difference} in the paper", "published_gap", IMAGES.signed),
+    Column(
+        f"{IMAGES.metric} in the paper ({CIFAR10.published})",
+        "published_error",
+        IMAGES.number,
+        IMAGES.unit,
+    ),
 ]
 
 

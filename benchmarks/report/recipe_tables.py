@@ -4,30 +4,25 @@ import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.records.speeds import CONDITION
-from benchmarks.report.comparison import with_image_sampling
+from benchmarks.report import columns as shared
+from benchmarks.report.comparison import with_item_sampling
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
 from benchmarks.report.tables import BLANK, Column, code, escape, known
-from benchmarks.report.verdicts import fronts, verdicts
+from benchmarks.report.verdicts import fronts, question_text, verdicts
+from benchmarks.tasks import Task
 from benchmarks.training import recipes
 
 FIGURES_NOTE = (
     "Lines are 95 % t-intervals over three seeds or more, ticks single seeds; the dotted line is "
-    "the Pareto front of the means, dashed lines are the paper's gaps."
+    "the Pareto front of the means"
 )
+PAPERS_NOTE = "dashed lines are the paper's gaps"
 ACROSS = "a seed of the two was run on another device, precision or torch version"
-MODEL = Column("model", "model", name=True, marks="marks")
-DIFFERENCE = Column(
-    "error difference, points",
-    "difference",
-    "+.2f",
-    low="difference_low",
-    high="difference_high",
-)
+MODEL = shared.MODEL
 SEEDS = Column("shared seeds", "seeds", "d")
 STEPS = Column("steps", "steps", ",.0f")
 OPTIMIZER = Column("optimizer", "optimizer_text")
-ERROR = Column("test error", "mean", ".2f", " %", std="std", n="n")
 
 
 def across_marks(frame: pd.DataFrame) -> pd.Series:
@@ -63,7 +58,8 @@ def recipe_page(
     for question, file in figures.items():
         page.add(f"![{question}](../{file})")
     if figures:
-        page.add(FIGURES_NOTE)
+        note = f"{FIGURES_NOTE}, {PAPERS_NOTE}." if results.published_gaps else f"{FIGURES_NOTE}."
+        page.add(note)
     verdict_section(page, results, group)
     pair_section(page, results, group)
     seed_section(page, results, group)
@@ -100,43 +96,53 @@ def main_table(
     if absent:
         rows = pd.concat([rows, without], ignore_index=True)
     rows = rows.merge(published, left_on="model", right_on="registry_name", how="left")
+    return rows, _main_columns(results)
+
+
+def _main_columns(results: Results) -> list[Column]:
+    """Those of the table of a recipe; what is published of other data has none."""
+    task = results.task
     columns = [
         MODEL,
-        ERROR,
+        shared.mean(task, n="n"),
         Column("fronts", "fronts"),
-        Column("published error (CIFAR-10)", "published_error", ".2f", " %"),
-        Column("parameters", "params", ","),
+        shared.published(task, of=results.data.published),
+        shared.PARAMETERS,
         Column("published parameters", "published_params", ","),
-        Column("FLOPs/image", "flops_per_image", ","),
+        shared.flops(task),
         Column("generator FLOPs/pass", "generator_flops", ","),
-        Column("images/s, training", "images_per_s", ",.0f"),
+        Column(f"{task.speed}, training", "images_per_s", ",.0f"),
         OPTIMIZER,
         STEPS,
         Column("runs", "statuses"),
     ]
-    return rows, columns
+    if results.published.empty:
+        columns = [column for column in columns if not column.value.startswith("published_")]
+    return columns
 
 
 def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     """Is each model with a plain pair better than its rivals? A row a question."""
+    task = results.task
     found = verdicts(group, results.differences)
     found = found[found.model_other.notna()]
     if found.empty:
         return
-    found = found.assign(marks="", marks_other=across_marks(found))
+    questions = [question_text(question, task) for question in found.question]
+    found = found.assign(marks="", marks_other=across_marks(found), question=questions)
     across = f" § {ACROSS}." if found.across.any() else ""
     page.add(
         "## Is it better than its rivals?",
-        "Yes or no where the 95 % t-interval of the difference in test error, paired over seeds, "
-        "excludes 0. The rival is the one with the lowest validation error. Answers are of this "
-        f"budget of training alone.{across}",
+        f"Yes or no where the 95 % t-interval of the difference in test {task.metric}, paired over "
+        f"seeds, excludes 0. The rival is the one with the lowest validation {task.metric}. "
+        f"Answers are of this budget of training alone.{across}",
     )
     columns = [
         MODEL,
         Column("against", "model_other", name=True, marks="marks_other"),
         Column("which is", "question"),
         Column("better?", "answer"),
-        DIFFERENCE,
+        shared.difference(task),
         SEEDS,
     ]
     page.table(f"{group.iloc[0].slug}-answers", found, columns, ["across", "rivals"])
@@ -147,56 +153,69 @@ def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     pairs = with_speed_ratio(against_pair(group, results.differences), results.compared)
     if pairs.empty:
         return
-    pairs = with_image_sampling(pairs, results.runs).assign(marks=across_marks(pairs))
+    task = results.task
+    pairs = with_item_sampling(pairs, results.runs).assign(marks=across_marks(pairs))
     across = f" § {ACROSS}." if pairs.across.any() else ""
+    half = (
+        f", and half the 95 % interval from the sampling of the test {task.items} alone, paired "
+        f"over {task.items}"
+    )
     page.add(
         "## Against the plain pair",
-        "Error minus the pair's over the seeds that both have [95 % t-interval], and half the 95 % "
-        "interval from the sampling of the test images alone, paired over images. The rest are "
-        "ratios, model / plain. That of images/s comes from interleaved windows, both with the "
-        "optimizer of the plain network [bootstrap 95 % interval]; it is blank where it was not "
-        f"measured under that condition or its A/A run failed.{across}",
+        f"{task.metric.capitalize()} minus the pair's over the seeds that both have [95 % "
+        f"t-interval]{half if task.share else ''}. The rest are ratios, model / plain. That of "
+        f"{task.speed} comes from interleaved windows, both with the optimizer of the plain "
+        "network [bootstrap 95 % interval]; it is blank where it was not measured under that "
+        f"condition or its A/A run failed.{across}",
     )
+    page.table(f"{group.iloc[0].slug}-pairs", pairs, _pair_columns(task), ["across"])
+
+
+def _pair_columns(task: Task) -> list[Column]:
+    sampling = Column(f"± from the test {task.items}", "images_half", task.number)
     speed = Column(
-        "images/s, training, interleaved",
+        f"{task.speed}, training, interleaved",
         "speed_ratio",
         ".3f",
         low="speed_ratio_low",
         high="speed_ratio_high",
     )
-    columns = [
+    return [
         MODEL,
         Column("plain pair", "pair", name=True),
-        DIFFERENCE,
+        shared.difference(task),
         SEEDS,
-        Column("± from the test images", "images_half", ".2f"),
+        *([sampling] if task.share else []),
         Column("parameters", "params_ratio", ".3f"),
-        Column("FLOPs/image", "flops_ratio", ".3f"),
+        Column(task.flops, "flops_ratio", ".3f"),
         speed,
     ]
-    page.table(f"{group.iloc[0].slug}-pairs", pairs, columns, ["across"])
 
 
 def seed_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     """Every seed of every model, what they say together, and the test set's own sampling error."""
+    task = results.task
     ended = results.runs[results.runs.status == "ok"].sort_values("seed")
-    texts = ended.seed.astype("string") + ": " + ended.test_error.map("{:.2f} %".format)
+    texts = ended.seed.astype("string") + ": " + ended.test_error.map(task.shown)
     by_seed = texts.groupby([ended[key] for key in RUN_KEY]).agg(", ".join).rename("by_seed")
     rows = group.merge(by_seed.reset_index(), on=RUN_KEY, how="left").assign(marks="")
+    sampling = " and sampling error (one standard deviation)" if task.share else ""
     page.add(
         "## Every seed",
-        "Standard deviation over seeds (n - 1) and sampling error (one standard deviation) in "
-        "points.",
+        f"Standard deviation over seeds (n - 1){sampling} in {task.difference}.",
     )
+    test, form, unit = f"test {task.metric}", task.number, task.unit
     columns = [
         MODEL,
         Column("n", "n", "d"),
-        Column("test error [95 % t-interval]", "mean", ".2f", " %", low="low", high="high"),
-        Column("standard deviation", "std", ".2f"),
-        Column("sampling error of the test set", "sampling", ".2f"),
-        Column("validation error", "val_mean", ".2f", " %"),
-        Column("test error by seed", "by_seed"),
+        Column(f"{test} [95 % t-interval]", "mean", form, unit, low="low", high="high"),
+        Column("standard deviation", "std", task.number),
+        Column("sampling error of the test set", "sampling", task.number),
+        Column(f"validation {task.metric}", "val_mean", form, unit),
+        Column(f"{test} by seed", "by_seed"),
     ]
+    if not task.share:
+        columns = [column for column in columns if column.value != "sampling"]
     page.table(f"{group.iloc[0].slug}-seeds", rows, columns)
 
 
@@ -213,26 +232,20 @@ def condition_text(speeds: pd.DataFrame) -> str:
 
 def legend(results: Results, group: pd.DataFrame) -> str:
     """What the blanks and marks of this recipe's tables mean."""
+    task = results.task
     lines = [
-        "Test errors are of the last epoch, mean ± standard deviation (n - 1) over seeds where "
-        "there are several. FLOPs are 2 x MACs (multiply-adds of convolutions and products); those "
-        "of a generator are per forward pass, whatever the batch size.",
-        "Fronts: P, F and T mark a row that by the means no other dominates in error and "
-        "parameters, FLOPs per image or training throughput, among the rows where both are known "
-        "and if there are two; in brackets where others do, but none beyond the 95 % interval of "
-        "the paired difference.",
+        f"Test {task.metrics} are of the last epoch, mean ± standard deviation (n - 1) over seeds "
+        f"where there are several. FLOPs are 2 x MACs (multiply-adds of {task.counted}products); "
+        "those of a generator are per forward pass, whatever the batch size.",
+        "Fronts: P, F and T mark a row that by the means no other dominates in "
+        f"{task.metric} and parameters, FLOPs per {task.item} or training throughput, among the "
+        "rows where both are known and if there are two; in brackets where others do, but none "
+        "beyond the 95 % interval of the paired difference.",
     ]
     if len(results.compared):
-        lines.append(f"Images/s: {condition_text(results.compared)}.")
-    reasons = []
-    if group["mean"].isna().any():
-        reasons.append("an error: no run ended well")
-    if group.images_per_s.isna().any():
-        untimed = "not timed that way, with that optimizer"
-        why = untimed if len(results.compared) else "no speed was recorded"
-        reasons.append(f"images/s: {why}")
-    reasons.append("published numbers: none are known here, or the data set is another")
-    lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
+        lines.append(f"{task.speed.capitalize()}: {condition_text(results.compared)}.")
+    if reasons := _reasons(results, group):
+        lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
     notes = {
         "† made from a tree with uncommitted changes, or of unknown origin.": group.dirty,
         "‡ resumed on another device, or with other code, torch, recipe, data or settings.": (
@@ -253,3 +266,17 @@ def legend(results: Results, group: pd.DataFrame) -> str:
         for row in uncounted.to_dict("records")
     ]
     return " ".join(lines)
+
+
+def _reasons(results: Results, group: pd.DataFrame) -> list[str]:
+    """Why there are blanks in the tables of a recipe."""
+    reasons = []
+    if group["mean"].isna().any():
+        reasons.append(f"test {results.task.metrics}: no run ended well")
+    if group.images_per_s.isna().any():
+        untimed = "not timed that way, with that optimizer"
+        why = untimed if len(results.compared) else "no speed was recorded"
+        reasons.append(f"{results.task.speed}: {why}")
+    if len(results.published):
+        reasons.append("published numbers: none are known here, or the data set is another")
+    return reasons

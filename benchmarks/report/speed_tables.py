@@ -1,4 +1,4 @@
-"""The speed section: images/s by device, ratios of pairs, the comparison with other code."""
+"""The speed section: speeds by device, ratios of pairs, the comparison with other code."""
 
 import re
 
@@ -7,8 +7,9 @@ import pandas as pd
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results
 from benchmarks.report.tables import Column, code, escape, filled, known
+from benchmarks.tasks import Task
 
-MEASURED = [
+RATES = [
     Column("training step", "training_step", ",.0f"),
     Column("training epoch", "training_epoch", ",.0f"),
     Column("inference, generated", "inference_generated", ",.0f"),
@@ -17,7 +18,8 @@ MEASURED = [
     Column("materialize once", "materialize", ".3f", " s"),
     Column("compilation", "compilation", ".1f", " s"),
     Column("peak memory", "peak_memory_mib", ",.0f", " MiB"),
-    Column("energy", "energy_mj", ".2f", " mJ/image"),
+]
+SHARES = [
     Column("of peak FLOP/s", "share_of_peak_flops", ".1%"),
     Column("of peak bandwidth", "share_of_peak_bandwidth", ".1%"),
 ]
@@ -47,29 +49,32 @@ def speed_page(results: Results) -> Page:
     for device, timed in speeds.groupby(speeds.device.fillna("unknown")):
         slug = re.sub("[^A-Za-z0-9]+", "-", str(device)).strip("-")
         page.add(f"## {escape(device)}")
-        rate_table(page, timed[timed.kind == "speed"], f"speed-{slug}-rates")
-        pair_table(page, timed[timed.kind == "pair"], f"speed-{slug}-pairs")
-        comparison(page, timed[timed.kind == "compare"], f"speed-{slug}-comparison", texts)
+        task = results.task
+        rate_table(page, timed[timed.kind == "speed"], f"speed-{slug}-rates", task)
+        pair_table(page, timed[timed.kind == "pair"], f"speed-{slug}-pairs", task)
+        others = timed[timed.kind == "compare"]
+        comparison(page, others, f"speed-{slug}-comparison", texts, task)
     return page
 
 
-def rate_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
-    """Images/s of each model, with quartiles."""
+def rate_table(page: Page, speeds: pd.DataFrame, name: str, task: Task) -> None:
+    """The speed of each model, with quartiles."""
     if speeds.empty:
         return
+    rows = wide(speeds)
+    kinds = "; generated: kernels computed at every batch; materialized: computed once"
     note = (
-        "Images/s, median over windows [quartiles]; generated: kernels computed at every batch; "
-        "materialized: computed once. A training step includes augmentation and the optimizer, an "
-        "epoch the data and all bookkeeping but evaluation."
+        f"{task.speed.capitalize()}, median over windows [quartiles]"
+        f"{kinds if 'inference_materialized' in rows else ''}. A training step includes "
+        f"{task.step}, an epoch the data and all bookkeeping but evaluation."
     )
     if speeds.optimizer.isna().any():
         note += (
             " Where no optimizer is named, it was SGD for stored kernels and Adam for generated "
             "ones."
         )
-    rows = wide(speeds)
     columns = [Column("model", "model", name=True), *PINNED, Column("optimizer", "optimizer")]
-    for column in MEASURED:
+    for column in _measured(rows, task):
         if column.value in rows:
             ends = [f"{column.value}_low", f"{column.value}_high"]
             low, high = ends if ends[0] in rows else (None, None)
@@ -78,6 +83,16 @@ def rate_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
     columns.append(Column("windows", "windows", "d"))
     page.add(note)
     page.table(name, rows, filled(rows, columns))
+
+
+def _measured(rows: pd.DataFrame, task: Task) -> list[Column]:
+    """What may have been measured; inference is of one kind where nothing is materialized."""
+    energy = Column("energy", "energy_mj", ".2f", f" mJ/{task.item}")
+    rates = list(RATES)
+    if "inference_materialized" not in rows:
+        only = Column("inference", "inference_generated", ",.0f")
+        rates = [only if column.value == only.value else column for column in rates]
+    return [*rates, energy, *SHARES]
 
 
 def wide(speeds: pd.DataFrame) -> pd.DataFrame:
@@ -96,7 +111,7 @@ def wide(speeds: pd.DataFrame) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def pair_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
+def pair_table(page: Page, speeds: pd.DataFrame, name: str, task: Task) -> None:
     """Model / plain pair, interleaved, each with the A/A run that came first."""
     verdicts = speeds.noisy.map({True: "noisy, no verdict", False: "valid"})
     what = speeds.what.str.replace("inference_", "inference, ").str.replace("_", " ")
@@ -112,14 +127,16 @@ def pair_table(page: Page, speeds: pd.DataFrame, name: str) -> None:
     ]
     if len(rows):
         page.add(
-            "Images/s of a model over its plain pair's, both in one process, in interleaved "
-            "windows (A B B A): median of the ratios [bootstrap 95 % interval], after an A/A run "
-            "of the plain pair against itself, which must include 1 within ±2 %."
+            f"{task.speed.capitalize()} of a model over its plain pair's, both in one process, in "
+            "interleaved windows (A B B A): median of the ratios [bootstrap 95 % interval], after "
+            "an A/A run of the plain pair against itself, which must include 1 within ±2 %."
         )
     page.table(name, rows, columns, ["pair"])
 
 
-def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str]) -> None:
+def comparison(
+    page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str], task: Task
+) -> None:
     """The ratios to other code, a table a record."""
     columns = [
         Column("A / B", "against"),
@@ -132,8 +149,8 @@ def comparison(page: Page, speeds: pd.DataFrame, name: str, texts: dict[str, str
         batch, threads, precision, mode = (known(first[key]) for key in SETTINGS)
         page.add(
             f"{code(first.model)} against other code, in one process, interleaved: ratios of "
-            f"images/s [bootstrap 95 % interval]. Batch {batch}, {threads} threads; the default of "
-            f"the suite here: {precision}, compile {mode}."
+            f"{task.speed} [bootstrap 95 % interval]. Batch {batch}, {threads} threads; the "
+            f"default of the suite here: {precision}, compile {mode}."
         )
         parts = rows.what.str.split(": ", n=1, expand=True)
         rows = rows.assign(part=parts[0], against=parts[1])

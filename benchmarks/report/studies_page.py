@@ -5,21 +5,29 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY, load_runs
+from benchmarks.report.known_data import task_of
 from benchmarks.report.summary import summarize
 from benchmarks.report.tables import Column, code, escape, markdown
 from benchmarks.system.files import write_atomically
+from benchmarks.tasks import TASKS, Task
 from benchmarks.training import recipes
 from benchmarks.training.studies import Study, StudyError, find, load
 
 BEGIN = "<!-- What follows is generated from results/studies/ by `python run_bench.py study`. -->"
-COLUMNS = [
-    Column("model", "model", name=True),
-    Column("data set", "dataset"),
-    Column("changed of the study's base", "changed"),
-    Column("validation error", "mean", ".2f", " %", std="std", n="n"),
-    Column("sampling error, points", "sampling", ".2f"),
-    Column("status", "statuses"),
-]
+
+
+def columns(task: Task) -> list[Column]:
+    """Those of a study's table."""
+    sampling = Column(f"sampling error, {task.difference}", "sampling", task.number)
+    mean = f"validation {task.metric}"
+    return [
+        Column("model", "model", name=True),
+        Column("data set", "dataset"),
+        Column("changed of the study's base", "changed"),
+        Column(mean, "mean", task.number, task.unit, std="std", n="n"),
+        *([sampling] if task.share else []),
+        Column("status", "statuses"),
+    ]
 
 
 def trials_of(runs: pd.DataFrame, study: str) -> pd.DataFrame:
@@ -69,8 +77,9 @@ def chosen(trials: pd.DataFrame) -> str:
         ended = tried.dropna(subset=["mean"]).sort_values(["mean", "study", "recipe"])
         if len(ended):
             best = ended.iloc[0]
+            task = TASKS[best.task]
             told = (
-                f"the lowest validation error is {best['mean']:.2f} % "
+                f"the lowest validation {task.metric} is {task.shown(best['mean'])} "
                 f"({best.study}, {code(best.recipe)})"
             )
         what = f"{code(model)} on {code(dataset)}, trials of {epochs:g} epochs"
@@ -104,7 +113,8 @@ def write_page(results_dir: Path, page: Path) -> None:
     for study, trials in by_study.items():
         parts += [f"## {study.name}", study.about.strip(), _counts(study, trials)]
         if len(trials):
-            parts.append(markdown(table(study, trials, runs.attrs["recipes"]), COLUMNS))
+            rows = table(study, trials, runs.attrs["recipes"])
+            parts.append(markdown(rows, columns(task_of(trials))))
     parts += [f"- {escape(problem)}" for problem in runs.attrs["problems"]]
     write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")
 

@@ -21,8 +21,9 @@ from benchmarks.records.frame import (
     load_runs,
 )
 from benchmarks.records.speeds import CONDITION, load_speeds
-from benchmarks.report.known_data import KnownData, known_data
+from benchmarks.report.known_data import KnownData, known_data, task_of
 from benchmarks.report.tables import optimizer_text
+from benchmarks.tasks import TASKS, Task
 
 GROUP = RUN_KEY[:4]
 """What the rows of one table share: data set, fingerprint, recipe, hash."""
@@ -33,6 +34,7 @@ CONFIDENCE = 0.95
 MIN_SEEDS = 3
 """An interval of fewer seeds is not shown, and an answer by fewer is weak."""
 FACTS = [
+    "task",
     "pair",
     "kernels",
     "frozen",
@@ -67,10 +69,10 @@ def estimates(errors: SeriesGroupBy) -> pd.DataFrame:
     return found.assign(low=found["mean"] - half, high=found["mean"] + half)
 
 
-def sampling_error(error: pd.Series, images: pd.Series) -> pd.Series:
-    """Standard deviation in points of an error in percent, from the sampling of `images`."""
+def sampling_error(error: pd.Series, items: pd.Series) -> pd.Series:
+    """Standard deviation in points of an error in percent, from the sampling of `items`."""
     share = error / 100
-    return 100 * (share * (1 - share) / images) ** 0.5
+    return 100 * (share * (1 - share) / items) ** 0.5
 
 
 def summarize(
@@ -80,7 +82,8 @@ def summarize(
 
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
     well; `val_mean` (mean validation error); `train_seconds` (mean of a run); `device`,
-    `precision` (all that there are); `sampling` (of the images that `error` is of);
+    `precision` (all that there are); `sampling` (of the items that `error` is the share
+    of; missing where it is none);
     `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
     differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name), `slug`
     (the same for files);
@@ -100,8 +103,9 @@ def summarize(
     for column in ("device", "precision"):
         summary[column] = ended.groupby(RUN_KEY)[column].agg(_distinct)
     summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()
-    images = summary.test_images if error == "test_error" else summary.validation_images
-    summary["sampling"] = sampling_error(summary["mean"], images)
+    items = summary.test_images if error == "test_error" else summary.validation_images
+    shares = summary.task.map({task.name: task.share for task in TASKS.values()}).astype(bool)
+    summary["sampling"] = sampling_error(summary["mean"], items).where(shares)
     summary["statuses"] = by_row.status.agg(_statuses)
     summary["dirty"] = by_row.dirty.agg(lambda flags: bool(flags.fillna(True).any()))
     summary["resumed_changed"] = by_row.resumed_changed.any()
@@ -154,7 +158,8 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
     """The test error of each row minus that of every other of its group, over their shared seeds.
 
     Columns: `RUN_KEY`, `model_other`, `plugin_sha256_other`; `mean`, `std`, `low`, `high`, `n` in
-    points; `across`: a shared seed was run by the two in different `SETTING`s.
+    the task's unit of differences; `across`: a shared seed was run by the two in different
+    `SETTING`s.
     """
     columns = [*RUN_KEY, "seed", "test_error", *SETTING]
     ended = runs.loc[runs.status == "ok", columns]
@@ -215,7 +220,7 @@ def paper_rows(published: pd.DataFrame) -> list[str]:
 
 
 def published_gaps(published: pd.DataFrame) -> dict[str, float]:
-    """Published points of each hypernetwork of the paper above its plain network."""
+    """The published distance of each hypernetwork of the paper to its plain network."""
     rows, errors = paper_rows(published), published.set_index("registry_name").test_error
     return {
         hyper: float(errors[hyper] - errors[plain])
@@ -265,7 +270,7 @@ def with_images_per_s(summary: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFra
 def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     """`against_pair` with `speed_ratio`, `speed_ratio_low` and `speed_ratio_high`.
 
-    The ratio of images/s in training, model / plain, with the plain pair's optimizer, whose A/A
+    The ratio of speeds in training, model / plain, with the plain pair's optimizer, whose A/A
     run passed; `speeds` under one condition.
     """
     steps = speeds[(speeds.kind == "pair") & (speeds.what == "training_step") & ~speeds.noisy]
@@ -281,6 +286,7 @@ class Results:
     """The frames that a report of one data set is made of."""
 
     dataset: str
+    task: Task
     data: KnownData
     runs: pd.DataFrame
     epochs: pd.DataFrame
@@ -288,7 +294,7 @@ class Results:
     """`summarize`, with `images_per_s` and `optimizer_text` (optimizers with rates and L2)."""
     differences: pd.DataFrame
     published: pd.DataFrame
-    """Published rows of CIFAR-10 that have a registry name; empty for other data."""
+    """Published rows of this data that have a registry name; empty for other data."""
     speeds: pd.DataFrame
     compared: pd.DataFrame
     """The speeds of one condition, which stand in the tables of errors."""
@@ -300,23 +306,36 @@ class Results:
 
     @property
     def comparable(self) -> bool:
-        """Whether published errors may stand beside these: they are of the same images."""
-        return self.data.cifar10 == "itself"
+        """Whether published numbers may stand beside these: they are of the same items."""
+        return self.data.form == "itself"
 
     @property
     def published_gaps(self) -> dict[str, float]:
-        """Published points of each hypernetwork of the paper above its plain network."""
+        """The published distance of each hypernetwork of the paper to its plain network."""
         return published_gaps(self.published)
+
+
+def _of_one_task(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the data set's task; others, of data with the same name, count as problems."""
+    task = task_of(runs)
+    same = runs.task == task.name
+    problems = [
+        f"record {run.path} is of the task {run.task}, others of its data set are of {task.name}"
+        for run in runs[~same].itertuples()
+    ]
+    kept = runs[same].reset_index(drop=True)
+    kept.attrs = runs.attrs | {"problems": runs.attrs["problems"] + problems}
+    return kept
 
 
 def load_results(results_dir: Path, dataset: str) -> Results:
     """Everything that is known of a data set."""
-    runs = load_runs(results_dir, dataset)
+    runs = _of_one_task(load_runs(results_dir, dataset))
+    task, data = task_of(runs), known_data(dataset, runs)
     speeds = load_speeds(results_dir)
+    speeds = speeds[speeds.task == task.name]
     published = load_published().dropna(subset=["registry_name"])
-    data = known_data(dataset, runs)
-    if not data.cifar10:
-        published = published.iloc[:0]
+    published = published[published.data == data.published]
     summary = summarize(runs, paper_rows(published))
     devices = runs[runs.status == "ok"].device.dropna().unique()
     compared = choose_condition(speeds, summary.model.unique(), devices)
@@ -326,6 +345,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     summary["optimizer_text"] = pd.Series(texts, index=summary.index, dtype="string")
     return Results(
         dataset=dataset,
+        task=task,
         data=data,
         runs=runs,
         epochs=load_epochs(results_dir, dataset),

@@ -13,16 +13,13 @@ import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.summary import GROUP, OTHER, ROW, family, with_differences
+from benchmarks.tasks import Task
 
 SAME_SIZE = 1.03
 """How much larger another kernel source may be: budgets are met within 3 %."""
 
-AXES = {
-    "params": ("P", "trainable parameters", False),
-    "flops_per_image": ("F", "FLOPs per image", False),
-    "images_per_s": ("T", "training images/s", True),
-}
-"""What error is traded for: the mark of its front, its label, and whether more is better."""
+AXES = {"params": ("P", False), "flops_per_image": ("F", False), "images_per_s": ("T", True)}
+"""What error is traded for: the mark of its front, and whether more is better."""
 
 
 def fronts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Series:
@@ -33,7 +30,7 @@ def fronts(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.Series:
     """
     marks = pd.Series("", index=summary.index)
     for _, group in summary.groupby(GROUP):
-        for axis, (letter, _, _) in AXES.items():
+        for axis, (letter, _) in AXES.items():
             front = pareto(group, axis, differences)
             marks[front[front == "front"].index] += f" {letter}"
             marks[front[front == "perhaps"].index] += f" ({letter})"
@@ -50,7 +47,7 @@ def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Seri
     known = group[group["mean"].notna() & (group[axis] > 0)]
     if len(known) < 2:
         return pd.Series(dtype="string")
-    more_is_better = AXES[axis][2]
+    more_is_better = AXES[axis][1]
     pairs = known.merge(known, how="cross", suffixes=("", "_other"))
     cost, other = pairs[axis], pairs[f"{axis}_other"]
     if more_is_better:
@@ -97,12 +94,17 @@ def _other_source(pairs: pd.DataFrame) -> pd.Series:
 QUESTIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "its plain pair": _its_pair,
     "the best plain network of at most its parameters": _plain_of_its_parameters,
-    "the best plain network of at most its FLOPs per image": _plain_of_its_flops,
+    "the best plain network of at most its FLOPs per {item}": _plain_of_its_flops,
     "the best other kernel source on its backbone, of at most its parameters (within 3 %)": (
         _other_source
     ),
 }
-"""Which rows are rivals of a model, by what is asked."""
+"""Which rows are rivals of a model, by what is asked; `{item}` is the task's."""
+
+
+def question_text(question: str, task: Task) -> str:
+    """One of `QUESTIONS` in the words of a task."""
+    return question.format(item=task.item)
 
 
 def verdicts(

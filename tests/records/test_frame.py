@@ -155,9 +155,29 @@ def test_speeds(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "task, rate, energy",
+    [("images", "images/s", "J/image"), ("text", "characters/s", "J/character")],
+)
+def test_speeds_are_in_the_items_of_their_task(tmp_path, task, rate, energy):
+    place = tmp_path / "throughput" / "x"
+    place.mkdir(parents=True)
+    step = {"median": 5.0, "q1": 4.0, "q3": 6.0, "windows": 3, "joules_per_image": 0.5}
+    record = {"model": "m", "device": "x", "measurements": {"training_step": step}}
+    (place / "m.json").write_text(json.dumps(record | {"task": task}))
+    (place / "old.json").write_text(json.dumps(record | {"model": "old"}))
+    frame = load_speeds(tmp_path)
+    assert frame.set_index("model").task.to_dict() == {"m": task, "old": "images"}
+    rows = frame[frame.model == "m"].set_index("what")
+    assert rows.unit.to_dict() == {"training_step": rate, "energy": energy}
+    assert rows.loc["training_step", ["low", "high", "n"]].tolist() == [4.0, 6.0, 3]
+
+
+@pytest.mark.parametrize(
     "content",
     [
         {},
+        {"task": "sounds"},
+        {"task": ["text"]},
         {"measurements": {"training_step": {"median": "x"}}},
         {"measurements": {"energy": {"median": 1.0}}},
     ],

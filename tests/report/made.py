@@ -4,7 +4,7 @@ import json
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
-from benchmarks.report.known_data import BY_SHA256
+from benchmarks.report.known_data import BY_SHA256, CIFAR10
 from benchmarks.report.summary import differences, load_results, summarize
 from tests.records.test_store import RECORD
 
@@ -14,7 +14,11 @@ FINGERPRINT = RECORD["dataset_fingerprint"] | {"train": 45000, "validation": 500
 
 
 SHA256 = {"itself": "cifar10-9980", "other": "cifar10-jpeg"}
-FOLDERS = {SHA256[known.cifar10]: sha256 for sha256, known in BY_SHA256.items()}
+FOLDERS = {
+    SHA256[known.form]: sha256
+    for sha256, known in BY_SHA256.items()
+    if known.published == CIFAR10.published
+}
 """The fingerprints of the folders that a report knows, by the names that they have here."""
 
 
@@ -82,6 +86,55 @@ def rows(model, errors, params=80, pair=None, macs=1000, val_error=None, **chang
 def hyper(errors, **changes):
     """Records of the hypernetwork on 16-1."""
     return rows("hyper_resnet16_1", errors, pair="wide_resnet16_1", **changes)
+
+
+SEQUENCES = {"length": 100, "keep": 0.9, "clip": 1.0}
+SPLITS = {"train": 312_871, "validation": 17_381, "test": 17_383, "num_classes": 103}
+TEXT_DATA = RECORD["dataset_fingerprint"] | SPLITS | {"split_seed": None}
+TEXT_RECIPE = {key: value for key, value in RECIPE.items() if key != "crop_padding"}
+TEXT_RECIPE |= {"name": "chars", "batch_size": 128, "sequences": SEQUENCES}
+PLAIN_PARTS = {"recurrent": 519_168, "generator": 0, "layer_norms": 0, "readout": 32_239}
+SMALL_PARTS = {"recurrent": 368_640, "generator": 0, "layer_norms": 0, "readout": 26_471}
+HYPER_PARTS = SMALL_PARTS | {"generator": 156_544}
+
+
+def text_rows(model, bits, parts, pair=None, macs=421_512, **changes):
+    """Records of a text's model with these bits per character by seed."""
+    made = []
+    for seed, value in enumerate(bits):
+        entry = record(model, seed, value, pair, params_by_component=parts, macs_per_image=macs)
+        history = [
+            entry["history"][0] | {"epoch": epoch, "step": 351 * epoch, "val_error": error}
+            for epoch, error in enumerate((2.9, value + 0.02), start=1)
+        ]
+        kernels = "stored" if pair is None else "hyper"
+        own = {"task": "text", "dataset": "pydoc", "kernels": kernels, "history": history}
+        own |= {"recipe": TEXT_RECIPE, "dataset_fingerprint": TEXT_DATA, "flip": False}
+        made.append(entry | own | {"val_error": value + 0.02} | changes)
+    return made
+
+
+def text_records():
+    """Three seeds of two hypernetworks, their pairs, and the plain network with their units."""
+    norms = {"layer_norms": 3200}
+    return [
+        *text_rows("lstm_312", (1.901, 1.912, 1.896), PLAIN_PARTS),
+        *text_rows("lstm_256", (1.951, 1.948, 1.959), SMALL_PARTS, macs=288_512),
+        *text_rows("hyper_lstm_256", (1.884, 1.897, 1.89), HYPER_PARTS, "lstm_312", 431_872),
+        *text_rows("ln_lstm_312", (1.862, 1.871, 1.868), PLAIN_PARTS | {"layer_norms": 3120}),
+        *text_rows(
+            "ln_hyper_lstm_256",
+            (1.851, 1.849, 1.87),
+            HYPER_PARTS | norms,
+            "ln_lstm_312",
+            431_872,
+        ),
+    ]
+
+
+def text_speed(model, median, **changes):
+    """A speed record of a text's model."""
+    return speed(model, median, task="text", **changes)
 
 
 def speed(model, median, device="A processor", batch_size=128, **changes):

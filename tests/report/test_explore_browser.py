@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import pytest
 
 from benchmarks.report import explore
-from tests.report.made import hyper, record, results_of, rows, speed
+from tests.report.made import hyper, record, results_of, rows, speed, text_records, text_speed
 from tests.report.test_explore import HARMFUL, renamed
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs the package playwright")
@@ -133,6 +133,27 @@ def test_a_heading_sorts_up_and_down(key, number, first_descending, open_page, a
         shown = [int(text) for text in shown] if number else shown
         assert shown == sorted(frame[key].tolist(), reverse=descending)
         assert fragment(page) == f"#sort={'-' if descending else ''}{key}"
+
+
+def test_a_text_is_in_its_own_words_and_units(open_page, tmp_path):
+    results = results_of(tmp_path, text_records(), [text_speed("lstm_312", 1.2e6)], "pydoc")
+    page = open_page(explore.write_explorer(results, tmp_path).as_uri())
+    headings = page.locator("#table thead th").all_inner_texts()
+    headings = [heading.strip() for heading in headings]
+    told = ["test bits per character", "bits above the plain pair", "FLOPs/character"]
+    for heading in (*told, "training characters/s"):
+        assert heading in headings
+    assert cells(page, "mean")[0] == "1.857 ± 0.012"
+    assert cells(page, "difference")[0] == "−0.010 [−0.040, +0.020]"
+    page.locator(POINTS).first.hover()
+    tip = page.locator("#tip").inner_text()
+    assert "test bits per character 1.857 ± 0.012 (n = 3)" in tip
+    assert "−0.010 [−0.040, +0.020] bits above ln_lstm_312" in tip
+    page.locator(MODELS).first.click()
+    assert "1.851" in page.locator("#table tr.seeds").inner_text()
+    assert page.locator("#y option:checked").inner_text() == "test bits per character"
+    for word in ("image", "error", "points above", "%"):
+        assert word not in page.inner_text("body").replace("95\u00a0%", ""), word
 
 
 def test_what_is_unknown_is_sorted_last(open_page, address):

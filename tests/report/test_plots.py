@@ -11,6 +11,7 @@ from benchmarks.records.frame import RUN_KEY
 from benchmarks.report import plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.summary import OTHER
+from benchmarks.tasks import IMAGES
 from tests.conftest import ROOT
 from tests.report.made import hyper, record, results_of, rows
 
@@ -51,7 +52,7 @@ def test_a_forest_has_a_row_a_model_and_recipe_with_its_seeds(results):
         ["hyper_resnet16_1", "quick8", True, 3],
         ["hyper_resnet16_1", "epochs1", False, 2],
     ]
-    (axes,) = plots.draw_forest([section], results.runs, PAPERS).axes
+    (axes,) = plots.draw_forest([section], results.runs, PAPERS, IMAGES).axes
     assert drawn(axes) == [(1.0, 0), (3.0, 1), (5.5, 2), (1.5, 1)]
     ticks = [sorted(line.get_xdata()) for line in axes.lines if line.get_marker() == "|"]
     assert ticks == [[1.0, 1.0], [2.0, 2.0, 5.0], [5.0, 6.0]]
@@ -69,21 +70,21 @@ def test_what_lies_far_out_is_an_arrow_at_the_edge(tmp_path):
         records += rows(name, (11.5 + number / 10,), pair="wide_resnet16_1")
     records += rows("lost_resnet16_1", (90.0,), pair="wide_resnet16_1")
     results = results_of(tmp_path, records)
-    (axes,) = plots.draw_forest(sections(results), results.runs, {}).axes
+    (axes,) = plots.draw_forest(sections(results), results.runs, {}, IMAGES).axes
     assert axes.get_xlim()[1] < 20
     assert [text.get_text().strip() for text in axes.texts] == ["+80.0 →"]
 
 
 def test_a_family_has_one_look_everywhere(results, tmp_path):
     colour, marker = plots.look("hyper")
-    (axes,) = plots.draw_errors(results.summary, results.runs, "t").axes
+    (axes,) = plots.draw_errors(results.summary, results.runs, "t", IMAGES).axes
     assert (colour, marker) in [(line.get_color(), line.get_marker()) for line in axes.lines]
     assert plots.look("unheard_of") == plots.look("unheard_of") != plots.look("plain")
 
 
 def test_errors_are_sorted(results):
     group = results.summary[results.summary.label == "quick8"]
-    (axes,) = plots.draw_errors(group, results.runs, "t").axes
+    (axes,) = plots.draw_errors(group, results.runs, "t", IMAGES).axes
     assert drawn(axes) == [(11.0, 0), (11.5, 1), (14.0, 2)]
     assert axes.yaxis_inverted()
 
@@ -97,7 +98,7 @@ def test_gaps_are_of_the_epochs_and_seeds_that_both_have(tmp_path):
         ["hyper_resnet16_1", 1, 5.0, 2],
         ["hyper_resnet16_1", 2, 2.5, 2],
     ]
-    (axes,) = plots.draw_gaps(gaps, PAPERS, "t").axes
+    (axes,) = plots.draw_gaps(gaps, PAPERS, "t", IMAGES).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["hyper_resnet16_1", "its gap in the paper: +1.50"]
 
@@ -109,7 +110,7 @@ def test_at_most_four_curves(tmp_path):
         records += rows(name, (20.0 - number,), pair="wide_resnet16_1")
     results = results_of(tmp_path, records)
     gaps = plots.gaps_by_epoch(results.epochs, results.summary)
-    (axes,) = plots.draw_gaps(gaps, {}, "t").axes
+    (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == [f"source{number}_resnet16_1" for number in (5, 4, 3, 2)]
 
@@ -135,7 +136,7 @@ def test_labels_are_inside_and_apart(points):
     frame = frame.assign(low=None, high=None, n=1, pair=None, kernels=None, plugin_sha256="")
     frame["recipe_hash"] = frame["dataset"] = frame["data_sha256"] = frame["recipe"] = "x"
     columns = ["mean", "std", "low", "high", "n", "across", *RUN_KEY, *OTHER]
-    figure = plots.draw_front(frame, pd.DataFrame(columns=columns, dtype="object"), "t")
+    figure = plots.draw_front(frame, pd.DataFrame(columns=columns, dtype="object"), "t", IMAGES)
     figure.draw_without_rendering()
     (axes,) = figure.axes
     inside = axes.get_window_extent()
@@ -148,7 +149,7 @@ def test_labels_are_inside_and_apart(points):
 
 
 def test_labels_of_a_forest_do_not_overlap(results):
-    figure = plots.draw_forest(sections(results), results.runs, PAPERS)
+    figure = plots.draw_forest(sections(results), results.runs, PAPERS, IMAGES)
     figure.draw_without_rendering()
     (axes,) = figure.axes
     boxes = [text.get_window_extent() for text in axes.get_yticklabels()]
@@ -163,7 +164,7 @@ def test_the_users_settings_change_no_figure(results, tmp_path):
 
     def bytes_of(folder):
         with plots.style():
-            figure = plots.draw_errors(results.summary, results.runs, "t")
+            figure = plots.draw_errors(results.summary, results.runs, "t", IMAGES)
             return plots.save(figure, folder, "f").read_bytes()
 
     before = bytes_of(tmp_path / "a")

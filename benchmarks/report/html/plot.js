@@ -45,9 +45,13 @@ function axisOf(name, rows) {
   return { scale: { type: "log", domain, nice: false }, axis: { ...axis, values } };
 }
 
+function nameOf(axis) {
+  return QUANTITIES[axis].name ?? QUANTITIES[axis].label;
+}
+
 function describe(row, state) {
   const parts = [state.y, state.x].map((axis) =>
-    `${QUANTITIES[axis].label.replace(" (%)", "")} ${QUANTITIES[axis].format(row[axis])}`);
+    `${nameOf(axis)} ${QUANTITIES[axis].format(row[axis])}`);
   return [`${row.model}, ${row.label}`, ...parts].join("; ");
 }
 
@@ -160,14 +164,14 @@ async function drawPlot(rows, state) {
 function plotNote(rows, drawn, front, state) {
   const texts = [];
   if (drawn.length > 1) {
-    const good = (axis) => `${QUANTITIES[axis].label.replace(" (%)", "")} `
+    const good = (axis) => `${nameOf(axis)} `
       + (QUANTITIES[axis].better === "low" ? "down" : "up");
     texts.push(`Dashed and outlined: the Pareto front of the ${drawn.length} points shown, ${front.length} on `
       + `it (good is ${good(state.y)}, ${good(state.x)}).`);
   }
   const recipes = new Set(drawn.map((row) => row.label)).size;
   if (recipes > 1) {
-    texts.push(`${recipes} recipes are mixed: longer training lowers errors. Choose one recipe `
+    texts.push(`${recipes} recipes are mixed: longer training lowers ${TASK.metrics}. Choose one recipe `
       + "to compare like with like.");
   }
   if (drawn.length < rows.length) {
@@ -225,8 +229,8 @@ function movePoint(event, points, index, row) {
 
 function showTip(point, row, state) {
   const tip = document.getElementById("tip");
-  const lines = [row.label, `test error ${errorText(row)} (n = ${row.n})`];
-  if (row.difference !== null) lines.push(`${differenceText(row)} points above ${row.pair}`);
+  const lines = [row.label, `test ${TASK.metric} ${errorText(row)} (n = ${row.n})`];
+  if (row.difference !== null) lines.push(`${differenceText(row)} ${TASK.difference} above ${row.pair}`);
   for (const axis of [state.y, state.x]) {
     if (axis === "mean" || axis === "difference") continue;
     lines.push(`${QUANTITIES[axis].label} ${QUANTITIES[axis].format(row[axis])}`);

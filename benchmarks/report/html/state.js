@@ -2,16 +2,21 @@
 
 const data = JSON.parse(document.getElementById("data").textContent);
 data.rows.forEach((row, index) => { row.id = index; });
+const TASK = data.task; // its words and units
 
 const QUANTITIES = {
-  mean: { label: "test error (%)", better: "low", format: (value) => fixed(value, 2) + " %" },
+  mean: {
+    name: `test ${TASK.metric}`, label: `test ${TASK.axis}`, better: "low",
+    format: (value) => inUnit(value),
+  },
   difference: {
-    label: "points above the plain pair", better: "low", format: (value) => signed(value),
+    label: `${TASK.difference} above the plain pair`, better: "low",
+    format: (value) => signed(value),
   },
   params: { label: "parameters", better: "low", log: true, format: (value) => whole(value) },
-  flops_per_image: { label: "FLOPs/image", better: "low", log: true, format: (value) => si(value) },
+  flops_per_image: { label: TASK.flops, better: "low", log: true, format: (value) => si(value) },
   images_per_s: {
-    label: "training images/s", better: "high", log: true, format: (value) => whole(value),
+    label: `training ${TASK.speed}`, better: "high", log: true, format: (value) => whole(value),
   },
   weight_bytes: {
     label: "bytes of the weights", better: "low", log: true, format: (value) => si(value, "B"),
@@ -120,7 +125,12 @@ function fixed(value, digits) {
 
 function signed(value) {
   if (value === null) return DASH;
-  return (value >= 0 ? "+" : "") + fixed(value, 2);
+  return (value >= 0 ? "+" : "") + fixed(value, TASK.digits);
+}
+
+// A value of the task's metric.
+function inUnit(value) {
+  return value === null ? DASH : fixed(value, TASK.digits) + TASK.unit;
 }
 
 function whole(value) {

@@ -4,34 +4,32 @@ const COLUMNS = [
   { key: "family", title: "family" },
   { key: "model", title: "model", name: true },
   { key: "label", title: "recipe" },
-  { key: "mean", title: "test error", number: errorText },
+  { key: "mean", title: `test ${TASK.metric}`, number: errorText },
   { key: "n", title: "seeds", number: (row) => whole(row.n) },
-  { key: "difference", title: "points above the plain pair", number: differenceText },
+  { key: "difference", title: QUANTITIES.difference.label, number: differenceText },
   { key: "published_difference", title: "\u2026 as published", number: (row) =>
     signed(row.published_difference) },
   { key: "params", title: "parameters", number: (row) => whole(row.params) },
   { key: "weight_bytes", title: "weights", number: (row) => si(row.weight_bytes, "B") },
-  { key: "flops_per_image", title: "FLOPs/image", number: (row) => si(row.flops_per_image) },
-  { key: "images_per_s", title: "training images/s", number: (row) => whole(row.images_per_s) },
+  { key: "flops_per_image", title: TASK.flops, number: (row) => si(row.flops_per_image) },
+  { key: "images_per_s", title: QUANTITIES.images_per_s.label, number: (row) => whole(row.images_per_s) },
   { key: "train_seconds", title: "training time", number: (row) => duration(row.train_seconds) },
   { key: "epochs", title: "epochs", number: (row) => whole(row.epochs) },
-  { key: "published_error", title: "published error", number: (row) =>
-    percent(row.published_error) },
+  { key: "published_error", title: `published ${TASK.metric}`, number: (row) =>
+    inUnit(row.published_error) },
   { key: "pair", title: "pair" },
   { key: "device", title: "device", wide: true },
 ];
 const HIGH_FIRST = new Set(["images_per_s", "n", "epochs"]);
 const RUN_HEADINGS = [
-  "seed", "test error", "training time", "images/s", "precision", "device", "torch", "status",
+  "seed", `test ${TASK.metric}`, "training time", TASK.speed, "precision", "device", "torch",
+  "status",
 ];
-
-function percent(value) {
-  return value === null ? DASH : `${fixed(value, 2)} %`;
-}
 
 function errorText(row) {
   if (row.mean === null) return row.statuses;
-  return row.std === null ? percent(row.mean) : `${fixed(row.mean, 2)} \u00b1 ${percent(row.std)}`;
+  if (row.std === null) return inUnit(row.mean);
+  return `${fixed(row.mean, TASK.digits)} \u00b1 ${inUnit(row.std)}`;
 }
 
 function differenceText(row) {
@@ -115,7 +113,7 @@ function cell(row, column) {
 function seedsRow(row) {
   const lines = row.runs.map((run) => {
     const cells = [
-      percent(run.test_error), duration(run.train_seconds), whole(run.train_images_per_s),
+      inUnit(run.test_error), duration(run.train_seconds), whole(run.train_images_per_s),
       run.precision ?? DASH, run.device ?? DASH, run.torch ?? DASH,
     ].map((text) => element("td", {}, text));
     const status = run.reason ? `${run.status}: ${run.reason}` : run.status;
