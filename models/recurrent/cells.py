@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.recurrent.counts import GATES
+from models.recurrent.products import Product, product
 
 LAYER_NORM_EPS = 1e-5
 INITIAL_SCALE = 0.1
@@ -25,12 +26,17 @@ class LstmState(NamedTuple):
 
 
 class HyperLstmState(NamedTuple):
-    """What a HyperLSTM carries: `h`, `c` (B, N), and `hyper_h` (h^), `hyper_c` (B, M)."""
+    """What a HyperLSTM carries.
+
+    `h`, `c`: (B, N). `hyper_h` (h^), `hyper_c`: (B, M). `hyper_gates`: (B, 4M), the product of
+    the hyper cell's recurrent matrix with h^, which is made together with the embeddings.
+    """
 
     h: Tensor
     c: Tensor
     hyper_h: Tensor
     hyper_c: Tensor
+    hyper_gates: Tensor
 
 
 class GateNorm(nn.Module):
@@ -104,9 +110,25 @@ class LstmCell(nn.Module):
         zeros = self.bias.new_zeros(batch, self.units)
         return LstmState(zeros, zeros)
 
-    def step(self, state: LstmState, projected: Tensor, mask: Tensor | float = 1.0) -> LstmState:
+    def matrices(self) -> list[Tensor]:
+        """What a step multiplies with h, (4N, N)."""
+        return [self.recurrent_weight]
+
+    @staticmethod
+    def operands(before: LstmState, after: LstmState) -> list[Tensor]:
+        """What a step multiplied each of `matrices` with."""
+        return [before.h]
+
+    def step(
+        self,
+        state: LstmState,
+        projected: Tensor,
+        mask: Tensor | float = 1.0,
+        products: list[Product] | None = None,
+    ) -> LstmState:
         """The next state; `projected`: (B, 4N), of the input."""
-        of_h = state.h @ self.recurrent_weight.T
+        (on_h,) = products or [Product(matrix) for matrix in self.matrices()]
+        of_h = product(on_h, state.h)
         y = self.gate_norm((of_h + projected).unflatten(1, (GATES, self.units)) + self.bias)
         return LstmState(*updated(y, state.c, self.cell_norm, self.forget_bias, mask))
 
@@ -178,29 +200,49 @@ class HyperLstmCell(nn.Module):
         """Zeros."""
         main = self.bias.new_zeros(batch, self.units)
         hyper = self.bias.new_zeros(batch, self.hyper_units)
-        return HyperLstmState(main, main, hyper, hyper)
+        gates = self.bias.new_zeros(batch, GATES * self.hyper_units)
+        return HyperLstmState(main, main, hyper, hyper, gates)
+
+    def matrices(self) -> list[Tensor]:
+        """What a step multiplies with h, (4N + 4M, N), and with h^, (12Z + 4M, M)."""
+        on_h = torch.cat([self.recurrent_weight, self.hyper_main_weight])
+        return [on_h, torch.cat([self.embedding_weight, self.hyper_recurrent_weight])]
+
+    @staticmethod
+    def operands(before: HyperLstmState, after: HyperLstmState) -> list[Tensor]:
+        """What a step multiplied each of `matrices` with."""
+        return [before.h, after.hyper_h]
 
     def step(
-        self, state: HyperLstmState, projected: Tensor, mask: Tensor | float = 1.0
+        self,
+        state: HyperLstmState,
+        projected: Tensor,
+        mask: Tensor | float = 1.0,
+        products: list[Product] | None = None,
     ) -> HyperLstmState:
         """The next state; `projected`: (B, 4N + 4M), of the input."""
-        n, m = self.units, self.hyper_units
-        of_x, hyper_y = projected.split([GATES * n, GATES * m], 1)
-        hyper_y = hyper_y + state.h @ self.hyper_main_weight.T
-        hyper_y = hyper_y + state.hyper_h @ self.hyper_recurrent_weight.T
-        hyper_y = self.hyper_gate_norm(hyper_y.unflatten(1, (GATES, m)) + self.hyper_bias)
+        on_h, on_hyper_h = products or [Product(matrix) for matrix in self.matrices()]
+        of_x, hyper_of_x = self._gates(projected)
+        of_h, hyper_of_h = self._gates(product(on_h, state.h))
+        hyper_y = hyper_of_h + hyper_of_x + state.hyper_gates.view_as(hyper_of_x)
+        hyper_y = self.hyper_gate_norm(hyper_y + self.hyper_bias)
         hyper_h, hyper_c = updated(
             hyper_y, state.hyper_c, self.hyper_cell_norm, self.forget_bias, 1.0
         )
-        of_h = (state.h @ self.recurrent_weight.T).unflatten(1, (GATES, n))
-        d_h, d_x, b = self.scaling(hyper_h)
-        y = self.gate_norm(d_h * of_h + d_x * of_x.unflatten(1, (GATES, n)) + b + self.bias)
+        sizes = [3 * GATES * self.embedding, GATES * self.hyper_units]
+        z, hyper_gates = product(on_hyper_h, hyper_h).split(sizes, 1)
+        d_h, d_x, b = self.scaling(z)
+        y = self.gate_norm(d_h * of_h + d_x * of_x + b + self.bias)
         h, c = updated(y, state.c, self.cell_norm, self.forget_bias, mask)
-        return HyperLstmState(h, c, hyper_h, hyper_c)
+        return HyperLstmState(h, c, hyper_h, hyper_c, hyper_gates)
 
-    def scaling(self, hyper_h: Tensor) -> tuple[Tensor, ...]:
-        """d_h, d_x and b - b_0, each (B, 4, N), of h^ (B, M)."""
-        bias = F.pad(self.embedding_bias, (0, GATES * self.embedding))
-        z = hyper_h @ self.embedding_weight.T + bias
+    def _gates(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 4N + 4M): (B, 4, N) of the main cell, (B, 4, M) of the hyper cell."""
+        main, hyper = y.split([GATES * self.units, GATES * self.hyper_units], 1)
+        return main.unflatten(1, (GATES, self.units)), hyper.unflatten(1, (GATES, self.hyper_units))
+
+    def scaling(self, z: Tensor) -> tuple[Tensor, ...]:
+        """d_h, d_x and b - b_0, each (B, 4, N), of the embeddings without bias, (B, 12Z)."""
+        z = z + F.pad(self.embedding_bias, (0, GATES * self.embedding))
         z = z.unflatten(1, (3 * GATES, self.embedding))
         return torch.einsum("bkz,kzn->bkn", z, self.scales).chunk(3, 1)

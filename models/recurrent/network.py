@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from models.recurrent.cells import HyperLstmCell, LstmCell
 from models.recurrent.counts import Shape
+from models.recurrent.products import Deferred
 from models.recurrent.protocol import Cell, State
 
 Compiler = Callable[[Callable], Callable]
@@ -132,11 +133,19 @@ class RecurrentNetwork(nn.Module):
     ) -> tuple[Tensor, State]:
         """Outputs (T, B, units) of all steps, and the last state."""
         step = self._steps.of(cell)
+        steps, batch = projected.shape[:2]
+        matrices = cell.matrices() if hasattr(cell, "matrices") else []
+        deferred = [Deferred(matrix, steps, batch) for matrix in matrices]
+        of_steps = [1.0] * steps if masks is None else masks.unbind()
         outputs = []
-        of_steps = [1.0] * len(projected) if masks is None else masks.unbind()
-        for of_x, mask in zip(projected.unbind(), of_steps, strict=True):
-            state = step(cell, state, of_x, mask)
+        for number, of_x in enumerate(projected.unbind()):
+            products = [matrix.at(number) for matrix in deferred]
+            extra = (products,) if products else ()
+            before, state = state, step(cell, state, of_x, of_steps[number], *extra)
             outputs.append(state[0])
+            if deferred:
+                for matrix, operand in zip(deferred, cell.operands(before, state), strict=True):
+                    matrix.operands.append(operand.detach())
         return torch.stack(outputs), state
 
 

@@ -316,7 +316,7 @@ def test_the_initialisation(layer_norm):
     for matrix in [*matrices, plain.input_weight, plain.recurrent_weight]:
         for gate in matrix.chunk(GATES):
             torch.testing.assert_close(gate @ gate.T, torch.eye(len(gate)), rtol=0, atol=1e-5)
-    *d, shift = cell.scaling(torch.randn(3, 8))
+    *d, shift = cell.scaling(torch.randn(3, 8) @ cell.embedding_weight.T)
     torch.testing.assert_close(torch.cat(d), torch.full((6, 4, 16), 0.1))
     assert shift.abs().max() == 0 < cell.embedding_weight[-16:].abs().max() < 0.05
     assert cell.embedding_weight[:-16].abs().max() == 0
