@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.recurrent.counts import GATES
-from models.recurrent.products import Product, product
+from models.recurrent.protocol import Product, product
 
 LAYER_NORM_EPS = 1e-5
 INITIAL_SCALE = 0.1
@@ -107,8 +107,8 @@ class LstmCell(nn.Module):
 
     def initial(self, batch: int) -> LstmState:
         """Zeros."""
-        zeros = self.bias.new_zeros(batch, self.units)
-        return LstmState(zeros, zeros)
+        sizes = (self.units, self.units)
+        return LstmState(*(self.bias.new_zeros(batch, size) for size in sizes))
 
     def matrices(self) -> list[Tensor]:
         """What a step multiplies with h, (4N, N)."""
@@ -198,10 +198,9 @@ class HyperLstmCell(nn.Module):
 
     def initial(self, batch: int) -> HyperLstmState:
         """Zeros."""
-        main = self.bias.new_zeros(batch, self.units)
-        hyper = self.bias.new_zeros(batch, self.hyper_units)
-        gates = self.bias.new_zeros(batch, GATES * self.hyper_units)
-        return HyperLstmState(main, main, hyper, hyper, gates)
+        n, m = self.units, self.hyper_units
+        sizes = (n, n, m, m, GATES * m)
+        return HyperLstmState(*(self.bias.new_zeros(batch, size) for size in sizes))
 
     def matrices(self) -> list[Tensor]:
         """What a step multiplies with h, (4N + 4M, N), and with h^, (12Z + 4M, M)."""
@@ -234,6 +233,8 @@ class HyperLstmCell(nn.Module):
         d_h, d_x, b = self.scaling(z)
         y = self.gate_norm(d_h * of_h + d_x * of_x + b + self.bias)
         h, c = updated(y, state.c, self.cell_norm, self.forget_bias, mask)
+        # As the initial state is: under autocast the product is of half precision.
+        hyper_gates = hyper_gates.to(c.dtype).contiguous()
         return HyperLstmState(h, c, hyper_h, hyper_c, hyper_gates)
 
     def _gates(self, y: Tensor) -> tuple[Tensor, Tensor]:

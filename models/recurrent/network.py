@@ -9,11 +9,17 @@ from torch.nn import functional as F
 
 from models.recurrent.cells import HyperLstmCell, LstmCell
 from models.recurrent.counts import Shape
-from models.recurrent.products import Deferred
+from models.recurrent.products import DeferredProducts, dtype_of_products
 from models.recurrent.protocol import Cell, State
 
 Compiler = Callable[[Callable], Callable]
 """From a function of tensors to a faster one, as `torch.compile` is."""
+
+BLOCK = 20
+"""Steps that make their products with the input, and the gradients of matrices, together.
+
+More make temporary tensors so large that the system takes their memory back after each use.
+"""
 
 
 class Dropout(NamedTuple):
@@ -25,6 +31,11 @@ class Dropout(NamedTuple):
     inputs: Tensor
     recurrent: list[Tensor]
     outputs: list[Tensor]
+
+    def of(self, steps: slice) -> Self:
+        """The masks of some of the steps."""
+        recurrent = [mask[steps] for mask in self.recurrent]
+        return type(self)(self.inputs[steps], recurrent, [mask[steps] for mask in self.outputs])
 
 
 class RecurrentNetwork(nn.Module):
@@ -112,15 +123,27 @@ class RecurrentNetwork(nn.Module):
         The states are carried from one chunk of a text to the next. Dropout is what is given,
         whether the module is in training or not.
         """
+        if torch.is_grad_enabled():
+            states = [_differentiable(state) for state in states]
+        logits = []
+        for start in range(0, len(symbols), BLOCK):
+            steps = slice(start, start + BLOCK)
+            of_block = dropout.of(steps) if dropout else None
+            made, states = self._block(symbols[steps], states, of_block)
+            logits.append(made)
+        return torch.cat(logits), states
+
+    def _block(
+        self, symbols: Tensor, states: list[State], dropout: Dropout | None
+    ) -> tuple[Tensor, list[State]]:
+        """What `forward` gives, of at most `BLOCK` steps."""
         ends = []
         outputs = symbols
         for number, (cell, state) in enumerate(zip(self.layers(), states, strict=True)):
             if number:
                 projected = outputs @ cell.projection.T
             else:
-                projected = F.embedding(symbols, cell.projection.T)
-            if dropout and number == 0:
-                projected = projected * dropout.inputs
+                projected = _of_symbols(symbols, cell.projection, dropout)
             masks = dropout.recurrent[number] if dropout else None
             outputs, end = self._unrolled(cell, state, projected, masks)
             ends.append(end)
@@ -133,20 +156,29 @@ class RecurrentNetwork(nn.Module):
     ) -> tuple[Tensor, State]:
         """Outputs (T, B, units) of all steps, and the last state."""
         step = self._steps.of(cell)
-        steps, batch = projected.shape[:2]
-        matrices = cell.matrices() if hasattr(cell, "matrices") else []
-        deferred = [Deferred(matrix, steps, batch) for matrix in matrices]
-        of_steps = [1.0] * steps if masks is None else masks.unbind()
+        of_steps = [1.0] * len(projected) if masks is None else masks.unbind()
+        products = DeferredProducts(cell, *projected.shape[:2])
         outputs = []
         for number, of_x in enumerate(projected.unbind()):
-            products = [matrix.at(number) for matrix in deferred]
-            extra = (products,) if products else ()
-            before, state = state, step(cell, state, of_x, of_steps[number], *extra)
+            after = step(cell, state, of_x, of_steps[number], *products.at(number))
+            products.keep(state, after)
+            state = after
             outputs.append(state[0])
-            if deferred:
-                for matrix, operand in zip(deferred, cell.operands(before, state), strict=True):
-                    matrix.operands.append(operand.detach())
         return torch.stack(outputs), state
+
+
+def _of_symbols(symbols: Tensor, projection: Tensor, dropout: Dropout | None) -> Tensor:
+    """The product with one-hot symbols (T, B): (T, B, rows), of the type that products have."""
+    projected = F.embedding(symbols, projection.T)
+    if dropout:
+        projected = projected * dropout.inputs
+    return projected.to(dtype_of_products(projection))
+
+
+def _differentiable(state: State) -> State:
+    """The same state, that the first step may be compiled as all others are, with gradients."""
+    values = [value if value.requires_grad else value.detach().requires_grad_() for value in state]
+    return state._make(values) if hasattr(state, "_make") else tuple(values)
 
 
 class _Steps:

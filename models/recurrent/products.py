@@ -6,61 +6,61 @@ the gradients of all zeros, (T, B, rows), are those of all products, and one pro
 what the matrix was multiplied with is the gradient of the matrix.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-
-class Product(NamedTuple):
-    """A matrix (rows, size), and what is added to its product: zeros (B, rows), or nothing."""
-
-    weight: Tensor
-    zeros: Tensor | float = 0.0
+from models.recurrent.protocol import Cell, HasMatrices, Product, State
 
 
-def product(of: Product, h: Tensor) -> Tensor:
-    """(B, rows) of h (B, size)."""
-    return h @ of.weight.T + of.zeros
+class DeferredProducts:
+    """The products of T steps of a cell on a batch, if the cell names its matrices.
 
-
-class Deferred:
-    """The products with one matrix, for T steps of a batch.
-
-    `operands`: what it was multiplied with, (B, size), to be filled in step by step.
+    `operands`: of each matrix, what it was multiplied with, (B, size), step by step.
     """
 
-    def __init__(self, weight: Tensor, steps: int, batch: int):
-        self.operands: list[Tensor] = []
-        dtype = _dtype_of_products(weight)
-        self.weight = weight.detach().to(dtype)
-        zeros = _Zeros.apply(weight, self.operands, (steps, batch, len(weight)), dtype)
-        self.zeros = zeros.unbind()
+    def __init__(self, cell: Cell, steps: int, batch: int):
+        self.cell = cell if isinstance(cell, HasMatrices) else None
+        matrices = self.cell.matrices() if self.cell else []
+        self.operands: list[list[Tensor]] = [[] for _ in matrices]
+        self.products: list[list[Product]] = [[] for _ in range(steps)]
+        for matrix, operands in zip(matrices, self.operands, strict=True):
+            weight = matrix.detach().to(dtype_of_products(matrix))
+            zeros = _Zeros.apply(matrix, operands, weight.new_zeros(()), (steps, batch))
+            for of_step, at_step in zip(self.products, zeros.unbind(), strict=True):
+                of_step.append(Product(weight, at_step))
 
-    def at(self, step: int) -> Product:
-        """The product of a step."""
-        return Product(self.weight, self.zeros[step])
+    def at(self, step: int) -> tuple[list[Product], ...]:
+        """What a step is given besides the arguments that every cell's has."""
+        return (self.products[step],) if self.cell else ()
+
+    def keep(self, before: State, after: State) -> None:
+        """Keep the operands of the step from one state to the next."""
+        if self.cell:
+            made = self.cell.operands(before, after)
+            for operands, operand in zip(self.operands, made, strict=True):
+                operands.append(operand.detach())
 
 
-def _dtype_of_products(weight: Tensor) -> torch.dtype:
-    """Autocast's, where it is on."""
-    device = weight.device.type
-    if torch.is_autocast_enabled(device) and weight.dtype == torch.float32:
+def dtype_of_products(matrix: Tensor) -> torch.dtype:
+    """What a product with the matrix gives: autocast's type, where it is on."""
+    device = matrix.device.type
+    if torch.is_autocast_enabled(device) and matrix.dtype == torch.float32:
         return torch.get_autocast_dtype(device)
-    return weight.dtype
+    return matrix.dtype
 
 
 class _Zeros(torch.autograd.Function):
-    """Zeros of a size; their gradient gives that of the matrix."""
+    """Zeros (T, B, rows) whose gradient gives that of the matrix."""
 
     @staticmethod
     def forward(
-        ctx: Any, weight: Tensor, operands: list[Tensor], size: Sequence[int], dtype: torch.dtype
+        ctx: Any, matrix: Tensor, operands: list[Tensor], zero: Tensor, size: tuple[int, int]
     ) -> Tensor:
         ctx.operands = operands
-        return torch.zeros((), dtype=dtype, device=weight.device).expand(*size)
+        return zero.expand(*size, len(matrix))
 
     @staticmethod
     @once_differentiable

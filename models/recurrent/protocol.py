@@ -1,6 +1,6 @@
 """What a recurrent cell is to the network: any module of this form has its loop and its readout."""
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from torch import Tensor
 
@@ -46,6 +46,37 @@ class Cell(Protocol):
         """The next state, from one of the cell's own kind.
 
         `projected`: (B, rows). `mask`: recurrent dropout's, (B, units), of zeros and 1 / keep, or
-        1.0 without dropout. A step has no side effects, so that it can be compiled by itself.
+        1.0 without dropout. A step has no side effects, so that it can be compiled by itself; it
+        is compiled once if the initial state and every other are alike in strides, and no tensor
+        stands twice in them.
         """
+        ...
+
+
+class Product(NamedTuple):
+    """A matrix (rows, size), and what is added to its product: zeros (B, rows), or nothing."""
+
+    matrix: Tensor
+    zeros: Tensor | float = 0.0
+
+
+def product(of: Product, h: Tensor) -> Tensor:
+    """(B, rows) of h (B, size)."""
+    return h @ of.matrix.T + of.zeros
+
+
+@runtime_checkable
+class HasMatrices(Protocol):
+    """What a cell has besides if it names the matrices of its steps, for faster training.
+
+    The gradients of these matrices are made for many steps at once. Its `step` has a fourth
+    argument, `products: list[Product] | None = None`: one of each matrix, to be used instead.
+    """
+
+    def matrices(self) -> list[Tensor]:
+        """The matrices (rows, size), made once for many steps."""
+        ...
+
+    def operands(self, before: Any, after: Any) -> list[Tensor]:
+        """What the step between two states multiplied each matrix with, (B, size)."""
         ...

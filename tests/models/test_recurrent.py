@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from benchmarks.measuring.products import products
+from benchmarks.measuring.recurrent_baselines import StepwiseHyperLstm
 from models.recurrent import counts
 from models.recurrent.cells import HyperLstmCell, LstmCell
 from models.recurrent.counts import GATES, Shape
-from models.recurrent.network import RecurrentNetwork
+from models.recurrent.network import BLOCK, RecurrentNetwork
 
 PTB = {
     "LSTM 1000": (Shape(50, 1000), 4_254_050),
@@ -250,25 +251,165 @@ def test_the_state_is_carried_from_chunk_to_chunk():
     torch.testing.assert_close(torch.cat([first, second]), whole, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("shape", SMALL, ids=str)
-def test_gradients_of_the_traced_step_are_the_eager_ones(shape):
-    """Known chains of layer norms had silently wrong gradients in some compilers."""
-    if shape.layers == 1 and not shape.hyper_units:
-        pytest.skip("the LSTM's step is a part of the others'")
+# Gradients of the faster paths
+
+
+def plain_logits(network, text, states, dropout=None):
+    """What the network computes, by plain steps of the cells and a one-hot input."""
+    outputs = torch.nn.functional.one_hot(text, 7).to(network.readout.weight)
+    if dropout:
+        outputs = outputs * dropout.inputs
+    ends = []
+    for number, (cell, state) in enumerate(zip(network.cells, states, strict=True)):
+        made = []
+        for step, x in enumerate(outputs):
+            mask = dropout.recurrent[number][step] if dropout else 1.0
+            state = cell.step(state, x @ cell.projection.T, mask)
+            made.append(state[0])
+        ends.append(state)
+        outputs = torch.stack(made) * (dropout.outputs[number] if dropout else 1.0)
+    return network.readout(outputs), ends
+
+
+def cut(states):
+    return [type(state)(*(value.detach() for value in state)) for state in states]
+
+
+def assert_near(found, expected, tolerance):
+    for gradient, exact in zip(found, expected, strict=True):
+        assert gradient.dtype == exact.dtype
+        assert (gradient - exact).norm() <= tolerance * exact.norm() > 0
+
+
+def gradients_of_two_chunks(network, run, dropout, through):
+    """Of a chunk and a second one with the first's last states, cut off from it or not."""
+    network.zero_grad()
+    text = symbols(steps=2 * STEPS)
+    first, states = run(text[:STEPS], network.initial(4), dropout)
+    second, _ = run(text[STEPS:], states if through else cut(states), dropout)
+    (first.square().sum() + second.square().sum() * 3).backward()
+    return [parameter.grad.clone() for parameter in network.parameters()]
+
+
+STEPS = BLOCK + 2
+HARDER = [
+    dataclasses.replace(shape, layers=2, layer_norm=norm)
+    for shape in SMALL[:3:2]
+    for norm in (False, True)
+]
+
+
+@pytest.mark.parametrize("through", [False, True])
+@pytest.mark.parametrize("keep", [None, 0.7])
+@pytest.mark.parametrize("shape", HARDER, ids=str)
+def test_gradients_are_those_of_plain_steps(shape, keep, through):
     network = drawn(shape)
-    text = symbols(steps=4)
+    generator = torch.Generator().manual_seed(5)
+    dropout = keep and network.dropout(STEPS, 4, keep, generator)
+    plain = functools.partial(plain_logits, network)
+    expected = gradients_of_two_chunks(network, plain, dropout, through)
+    found = gradients_of_two_chunks(network, network, dropout, through)
+    assert_near(found, expected, 1e-9)
 
-    def gradients():
-        network.zero_grad()
-        logits, _ = network(text, network.initial(4))
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+@pytest.mark.parametrize("shape", HARDER, ids=str)
+def test_gradients_of_compiled_steps_are_those_of_plain_steps(shape, dtype, tolerance):
+    """Known chains of layer norms had silently wrong gradients in some compilers."""
+    network = drawn(shape).to(dtype)
+    torch._dynamo.reset()
+    dropout = network.dropout(STEPS, 4, 0.7, torch.Generator().manual_seed(5))
+    plain = functools.partial(plain_logits, network)
+    expected = gradients_of_two_chunks(network, plain, dropout, False)
+    network.compile_steps(
+        functools.partial(torch.compile, backend="aot_eager", dynamic=False, fullgraph=True)
+    )
+    found = gradients_of_two_chunks(network, network, dropout, False)
+    assert_near(found, expected, tolerance)
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+@pytest.mark.parametrize("shape", [HARDER[1], HARDER[3]], ids=str)
+def test_steps_are_compiled_once_to_train_and_once_to_evaluate(shape, autocast):
+    """One graph for both layers, for the first step and for a state that is carried."""
+    torch._dynamo.reset()
+    compiled = []
+
+    def backend(graph, inputs):
+        compiled.append(graph)
+        return graph.forward
+
+    network = drawn(shape).float()
+    options = {"backend": backend, "dynamic": False, "fullgraph": True}
+    network.compile_steps(functools.partial(torch.compile, **options))
+    states = network.initial(4)
+    for _ in range(2):
+        dropout = network.dropout(STEPS, 4, 0.7, torch.Generator())
+        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            logits, ends = network(symbols(STEPS), states, dropout)
+        logits.mean().backward()
+        states = cut(ends)
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+            network(symbols(STEPS, 3), network.initial(3))
+    assert len(compiled) == 2
+
+
+@pytest.mark.parametrize("shape", HARDER, ids=str)
+def test_gradients_under_autocast_are_near(shape):
+    network = drawn(shape).float()
+    expected = gradients_of_two_chunks(network, network, None, False)
+
+    def run(*args):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, states = network(*args)
+        for state in states:
+            assert {value.dtype for value in state} == {torch.float32}
+        return logits.float(), states
+
+    found = gradients_of_two_chunks(network, run, None, False)
+    assert_near(found, expected, 0.1)
+
+
+# Public code
+
+
+def stepwise_weights(network):
+    """Of a `StepwiseHyperLstm`, from a network's."""
+    (cell,) = network.cells
+    state = {f"readout.{name}": value for name, value in network.readout.state_dict().items()}
+    matrices = cell.hyper_input_weight, cell.hyper_main_weight, cell.hyper_recurrent_weight
+    hyper = torch.cat(matrices, 1).chunk(GATES)
+    z_weights = cell.embedding_weight.unflatten(0, (3, GATES, -1))
+    z_biases = cell.embedding_bias.unflatten(0, (2, GATES, -1))
+    scales = cell.scales.unflatten(0, (3, GATES)).mT
+    for k in range(GATES):
+        state[f"hyper_gates.{k}.weight"] = hyper[k]
+        state[f"hyper_gates.{k}.bias"] = cell.hyper_bias[k]
+        state[f"gates.{k}.of_x.weight"] = cell.input_weight.chunk(GATES)[k]
+        state[f"gates.{k}.of_h.weight"] = cell.recurrent_weight.chunk(GATES)[k]
+        state[f"gates.{k}.b.bias"] = cell.bias[k]
+        for role, (z, scale) in enumerate([("z_h", "d_h"), ("z_x", "d_x"), ("z_b", "b")]):
+            state[f"gates.{k}.{z}.weight"] = z_weights[role, k]
+            state[f"gates.{k}.{scale}.weight"] = scales[role, k]
+        state[f"gates.{k}.z_h.bias"], state[f"gates.{k}.z_x.bias"] = z_biases[:, k]
+    return state
+
+
+def test_the_network_of_public_code_is_the_same():
+    network = drawn(Shape(7, 6, 1, 5, 3))
+    stepwise = StepwiseHyperLstm(7, 6, 5, 3).double()
+    stepwise.load_state_dict(stepwise_weights(network))
+    text = symbols(STEPS)
+    results = []
+    for model in (network, stepwise):
+        logits, (end,) = model(text, model.initial(4))
         logits.square().mean().backward()
-        return [parameter.grad.clone() for parameter in network.parameters()]
-
-    expected = gradients()
-    assert all(gradient.abs().max() > 0 for gradient in expected)
-    network.compile_steps(functools.partial(torch.compile, backend="aot_eager"))
-    for found, gradient in zip(gradients(), expected, strict=True):
-        torch.testing.assert_close(found, gradient, rtol=0, atol=1e-9)
+        results.append((logits, end.h, end.c, model.readout.weight.grad))
+    torch.testing.assert_close(*results, rtol=0, atol=1e-10)
+    gradient = torch.cat([gate.of_h.weight.grad for gate in stepwise.gates])
+    torch.testing.assert_close(network.cells[0].recurrent_weight.grad, gradient)
+    sizes = [sum(p.numel() for p in model.parameters()) for model in (network, stepwise)]
+    assert sizes[0] == sizes[1]
 
 
 # Known faults of public code
