@@ -177,8 +177,14 @@ def _of_symbols(symbols: Tensor, projection: Tensor, dropout: Dropout | None) ->
 
 def _differentiable(state: State) -> State:
     """The same state, that the first step may be compiled as all others are, with gradients."""
-    values = [value if value.requires_grad else value.detach().requires_grad_() for value in state]
+    values = [_with_gradient(value) for value in state]
     return state._make(values) if hasattr(state, "_make") else tuple(values)
+
+
+def _with_gradient(value: Tensor) -> Tensor:
+    if value.requires_grad or not value.is_floating_point():
+        return value
+    return value.detach().requires_grad_()
 
 
 class _Steps:
