@@ -55,6 +55,8 @@ def study_text(model: str, base: str, trials: int, seeds: list[int]) -> str:
     if block.schedule != "cosine":
         raise RecipeError(f"recipe {base!r} is not allowed; its learning rates are set by step")
     fixed = {key: getattr(recipe, key) for key in FIXED} | {kind: asdict(block)}
+    if block.steps is not None:  # which decide, whatever the epochs
+        del fixed["epochs"]
     if recipe.sequences is not None:
         fixed["sequences"] = asdict(recipe.sequences)
     lines = [

@@ -34,6 +34,45 @@ def test_paper_rows_are_published():
         assert round(sum(registry.get(name).parameters().values()), -3) == published[name]["params"]
 
 
+def test_recurrent_pairs_have_as_many_parameters():
+    """The counted ones: 1077 units for an embedding of 4, 1095 for one of 16."""
+    pairs = {
+        "hyper_lstm_1000": "lstm_1077",
+        "ln_hyper_lstm_1000": "ln_lstm_1077",
+        "ln_hyper_lstm_1000_z16": "ln_lstm_1095",
+        "hyper_lstm_256_forget0": "lstm_347_forget0",
+    }
+    for name, pair in pairs.items():
+        assert registry.get(name).pair == pair
+        assert total(pair) == pytest.approx(total(name), rel=3e-3)
+    assert registry.get("lstm_1000").pair is None
+    for name in registry.names("text"):
+        spec = registry.get(name)
+        assert spec.task == "text" and spec.recurrent.family in name
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("lstm_100_z8", "_z and _m are of a hyper cell"),
+        ("hyper_lstm_100_z4", "_z4 is what it is without that; leave it out"),
+        ("lstm_100_x1", "_x1 is what it is without that"),
+        ("lstm_99999", "unknown model"),
+        ("hyper_lstm_100_m8_z2", "unknown model"),
+    ],
+)
+def test_wrong_names_of_recurrent_networks(name, told):
+    with pytest.raises(registry.RegistryError, match=told):
+        registry.get(name)
+
+
+def test_a_pair_reads_the_same(clean_registry):
+    with pytest.raises(registry.RegistryError, match=r"is of text, its pair .* of images"):
+        registry.register_model("mine", pair="wide_resnet16_1", task="text")(lambda symbols: None)
+    with pytest.raises(registry.RegistryError, match="task 'sound' of model 'mine' is not allowed"):
+        registry.register_model("mine", task="sound")
+
+
 def total(name):
     return sum(registry.get(name).parameters().values())
 
