@@ -16,9 +16,10 @@ class Task:
       name are of the task's items
     - `outputs`: what a model tells apart
     - `metric`: what the keys and columns `test_error` and `val_error` hold; lower is better;
-      `metrics`: several of it
+      `metrics`: several of it; `which`: how a question for it begins
     - `unit`: behind a value of it; `digits`: its decimals; `difference`: the unit of a difference;
-      `gap`: a difference of it in the split that stands for `{}`
+      `heading`: that of a column of differences; `gap`: a difference of it in the split that
+      stands for `{}`
     - `pair`: what the plain pair of a model is
     - `room`: the difference that a figure leaves room for, at least
     - `share`: whether it is the percentage of items with a wrong answer, so that the number of
@@ -34,9 +35,11 @@ class Task:
     outputs: str
     metric: str
     metrics: str
+    which: str
     unit: str
     digits: int
     difference: str
+    heading: str
     pair: str
     gap: str
     room: float
@@ -83,9 +86,11 @@ IMAGES = Task(
     outputs="classes",
     metric="error",
     metrics="errors",
+    which="Which error",
     unit=" %",
     digits=2,
     difference="points",
+    heading="error difference, points",
     pair="the same backbone with stored kernels",
     gap="points of {} error",
     room=1.0,
@@ -102,9 +107,11 @@ TEXT = Task(
     outputs="symbols",
     metric="bits per character",
     metrics="bits per character",
+    which="How many bits per character",
     unit="",
     digits=3,
     difference="bits",
+    heading="difference, bits per character",
     pair="the LSTM of as many parameters",
     gap="{} bits per character",
     room=0.02,

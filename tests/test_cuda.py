@@ -5,13 +5,17 @@ import dataclasses
 import pytest
 import torch
 
+from benchmarks.data import text
 from benchmarks.data.batches import Batches
 from benchmarks.measuring.timing import SHORT, Call, Timer, measure
 from benchmarks.runs import runner
+from benchmarks.runs.bench import Bench
+from benchmarks.runs.building import build
 from benchmarks.runs.settings import resolve_settings
 from benchmarks.runs.trained import evaluate_checkpoint
 from benchmarks.system import device
 from benchmarks.training.checkpoints import load_checkpoint
+from benchmarks.training.learning import repeated
 from benchmarks.training.loop import CapturedStep, drive
 from benchmarks.training.recipes import RECIPES
 from tests.runs.test_speed import bench
@@ -63,6 +67,37 @@ def test_a_captured_step_is_the_eager_step(digits, name, precision, tolerance):
     assert len(set(captured)) == len(captured)
 
 
+def text_bench(name, used):
+    """The bench of a recurrent network on pydoc, 20 steps of 16 streams, with dropout."""
+    recipe = RECIPES["text_demo"]
+    data = repeated(text.load("pydoc"), recipe, 2000).to(used.device)
+    return Bench(build(name, data.num_classes, 0), data, recipe, used)
+
+
+@pytest.mark.parametrize("name", ["ln_lstm_32", "hyper_lstm_32_m16", "ln_hyper_lstm_16_m8_x2"])
+@pytest.mark.parametrize("precision, tolerance", [("fp32", 1e-3), ("bf16", 5e-2)])
+def test_a_captured_step_of_text_is_the_eager_step(name, precision, tolerance):
+    """The state is carried through replays, and masks are drawn outside of them."""
+    eager = losses(text_bench(name, settings(precision)))
+    made = text_bench(name, settings(precision, "graph"))
+    captured = losses(made)
+    assert made.trainer._optimize.graph is not None
+    assert captured == pytest.approx(eager, rel=tolerance)
+    assert len(set(captured)) == len(captured)
+    assert any(part.any() for state in made.trainer.learning.carried for part in state)
+
+
+def test_text_is_evaluated_as_on_the_cpu():
+    errors = []
+    for place in ("cpu", "cuda"):
+        used = resolve_settings(place, "fp32", "off")
+        made = text_bench("hyper_lstm_32_m16", used)
+        made.model.eval()
+        split = made.data.validation[:3000]
+        errors.append(made.trainer.evaluator.evaluate(split, 16).error)
+    assert errors[1] == pytest.approx(errors[0], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_agree_with_the_cpu(digits, name):
     gradients = []
@@ -70,7 +105,7 @@ def test_gradients_agree_with_the_cpu(digits, name):
         made = bench(digits, name, resolve_settings(place, "fp32", "off"), batch_size=4)
         x, y = digits.train.images[:4].to(place), digits.train.labels[:4].to(place)
         made.trainer.model.train()
-        made.trainer.objective(x, y)[0].backward()
+        made.trainer.learning.objective(x, y)[0].backward()
         gradients.append({n: p.grad.cpu() for n, p in made.model.named_parameters()})
     for key, expected in gradients[0].items():
         if key != "stem.bias" and not key.startswith("biases."):  # those are zero but for rounding

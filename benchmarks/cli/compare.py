@@ -4,6 +4,7 @@ from argparse import Namespace, _SubParsersAction
 
 from benchmarks.cli import exit_codes, output, speeds
 from benchmarks.cli import options as shared
+from benchmarks.tasks import IMAGES, TASKS, TEXT
 
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
@@ -18,7 +19,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         nargs="?",
         default="hyper_resnet40_1",
         metavar="MODEL",
-        help="a HyperResNet (%(default)s)",
+        help="a HyperResNet (%(default)s) or a HyperLSTM",
     )
     shared.add_speed(parser)
     return parser
@@ -27,11 +28,14 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
 def run(options: Namespace) -> int:
     """Print the rates and their ratios, and write the record."""
     from benchmarks.records import store
+    from benchmarks.runs import comparison, text_comparison
     from benchmarks.runs.bench import timing_setup
-    from benchmarks.runs.comparison import compare
+    from models import registry
 
+    task = TASKS[registry.get(options.model).task]
     progress = output.printed_progress(quiet=options.json)
-    setup = timing_setup(shared.run_options(options), options.batch_size, progress)
+    setup = timing_setup(shared.run_options(options), options.batch_size, progress, task)
+    compare = {IMAGES: comparison.compare, TEXT: text_comparison.compare}[task]
     record = compare(options.model, setup)
     path = store.save_throughput(options.results_dir, record)
     speeds.print_comparison(record, path, options.json)

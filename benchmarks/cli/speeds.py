@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from benchmarks.cli.output import print_json, print_table
+from benchmarks.tasks import TASKS
 
 
 def print_profiles(profiles: dict[str, list[dict]], as_json: bool) -> None:
@@ -43,8 +44,10 @@ def print_comparison(record: dict, path: Path, as_json: bool) -> None:
         return
     for kind in ("step", "epoch"):
         rates, ratios = record[kind]["rates"], record[kind]["ratios"]
+        if not rates:
+            continue
         rows = [(name, f"{rate['median']:,.0f}") for name, rate in rates.items()]
-        print_table(rows, (kind, "images/s"))
+        print_table(rows, (kind, TASKS[record["task"]].speed))
         rows = [(name, _interval(ratio)) for name, ratio in ratios.items()]
         print_table(rows, (kind, "ratio [95 %]"))
     print(f"-> {path}")

@@ -1,6 +1,6 @@
 """The code that the speed of recurrent networks is compared with."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -93,3 +93,67 @@ class StepwiseHyperLstm(nn.Module):
         i, g, f, o = y
         c = torch.sigmoid(f + self.forget_bias) * c + torch.sigmoid(i) * torch.tanh(g)
         return torch.sigmoid(o) * torch.tanh(c), c
+
+
+class TorchLstm(nn.Module):
+    """The plain network with `torch.nn.LSTM`, one-hot input and a readout."""
+
+    def __init__(self, symbols: int, units: int):
+        super().__init__()
+        self.symbols, self.units = symbols, units
+        self.lstm = nn.LSTM(symbols, units)
+        self.readout = nn.Linear(units, symbols)
+
+    def initial(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Zeros."""
+        zeros = self.readout.weight.new_zeros(1, batch, self.units)
+        return zeros, zeros
+
+    def forward(self, symbols: Tensor, states: tuple) -> tuple[Tensor, tuple]:
+        """Logits (T, B, symbols) of symbols (T, B), and the last state."""
+        outputs, states = self.lstm(F.one_hot(symbols, self.symbols).float(), states)
+        return self.readout(outputs), states
+
+
+class OrdinaryTextLoop:
+    """The usual training loop on chunks of a text: fp32, eager, clipping, Adam, `.item()`."""
+
+    def __init__(
+        self,
+        model: StepwiseHyperLstm | TorchLstm,
+        symbols: Tensor,
+        batch: int,
+        length: int,
+        clip: float,
+        device: torch.device,
+    ):
+        steps = len(symbols) // batch
+        self.streams = symbols[: steps * batch].view(batch, steps).T.to(device)
+        self.length, self.clip = length, clip
+        self.model = model.to(device).train()
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+        self.place = 0
+        self.states: Any = self.model.initial(batch)
+
+    def step(self) -> float:
+        """Train on the next chunk, from the state of the last one; gives the loss."""
+        if self.place + self.length >= len(self.streams):
+            self.place, self.states = 0, self.model.initial(self.streams.shape[1])
+        x = self.streams[self.place : self.place + self.length]
+        y = self.streams[self.place + 1 : self.place + self.length + 1]
+        self.place += self.length
+        self.optimizer.zero_grad()
+        logits, states = self.model(x, self.states)
+        loss = F.cross_entropy(logits.flatten(0, 1), y.flatten())
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.clip)
+        self.optimizer.step()
+        self.states = _detached(states)
+        return loss.item()
+
+
+def _detached(states: Any) -> Any:
+    if isinstance(states, Tensor):
+        return states.detach()
+    parts = [_detached(part) for part in states]
+    return states._make(parts) if hasattr(states, "_make") else type(states)(parts)

@@ -27,7 +27,7 @@ def above_pair(task: Task) -> Column:
 def difference(task: Task) -> Column:
     """The paired difference to another row."""
     return Column(
-        f"{task.metric} difference, {task.difference}",
+        task.heading,
         "difference",
         task.signed,
         low="difference_low",

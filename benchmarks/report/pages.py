@@ -149,7 +149,7 @@ def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "
     """(question, name, figure) of a recipe."""
     label, task, figures = group.label.iloc[0], results.task, []
     if len(group) > 2:
-        title = f"Which {task.metric} does each model end with? ({label})"
+        title = f"{task.which} does each model end with? ({label})"
         figures.append((title, "errors", plots.draw_errors(group, results.runs, title, task)))
     key = group.iloc[0][GROUP].astype("string")
     epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
@@ -160,7 +160,7 @@ def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "
         shown = {name: gap for name, gap in published.items() if name in set(gaps.model)}
         figures.append((title, "gaps", plots.draw_gaps(gaps, shown, title, task)))
     if plots.many_sizes(group):
-        title = f"Which {task.metric} do how many parameters reach? ({label})"
+        title = f"{task.which} do how many parameters reach? ({label})"
         drawn = plots.draw_front(group, results.differences, title, task)
         figures.append((title, "front", drawn))
     return figures

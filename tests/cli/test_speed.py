@@ -130,3 +130,19 @@ def test_compare(desk, capsys, short):
     assert set(record["descriptions"]) == {*record["step"]["rates"], *record["epoch"]["rates"]}
     for kind in ("step", "epoch"):
         assert all(ratio["median"] > 0 for ratio in record[kind]["ratios"].values())
+
+
+@pytest.mark.slow
+def test_text_is_timed_and_compared(desk, capsys, short):
+    names = ["lstm_8", "hyper_lstm_4_m6"]
+    assert desk.code_of("throughput", *names, *short) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["task"] for record in records] == ["text", "text"]
+    assert all(record["measurements"]["training_step"]["median"] > 0 for record in records)
+    assert desk.code_of("throughput", "--pair", "hyper_lstm_4_m6", *short) == 0
+    pair = json.loads(capsys.readouterr().out)
+    assert pair["pair"] == ["hyper_lstm_4_m6", registry.get("hyper_lstm_4_m6").pair]
+    assert desk.code_of("compare", "hyper_lstm_4_m6", *short) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert set(record["descriptions"]) == {*record["step"]["rates"]}
+    assert all(ratio["median"] > 0 for ratio in record["step"]["ratios"].values())
