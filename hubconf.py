@@ -12,10 +12,13 @@ from models import pretrained, registry
 dependencies = ["torch", "safetensors"]
 
 
-def _model(name: str, weights: str | None = None, num_classes: int = 10) -> torch.nn.Module:
+def _model(
+    name: str, weights: str | None = None, num_classes: int | None = None
+) -> torch.nn.Module:
     """A model by its registry name, drawn from torch's generator or with `weights`.
 
     `weights`: data set and recipe, such as "cifar10-9980/epochs30"; `num_classes` is then theirs.
+    Without either the model is for 10 classes, or for 50 symbols.
     """
     if weights is None:
         return registry.build(name, num_classes)

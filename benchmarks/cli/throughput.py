@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cli import exit_codes, output, speeds
 from benchmarks.cli import options as shared
-from benchmarks.tasks import TASKS
 
 if TYPE_CHECKING:
     from benchmarks.runs.bench import TimingSetup
@@ -39,21 +38,16 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
 
 def run(options: Namespace) -> int:
     """Time models, a pair, or the operators of a step."""
-    from models import registry
-
     if bool(options.models) == bool(options.pair):
         raise ValueError("name models, or one with --pair, not both")
     if options.pair and options.profile:
         raise ValueError("--profile is of models, not of a --pair")
     shared.load_plugins(options.plugin)
-    tasks = {registry.get(name).task for name in options.models or [options.pair]}
-    if len(tasks) > 1:
-        raise ValueError("models of images and of text are not timed together: name one kind")
 
-    from benchmarks.runs.bench import timing_setup
+    from benchmarks.runs.bench import task_of, timing_setup
 
     progress = output.printed_progress(quiet=options.json)
-    task = TASKS[tasks.pop()]
+    task = task_of(options.models or [options.pair])
     setup = timing_setup(shared.run_options(options), options.batch_size, progress, task)
     if options.profile:
         from benchmarks.runs.speed import profile_models

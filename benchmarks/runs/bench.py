@@ -1,6 +1,6 @@
 """What is timed: a model under a recipe, with its training step, training epoch and inference."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +12,13 @@ from benchmarks.measuring.timing import Call, Protocol, protocol_of
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import QUIET, Progress
 from benchmarks.runs.settings import set_switches, settings_of, with_overrides
-from benchmarks.tasks import IMAGES, TEXT, Task
+from benchmarks.tasks import IMAGES, TASKS, TEXT, Task
 from benchmarks.training import recipes
 from benchmarks.training.learning import Batch, evaluator_of, repeated
 from benchmarks.training.loop import Trainer, drive
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
+from models import registry
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class TimingSetup:
     settings: Settings
     protocol: Protocol
     traceback: bool = False
+
+
+def task_of(models: Iterable[str]) -> Task:
+    """The task of models that are timed together.
+
+    Raises:
+        ValueError: for an unknown model, or models of several tasks.
+    """
+    tasks = {registry.get(name).task for name in models}
+    if len(tasks) > 1:
+        raise ValueError("models of images and of text are not timed together: name one kind")
+    return TASKS[tasks.pop()]
 
 
 def timing_setup(
