@@ -36,18 +36,19 @@ PAPER_ADAM = Block(
     steps=672_000,
 )
 
-TEXT_ADAM = Block("adam", learning_rate=0.004, l2=0.0, warmup=0.05)
+# Settled on the validation split of pydoc in study text256, at 256 units.
+TEXT_STORED = Block("adam", learning_rate=0.064, l2=0.0, warmup=0.05)
+TEXT_GENERATED = Block("adam", learning_rate=0.008, l2=0.0, warmup=0.05)
 TEXT_SEQUENCES = Sequences(length=100, keep=0.9, clip=1.0)
 PAPER_TEXT_ADAM = Block("adam", learning_rate=0.001, l2=0.0, schedule="steps", warmup=0.0)
 
 
-def _text(name: str, epochs: int, adam: Block = TEXT_ADAM, batch_size: int = 32) -> Recipe:
-    """A recipe for text, the same for plain and generated weights."""
+def _text(name: str, epochs: int, stored: Block, generated: Block, batch_size: int) -> Recipe:
     return Recipe(
         name,
         epochs,
-        stored=adam,
-        generated=adam,
+        stored=stored,
+        generated=generated,
         batch_size=batch_size,
         crop_padding=0,
         sequences=TEXT_SEQUENCES,
@@ -76,12 +77,12 @@ RECIPES: dict[str, Recipe] = {
         stored=Block("adam", learning_rate=0.006, l2=5e-4, warmup=0.2),
         generated=Block("sgd", learning_rate=0.3, l2=5e-6, warmup=0.3),
     ),
-    "text_paper": _text("text_paper", 100, PAPER_TEXT_ADAM, batch_size=128),
+    "text_paper": _text("text_paper", 100, PAPER_TEXT_ADAM, PAPER_TEXT_ADAM, batch_size=128),
     "text_demo": Recipe(
         "text_demo",
         2,
-        stored=dataclasses.replace(TEXT_ADAM, steps=40),
-        generated=dataclasses.replace(TEXT_ADAM, steps=40),
+        stored=Block("adam", learning_rate=0.004, l2=0.0, steps=40),
+        generated=Block("adam", learning_rate=0.004, l2=0.0, steps=40),
         batch_size=16,
         crop_padding=0,
         precision="fp32",
@@ -139,7 +140,7 @@ def built_in(name: str) -> Recipe | None:
         return RECIPES.get(name)
     epochs = int(match["number"])
     if match["text"]:
-        return _text(name, epochs)
+        return _text(name, epochs, TEXT_STORED, TEXT_GENERATED, batch_size=32)
     return Recipe(name, epochs, stored=SGD, generated=ADAM, scaled=SCALED)
 
 
