@@ -32,7 +32,7 @@ def ruled(model: nn.Module, block: Block) -> list[tuple[Rule | Block, list[nn.Pa
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        part = part_of(model, name) if isinstance(model, KernelNetwork) else None
+        part = part_of(model, name)
         if part is not None and getattr(block, part) is None:
             part = None
         by_part.setdefault(part, []).append(parameter)
@@ -45,8 +45,12 @@ def ruled(model: nn.Module, block: Block) -> list[tuple[Rule | Block, list[nn.Pa
     return rules
 
 
-def part_of(model: KernelNetwork, parameter: str) -> str | None:
+def part_of(model: nn.Module, parameter: str) -> str | None:
     """The part that a parameter belongs to, of those that may have a separate rule."""
+    if isinstance(model, RecurrentNetwork):
+        return None if model.component_of(parameter) == "generator" else "backbone"
+    if not isinstance(model, KernelNetwork):
+        return None
     if not parameter.startswith("kernels."):
         return "backbone"
     return "embeddings" if model.component_of(parameter) == "embeddings" else None

@@ -76,8 +76,8 @@ class Block:
     classifier. `schedule` is "cosine" (linear warm-up over the share `warmup` of all steps, then
     down to zero) or "steps" (`milestones`: pairs of a step and the learning rate from there on).
     `steps` overrides the recipe's epochs. `embeddings` (of the source: a hypernetwork's, a bank's
-    coefficients) and `backbone` (stem, biases, batch norms, shortcuts, classifier) may have
-    separate rules; their learning rates follow the same schedule.
+    coefficients) and `backbone` (stem, biases, batch norms, shortcuts, classifier; of a HyperLSTM
+    all but its hyper cell) may have separate rules; their learning rates follow the same schedule.
     """
 
     optimizer: Optimizer
@@ -155,6 +155,13 @@ class Recipe:
             return self
         if self.flip is not None or self.crop_padding:
             raise ValueError("flip and crop_padding are of images; this recipe is for text")
+        if self.scaled is not None:
+            raise ValueError("scaled is of kernel sources; this recipe is for text")
+        if self.generated.embeddings is not None or self.stored.backbone is not None:
+            raise ValueError(
+                "a recipe for text has no rule of a part but generated.backbone, what a hyper cell "
+                "scales"
+            )
         return self
 
     @model_validator(mode="after")

@@ -91,6 +91,9 @@ def test_a_recipe_for_text_has_no_words_of_images():
         ("[sequences]\nkep=0.5", "unknown key 'kep'; allowed are length, keep, clip"),
         ("flip=true", "flip and crop_padding are of images"),
         ("crop_padding=2", "flip and crop_padding are of images"),
+        ("[scaled]\nlearning_rate=0.1", "scaled is of kernel sources"),
+        ("[generated.embeddings]\nlearning_rate=0.1", "no rule of a part but generated.backbone"),
+        ("[stored.backbone]\nlearning_rate=0.1", "no rule of a part but generated.backbone"),
     ],
 )
 def test_bad_recipes_for_text(tmp_path, changes, told):

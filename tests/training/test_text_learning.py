@@ -14,6 +14,7 @@ from benchmarks.training.compiling import Compiler
 from benchmarks.training.loop import Interrupted, Trainer
 from benchmarks.training.settings import Settings
 from benchmarks.training.text_learning import WARM_UP, Evaluator, Learning
+from models import registry
 
 CPU = Settings(torch.device("cpu"))
 
@@ -119,6 +120,16 @@ def test_the_gradient_is_clipped(words, recipe):
     run.step(next(run.learning.epoch(0, 0, 0)), 0)
     after = torch.cat([p.detach().flatten() for p in run.model.parameters()])
     assert float((after - before).norm()) == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_what_a_hyper_cell_scales_may_have_a_rule_of_its_own(words, recipe):
+    block = dataclasses.replace(recipe.generated, backbone=recipes.Rule("adam", 0.5))
+    run = trainer(words, dataclasses.replace(recipe, generated=block))
+    rates = [float(optimizer.param_groups[0]["lr"]) for optimizer in run.optimizers]
+    assert rates == pytest.approx([recipe.generated.learning_rate, 0.5])
+    sizes = [sum(p.numel() for p in o.param_groups[0]["params"]) for o in run.optimizers]
+    parts = registry.get("hyper_lstm_8_m6").parameters(words.num_classes)
+    assert sizes == [parts["generator"], sum(parts.values()) - parts["generator"]]
 
 
 def evaluator(words, name="hyper_lstm_8_m6"):
