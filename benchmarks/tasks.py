@@ -15,6 +15,7 @@ class Task:
     - `item`, `items`: what speed and FLOPs are of; record keys and columns with `image` in their
       name are of the task's items
     - `outputs`: what a model tells apart
+    - `bundled`: the data set that needs no download, on which things are tried
     - `metric`: what the keys and columns `test_error` and `val_error` hold; lower is better;
       `metrics`: several of it; `which`: how a question for it begins
     - `unit`: behind a value of it; `digits`: its decimals; `difference`: the unit of a difference;
@@ -33,6 +34,7 @@ class Task:
     item: str
     items: str
     outputs: str
+    bundled: str
     metric: str
     metrics: str
     which: str
@@ -84,6 +86,7 @@ IMAGES = Task(
     item="image",
     items="images",
     outputs="classes",
+    bundled="digits",
     metric="error",
     metrics="errors",
     which="Which error",
@@ -105,6 +108,7 @@ TEXT = Task(
     item="character",
     items="characters",
     outputs="symbols",
+    bundled="pydoc",
     metric="bits per character",
     metrics="bits per character",
     which="How many bits per character",
@@ -112,7 +116,7 @@ TEXT = Task(
     digits=3,
     difference="bits",
     heading="difference, bits per character",
-    pair="the LSTM of as many parameters",
+    pair="the LSTM of about as many parameters",
     gap="{} bits per character",
     room=0.02,
     share=False,

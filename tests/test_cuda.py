@@ -94,7 +94,7 @@ def test_text_is_evaluated_as_on_the_cpu():
         made = text_bench("hyper_lstm_32_m16", used)
         made.model.eval()
         split = made.data.validation[:3000]
-        errors.append(made.trainer.evaluator.evaluate(split, 16).error)
+        errors.append(made.trainer.evaluator.evaluate(split).error)
     assert errors[1] == pytest.approx(errors[0], rel=1e-4)
 
 

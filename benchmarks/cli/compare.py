@@ -19,7 +19,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         nargs="?",
         default="hyper_resnet40_1",
         metavar="MODEL",
-        help="a HyperResNet (%(default)s) or a HyperLSTM",
+        help="a HyperResNet (%(default)s) or a HyperLSTM of one layer",
     )
     shared.add_speed(parser)
     return parser

@@ -16,7 +16,9 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     )
     add_plugin(parser)
     parser.add_argument("models", nargs="*", metavar="MODEL", help="(all listed)")
-    parser.add_argument("--task", choices=tuple(TASKS), help="what the listed models read (all)")
+    parser.add_argument(
+        "--task", choices=tuple(TASKS), help="only listed models that read this (all)"
+    )
     parser.add_argument("--json", action="store_true", help="a list of objects")
     return parser
 

@@ -20,7 +20,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         metavar="NAME",
         help="a part of a name, or a pattern such as 'hyper*_projection'",
     )
-    parser.add_argument("--task", choices=tuple(TASKS), help="what models read (all)")
+    parser.add_argument("--task", choices=tuple(TASKS), help="only models that read this (all)")
     parser.add_argument(
         "--family", metavar="F", help="how names begin or the kernel source: hyper_resnet, template"
     )

@@ -158,7 +158,7 @@ def add_flip(parser: Parser) -> None:
         "--flip",
         action=argparse.BooleanOptionalAction,
         help="mirror training images at random, or never (the recipe's; else never on digits and "
-        "svhn, and at random on every other data set)",
+        "svhn, and at random on other images; text has no mirror)",
     )
 
 

@@ -8,9 +8,6 @@ from benchmarks.cli.output import printed_progress
 from benchmarks.cli.plan import print_plan
 from benchmarks.tasks import IMAGES, TASKS
 
-DATASETS = {"images": "digits", "text": "pydoc"}
-"""What each task is tried on where no data set is named."""
-
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
     """Its options."""
@@ -46,10 +43,11 @@ def run(options: Namespace) -> int:
     from benchmarks.report.pages import build_report
     from benchmarks.runs.planning import plan
     from benchmarks.runs.reproduce import reproduce
-    from models.registry import TABLES
+    from models.registry import TABLES, get
 
     shared.load_plugins(options.plugin)
-    dataset = options.dataset or DATASETS[options.task or IMAGES.name]
+    of_models = get(options.models[0]).task if options.models else IMAGES.name
+    dataset = options.dataset or TASKS[options.task or of_models].bundled
     task = task_of(dataset)
     if options.task not in (None, task.name):
         raise ValueError(f"--task {options.task} is not that of --dataset {dataset}, {task.name}")

@@ -30,7 +30,8 @@ from benchmarks.data.text import Text
 from benchmarks.tasks import IMAGES, TEXT, Task
 
 NAMES = ("digits", *ARCHIVES)
-ALLOWED = (*NAMES, "folder:PATH", *text.ALLOWED)
+ALLOWED_OF = {IMAGES.name: (*NAMES, "folder:PATH"), TEXT.name: text.ALLOWED}
+ALLOWED = (*ALLOWED_OF[IMAGES.name], *ALLOWED_OF[TEXT.name])
 PATHS = ("folder:", *text.PREFIXES)
 """What a data set that is named by its path begins with."""
 Data = DataSet | Text
@@ -107,6 +108,8 @@ def _nearest(spec: str) -> str:
     longer = re.match(rf"({'|'.join(NAMES)})[._-]", spec.lower())
     if "/" in spec or os.sep in spec or Path(spec).is_dir():
         near = [f"folder:{spec}"]
+    if Path(spec).is_file() or (Path(spec) / "train.txt").is_file():
+        near = [f"text:{spec}"]
     elif longer and plain not in NAMES:  # such as cifar10-jpeg, a folder's name in records
         near = [f"folder:PATH/{spec}", longer[1]]
     return f"; nearest: {', '.join(near)}" if near else ""

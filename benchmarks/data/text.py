@@ -168,7 +168,7 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
             f"text {name!r} has symbols that its training split lacks: {listed}{more}; "
             f"text+unknown:PATH counts them as one more symbol"
         )
-    if foreign:
+    if foreign and UNKNOWN not in symbols:
         symbols += UNKNOWN
     numbers = {symbol: number for number, symbol in enumerate(symbols)}
     rest = numbers.get(UNKNOWN, 0)
@@ -199,8 +199,11 @@ def _sha256_of(parts: Sequence[torch.Tensor]) -> str:
 class Streams:
     """A split as `batch` streams of symbols that are read side by side, chunk by chunk.
 
-    A stream goes on where its last chunk ended, so that a network's state is carried. What is left
-    at the end, less than a symbol for each stream, is not read.
+    A stream goes on where its last chunk ended, so that a network's state is carried. All chunks
+    have `length` symbols of each stream; what is left at their ends is not read.
+
+    Raises:
+        DataError: if not even one chunk is there.
     """
 
     symbols: torch.Tensor
@@ -208,20 +211,21 @@ class Streams:
     length: int
 
     def __post_init__(self) -> None:
-        if len(self.symbols) < 2 * self.batch:
+        if len(self) < 1:
+            needed = self.batch * (self.length + 1)
             raise DataError(
-                f"batch size {self.batch} is not allowed: {len(self.symbols)} symbols are fewer "
-                "than two for each stream"
+                f"{self.batch} streams of {self.length} symbols, and the one after them, need "
+                f"{needed:,} symbols; there are {len(self.symbols):,}"
             )
 
     def __len__(self) -> int:
-        """How many chunks there are; the last may be shorter."""
-        return -(-(len(self.symbols) // self.batch - 1) // self.length)
+        """How many chunks there are."""
+        return max(0, len(self.symbols) // self.batch - 1) // self.length
 
     def chunk(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Symbols (T, batch) and those that follow each of them, (T, batch)."""
+        """Symbols (length, batch) and those that follow each of them, (length, batch)."""
         steps = len(self.symbols) // self.batch
         streams = self.symbols[: steps * self.batch].view(self.batch, steps)
         first = number * self.length
-        last = min(first + self.length, steps - 1)
+        last = first + self.length
         return streams[:, first:last].T, streams[:, first + 1 : last + 1].T

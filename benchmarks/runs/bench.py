@@ -12,7 +12,7 @@ from benchmarks.measuring.timing import Call, Protocol, protocol_of
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import QUIET, Progress
 from benchmarks.runs.settings import set_switches, settings_of, with_overrides
-from benchmarks.tasks import IMAGES, TASKS, TEXT, Task
+from benchmarks.tasks import IMAGES, TASKS, Task
 from benchmarks.training import recipes
 from benchmarks.training.learning import Batch, evaluator_of, repeated
 from benchmarks.training.loop import Trainer, drive
@@ -60,12 +60,11 @@ def timing_setup(
     Raises:
         RunError: for a device that is not there.
     """
-    name = {IMAGES.name: "digits", TEXT.name: "pydoc"}[task.name]
     recipe = with_overrides(recipes.load(recipes.default_name("", task)), options)
     recipe = replace(recipe, batch_size=batch_size or recipe.batch_size)
     settings = settings_of(options, recipe, progress.note)
     protocol = protocol_of(settings.device)
-    data = datasets.load(name, Path(options.data_dir))
+    data = datasets.load(task.bundled, Path(options.data_dir))
     data = repeated(data, recipe, protocol.epoch_images).to(settings.device)
     return TimingSetup(data, recipe, settings, protocol, options.traceback)
 

@@ -4,6 +4,7 @@
 """
 
 import copy
+import math
 import traceback
 from collections.abc import Callable, Iterator
 
@@ -17,7 +18,7 @@ from benchmarks.system import generators
 from benchmarks.system.faults import described, is_fault, one_line
 from benchmarks.tasks import TASKS
 from benchmarks.training.checkpoints import unsaved_buffers
-from benchmarks.training.learning import answers, trial
+from benchmarks.training.learning import answers, evaluated, trial
 from benchmarks.training.probing import PROBES
 from models import registry
 from models.kernels.protocol import KernelNetwork
@@ -49,6 +50,15 @@ def output_shape(name: str, model: nn.Module) -> None:
             )
         if not out.isfinite().all():
             raise Broken(f"the output is not finite{when}")
+
+
+def evaluation(name: str, model: nn.Module) -> None:
+    """A made-up split is evaluated as in a run, to a finite loss."""
+    model.eval()
+    with generators.kept():
+        loss = evaluated(registry.get(name).task, model, CLASSES)
+    if not math.isfinite(loss):
+        raise Broken(f"the cross-entropy of an evaluation is {loss}")
 
 
 def gradients(name: str, model: nn.Module) -> None:
@@ -169,6 +179,7 @@ def macs(name: str, model: nn.Module) -> str | None:
 
 CHECKS: dict[str, Callable[[str, nn.Module], str | None]] = {
     "output has shape (items, classes) and is finite": output_shape,
+    "a split can be evaluated": evaluation,
     "every parameter gets a gradient": gradients,
     "weights can be saved and loaded": save_and_load,
     "the seed decides the weights": same_seed,

@@ -134,7 +134,7 @@ def _row(
     per_image, generator = macs or (None, None)
     published = store.load_published().get(spec.name)
     if published and spec.recurrent is not None and note is None:
-        note = spec.recurrent.printed_differs(published["data"], published["params"])
+        note = spec.recurrent.printed_otherwise(published["data"], published["params"])
     return {
         "model": spec.name,
         "task": spec.task,

@@ -11,6 +11,7 @@ from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.settings import RunError
 from benchmarks.system import generators
 from benchmarks.system.faults import is_fault, one_line
+from benchmarks.tasks import TASKS
 from benchmarks.training import probing
 from benchmarks.training.learning import OtherTask, answers
 from models import plugins, registry
@@ -28,9 +29,10 @@ def refuse_other_task(specs: Iterable[RunSpec], dataset: str) -> None:
     task = datasets.task_of(dataset)
     for spec in specs:
         if registry.get(spec.model).task != task.name:
+            other = TASKS[registry.get(spec.model).task]
             raise RunError(
-                f"model {spec.model!r} is not allowed on {dataset}, which is of {task.name}; see "
-                f"`list --task {task.name}`"
+                f"model {spec.model!r} is of {other.name}, data set {dataset} of {task.name}; its "
+                f"data sets are {', '.join(datasets.ALLOWED_OF[other.name])}"
             )
         if spec.recipe.task is not task:
             raise RunError(
@@ -48,8 +50,8 @@ def refuse(specs: Iterable[RunSpec], data: Data) -> None:
     specs = list(specs)
     recipes = {spec.recipe.name: spec.recipe for spec in specs}
     problems = [
-        f"batch size {recipe.batch_size} of recipe {name} is not allowed; {data.name} has "
-        f"{len(data.train)} training {data.task.items}"
+        f"{recipe.step_told} of recipe {name} is not allowed; {data.name} has {len(data.train)} "
+        f"training {data.task.items}"
         for name, recipe in recipes.items()
         if recipe.steps_per_epoch(len(data.train)) < 1
     ]

@@ -80,7 +80,9 @@ def _time_missing(
 ) -> list[Timing]:
     """Time the models that have no speed record of this device, recipe and settings."""
     recipe, settings = matrix.runs[0].recipe, matrix.settings
-    protocol = SHORT if matrix.data.name in ("digits", "pydoc") else protocol_of(settings.device)
+    protocol = (
+        SHORT if matrix.data.name == matrix.data.task.bundled else protocol_of(settings.device)
+    )
     data = repeated(matrix.data, recipe, protocol.epoch_images).to(settings.device)
     setup = TimingSetup(data, recipe, settings, protocol, options.traceback)
     results_dir = Path(options.results_dir)

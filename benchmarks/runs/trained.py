@@ -20,7 +20,7 @@ from models.kernels.protocol import KernelNetwork
 from models.materialize import materialize
 
 EVALUATED = 128
-"""Items, or streams, at a time."""
+"""Images at a time."""
 
 
 def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:

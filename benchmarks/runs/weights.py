@@ -16,7 +16,7 @@ from benchmarks.data.splits import DataSet
 from benchmarks.records import store
 from benchmarks.runs import trained
 from benchmarks.training.objective import Normalize
-from models import pretrained
+from models import pretrained, registry
 
 LARGEST = 1_000_000
 """Bytes of a file that lies in the repository."""
@@ -40,9 +40,13 @@ def publish(checkpoint: Path, data: Data, results_dir: Path) -> Path:
             a megabyte, or the model is of text.
         CheckpointError: for a checkpoint that cannot be read.
     """
-    if not isinstance(data, DataSet):
-        raise pretrained.WeightsError("only models of images are kept there: name a file to write")
     model, identity = trained.load_trained(checkpoint)
+    task = registry.get(identity["model"]).task
+    if task != DataSet.task.name or not isinstance(data, DataSet):
+        raise pretrained.WeightsError(
+            f"only models of images are kept there, {identity['model']} is of {task}: name a file "
+            "to write"
+        )
     record_path = store.run_folder(results_dir, data.name, identity["model"])
     record = store.load(record_path / f"{checkpoint.stem}.json")
     if record is None or record["status"] != "ok":

@@ -66,9 +66,9 @@ class Evaluator:
         normalize = Normalize(data.mean, data.std).to(settings.device)
         self.evaluation = compiler(Evaluation(model, normalize))
 
-    def evaluate(self, split: Split, batch_size: int) -> Evaluated:
+    def evaluate(self, split: Split, images: int) -> Evaluated:
         """The mean cross-entropy and the percentage of wrong answers."""
-        return evaluate(self.evaluation, evaluation_batches(split, batch_size), self.settings)
+        return evaluate(self.evaluation, evaluation_batches(split, images), self.settings)
 
     def example(self, split: Split, batch_size: int) -> tuple[tuple[Tensor, ...], int]:
         """The first images with their labels."""
@@ -117,6 +117,15 @@ def made_up(size: int, classes: int) -> tuple[Tensor, Tensor]:
 def answers(model: nn.Module, size: int, classes: int) -> object:
     """What the model gives for so many made-up images: logits (size, classes), if it is right."""
     return model(_MADE_UP(made_up(size, classes)[0]))
+
+
+def evaluated(model: nn.Module, classes: int) -> float:
+    """The cross-entropy of made-up images that are evaluated as in a run."""
+    settings = Settings(torch.device("cpu"))
+    x, y = made_up(6, classes)
+    split = Split(x.permute(0, 2, 3, 1), y)
+    evaluation = Evaluation(model, _MADE_UP)
+    return evaluate(evaluation, evaluation_batches(split, 4), settings).loss
 
 
 def trial(model: nn.Module, size: int, classes: int) -> tuple[Tensor, Tensor]:

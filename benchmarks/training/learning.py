@@ -31,8 +31,11 @@ class Evaluated(NamedTuple):
 class Evaluator(Protocol):
     """Evaluates one model, compiled as its settings say; the model is in evaluation mode."""
 
-    def evaluate(self, split: Any, batch_size: int) -> Evaluated:
-        """What the model does on a whole split; `batch_size` items, or streams, at a time."""
+    def evaluate(self, split: Any, images: int) -> Evaluated:
+        """What the model does on a whole split.
+
+        `images`: at a time; a text has the same number of streams in every evaluation.
+        """
         ...
 
     def example(self, split: Any, batch_size: int) -> tuple[Batch, int]:
@@ -117,6 +120,11 @@ def example(task: str, model: nn.Module, batch: int) -> tuple[Any, ...]:
 def answers(task: str, model: nn.Module, size: int, classes: int) -> object:
     """What the model gives for made-up items: logits (size, classes), if it is right."""
     return _module(task).answers(model, size, classes)
+
+
+def evaluated(task: str, model: nn.Module, classes: int) -> float:
+    """The cross-entropy of made-up items that are evaluated as in a run."""
+    return _module(task).evaluated(model, classes)
 
 
 def trial(task: str, model: nn.Module, size: int, classes: int) -> tuple[Tensor, Tensor]:

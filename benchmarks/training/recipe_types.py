@@ -216,6 +216,12 @@ class Recipe:
         """Images, or characters, of a step."""
         return self.batch_size * (self.sequences.length if self.sequences else 1)
 
+    @property
+    def step_told(self) -> str:
+        """What a step reads, for messages."""
+        length = f" with length {self.sequences.length}" if self.sequences else ""
+        return f"batch size {self.batch_size}{length}"
+
     def steps_per_epoch(self, items: int) -> int:
         """The steps in which `items` of training are read once; what is left over is dropped."""
         if self.sequences is None:

@@ -138,6 +138,8 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
         RecipeError: for an unknown key, a value that is not allowed, or epochs that a block's
             steps would override.
     """
+    if "sequences" in values and base.sequences is None:
+        raise RecipeError(f"sequences are of text, base {base.name} is of images")
     recipe = _checked(_changed(base, values | {"name": name}))
     if "epochs" not in values:
         return recipe

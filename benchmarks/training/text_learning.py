@@ -21,6 +21,8 @@ from models.recurrent.protocol import State
 
 WARM_UP = 200
 """Symbols that a stream of an evaluation reads before those that count."""
+STREAMS = 32
+"""Streams of an evaluation at most, whatever the recipe: its numbers are to be of one kind."""
 CHUNK = 100
 """Steps of an evaluation at a time."""
 TIMED = 10
@@ -69,7 +71,7 @@ class Learning:
         self.model, self.l2 = recurrent(model), l2
         self.model.compile_steps(compiler)
         self.streams = Streams(data.train, recipe.batch_size, self.sequences.length)
-        self.steps_per_epoch = recipe.steps_per_epoch(len(data.train))
+        self.steps_per_epoch = len(self.streams)
         self.items = recipe.items_per_step
         self.carried = self._fresh()
         self._ends: list[State] = []
@@ -99,8 +101,8 @@ class Learning:
         logits = logits.flatten(0, 1).float()
         loss = F.cross_entropy(logits, y.flatten())
         if self.l2:
-            weights = [weight for weight in self.model.parameters() if weight.ndim > 1]
-            loss = loss + 0.5 * self.l2 * sum(weight.float().square().sum() for weight in weights)
+            squares = [weight.float().square().sum() for weight in self.model.weights()]
+            loss = loss + 0.5 * self.l2 * torch.stack(squares).sum()
         return loss, (logits.detach().argmax(1) != y.flatten()).sum()
 
     def carry(self) -> None:
@@ -138,14 +140,14 @@ class Evaluator:
     `WARM_UP` before these.
     """
 
-    def __init__(self, model: nn.Module, data: Text, settings: Settings, compiler: Compiler):
+    def __init__(self, model: nn.Module, data: Text | None, settings: Settings, compiler: Compiler):
         self.model, self.settings = recurrent(model), settings
         self.model.compile_steps(compiler)
 
-    def evaluate(self, split: Tensor, batch_size: int) -> Evaluated:
+    def evaluate(self, split: Tensor, images: int = 0) -> Evaluated:
         """The mean cross-entropy in nats, and in bits."""
         count = len(split) - 1
-        streams = max(1, min(batch_size, count // WARM_UP))
+        streams = max(1, min(STREAMS, count // WARM_UP))
         length = -(-count // streams)
         begins = torch.arange(streams, device=split.device) * length
         total = torch.zeros((), dtype=torch.float64, device=split.device)
@@ -166,12 +168,12 @@ class Evaluator:
             return fresh
         for first in range(0, WARM_UP, CHUNK):
             steps = torch.arange(first, first + CHUNK, device=split.device) - WARM_UP
-            places = (steps[:, None] + begins).clamp(min=0)
+            places = (steps[:, None] + begins).clamp(0, len(split) - 1)
             _, states = self.model(split[places], states)
-        at_begin = (begins == 0)[:, None]
+        at_begin = begins == 0
 
         def chosen(new: Tensor, warm: Tensor) -> Tensor:
-            return torch.where(at_begin, new, warm)
+            return torch.where(at_begin.view(-1, *[1] * (warm.ndim - 1)), new, warm)
 
         return [_mapped(chosen, *both) for both in zip(fresh, states, strict=True)]
 
@@ -227,7 +229,9 @@ class _Probe(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits, _ = self.model(x, self.model.initial(x.shape[1]))
+        # Detached, as in training, which has no gradient for a parameter of the initial state.
+        states = [_mapped(Tensor.detach, state) for state in self.model.initial(x.shape[1])]
+        logits, _ = self.model(x, states)
         logits = logits.flatten(0, 1)
         return F.cross_entropy(logits, y.flatten()), (logits.argmax(1) != y.flatten()).sum()
 
@@ -249,6 +253,14 @@ def answers(model: nn.Module, size: int, symbols: int) -> object:
     network = recurrent(model)
     logits, _ = network(made_up(size, symbols)[0], network.initial(size))
     return logits[-1]
+
+
+def evaluated(model: nn.Module, symbols: int) -> float:
+    """The cross-entropy of a made-up text that is evaluated as in a run, in two streams."""
+    generator = torch.Generator().manual_seed(0)
+    split = torch.randint(symbols, (2 * WARM_UP + 10,), generator=generator)
+    settings = Settings(torch.device("cpu"))
+    return Evaluator(model, None, settings, Compiler(settings)).evaluate(split).loss
 
 
 def trial(model: nn.Module, size: int, symbols: int) -> tuple[Tensor, Tensor]:

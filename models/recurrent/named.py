@@ -48,17 +48,24 @@ class Row:
             symbols, self.units, self.layers, self.hyper_units, self.embedding, self.layer_norm
         )
 
-    def printed_differs(self, data: str, printed: int) -> str | None:
-        """How a published number of parameters, of two decimals of a million, is not its own.
+    def printed_otherwise(self, data: str, printed: int) -> str | None:
+        """What a published row counts otherwise: another text's symbols, or other parameters.
 
-        Layer norms count with gains alone, or with biases too: the paper has both.
+        `printed`: its parameters, two decimals of a million. Layer norms count with gains alone,
+        or with biases too: the paper has both.
         """
         shape = self.shape(SYMBOLS_OF[data])
         both = [counts.total(replace(shape, norm_biases=biases)) for biases in (False, True)]
-        if any(round(count, -4) == printed for count in both):
-            return None
         counted = " or ".join(f"{count:,}" for count in dict.fromkeys(both))
-        return f"{data}: the paper prints {printed / 1e6:.2f} M parameters, counted are {counted}"
+        notes = []
+        if shape.symbols != SYMBOLS:
+            notes.append(
+                f"published on {data}, {shape.symbols} symbols: {counted} parameters there"
+            )
+        if all(round(count, -4) != printed for count in both):
+            told = "" if notes else f", counted are {counted}"
+            notes.append(f"the paper prints {printed / 1e6:.2f} M parameters{told}")
+        return "; ".join(notes) or None
 
     def pair(self) -> str | None:
         """The plain network of one layer with as many parameters (over `SYMBOLS` symbols).

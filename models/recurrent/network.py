@@ -84,6 +84,16 @@ class RecurrentNetwork(nn.Module):
         components = getattr(self.cells[int(number)], "components", {})
         return components.get(parameter, "recurrent")
 
+    def weights(self) -> list[nn.Parameter]:
+        """The matrices: neither biases nor layer norms, whatever their form."""
+        return [
+            parameter
+            for name, parameter in self.named_parameters()
+            if parameter.ndim > 1
+            and not name.endswith("bias")
+            and self.component_of(name) != "layer_norms"
+        ]
+
     @property
     def generated(self) -> bool:
         """Whether a generator makes weights anew at every step."""
@@ -188,19 +198,21 @@ def _with_gradient(value: Tensor) -> Tensor:
 
 
 class _Steps:
-    """The compiled step of each class of cell, which takes the cell: copies can share it."""
+    """The compiled step of cells of each class and size, which takes the cell: copies share it."""
 
     def __init__(self, compiler: Compiler | None = None):
         self.compiler = compiler
-        self.compiled: dict[type, Callable] = {}
+        self.compiled: dict[tuple, Callable] = {}
 
     def of(self, cell: Cell) -> Callable:
         """The step of a cell, called with the cell first."""
-        kind = type(cell)
+        step = type(cell).step
         if self.compiler is None:
-            return kind.step
+            return step
+        sizes = [parameter.shape for parameter in cast("nn.Module", cell).parameters()]
+        kind = (type(cell), *sizes)
         if kind not in self.compiled:
-            self.compiled[kind] = self.compiler(kind.step)
+            self.compiled[kind] = self.compiler(step)
         return self.compiled[kind]
 
     def __deepcopy__(self, memo: dict) -> Self:

@@ -39,7 +39,11 @@ class Cell(Protocol):
         ...
 
     def initial(self, batch: int) -> State:
-        """The state before the first step, usually zeros, on the parameters' device."""
+        """The state before the first step, usually zeros, on the parameters' device.
+
+        The batch is the first dimension of each part. No gradient reaches it: a parameter in it is
+        not trained.
+        """
         ...
 
     def step(self, state: Any, projected: Tensor, mask: Tensor | float) -> State:

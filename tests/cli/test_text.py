@@ -97,8 +97,11 @@ def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
 @pytest.mark.parametrize(
     ("command", "told"),
     [
-        (TRAIN, "model 'lstm_8' is not allowed on digits, which is of images"),
-        (["train", "wide_resnet10_1", "--dataset", "pydoc"], "not allowed on pydoc"),
+        (TRAIN, "its data sets are pydoc, text:PATH"),
+        (
+            ["train", "wide_resnet10_1", "--dataset", "pydoc"],
+            "is of images, data set pydoc of text",
+        ),
         ([*TRAIN[:2], "--dataset", "pydoc", "--recipe", "demo"], "recipe 'demo' is of images"),
         ([*TRAIN, "--dataset", "pydoc", "--flip"], "flip and crop_padding are of images"),
         ([*TRAIN, "--dataset", "text:/nowhere.txt"], "No such file"),
@@ -118,7 +121,10 @@ def test_a_text_that_is_too_short_is_refused(desk, tmp_path, capsys):
     file = tmp_path / "short.txt"
     file.write_text("ab" * 100)
     assert desk.code_of(*TRAIN, "--dataset", f"text:{file}") == 2
-    assert "short has 180 training characters" in capsys.readouterr().err
+    assert (
+        "batch size 16 with length 20 of recipe text_demo is not allowed; short has 180"
+        in capsys.readouterr().err
+    )
 
 
 def test_reproduce_of_text_names_the_pair_and_the_papers_plain_row(desk, capsys):
@@ -143,8 +149,9 @@ def test_tuning_tries_nothing_twice(desk, words, capsys):
 def test_text_is_not_kept_as_shared_weights(desk, words, capsys):
     assert desk.code_of(*TRAIN, "--dataset", words) == 0
     checkpoint = desk.folder / "checkpoints" / "words" / "lstm_8" / "text_demo-seed0.ckpt"
-    assert desk.code_of("export", checkpoint, "--dataset", words) == 2
-    assert "only models of images are kept there" in capsys.readouterr().err
+    for dataset in (["--dataset", words], []):
+        assert desk.code_of("export", checkpoint, *dataset) == 2
+        assert "only models of images are kept there" in capsys.readouterr().err
 
 
 def test_help_names_texts(capsys):

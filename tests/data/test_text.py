@@ -83,19 +83,26 @@ def test_files_that_cannot_be_used(tmp_path):
         text.load(f"text:{file}")
 
 
-@pytest.mark.parametrize(("count", "batch", "length"), [(100, 4, 7), (101, 5, 100), (8, 4, 3)])
-def test_streams_go_on_and_read_every_symbol_once(count, batch, length):
+@pytest.mark.parametrize(("count", "batch", "length"), [(100, 4, 7), (101, 5, 19), (8, 4, 1)])
+def test_streams_go_on_and_read_every_symbol_of_whole_chunks_once(count, batch, length):
     symbols = torch.arange(count)
     streams = text.Streams(symbols, batch, length)
     chunks = [streams.chunk(number) for number in range(len(streams))]
+    assert {chunk[0].shape for chunk in chunks} == {(length, batch)}
     x = torch.cat([chunk[0] for chunk in chunks])
     y = torch.cat([chunk[1] for chunk in chunks])
-    steps = count // batch
-    assert x.shape == y.shape == (steps - 1, batch)
+    assert count // batch - 1 - length < len(x) <= count // batch - 1
     assert torch.equal(y, x + 1) and torch.equal(x[1:], y[:-1])
-    assert torch.equal(x[0], torch.arange(batch) * steps)
+    assert torch.equal(x[0], torch.arange(batch) * (count // batch))
 
 
 def test_streams_of_too_few_symbols_are_refused():
-    with pytest.raises(DataError, match="batch size 5 is not allowed"):
-        text.Streams(torch.arange(9), 5, 3)
+    with pytest.raises(DataError, match="5 streams of 3 symbols, and the one after them, need 20"):
+        text.Streams(torch.arange(19), 5, 3)
+
+
+def test_a_symbol_for_unknown_ones_that_training_has_is_not_there_twice(tmp_path):
+    for part, content in (("train", f"abc{text.UNKNOWN}"), ("valid", "cab"), ("test", "bz")):
+        (tmp_path / f"{part}.txt").write_text(content, encoding="utf-8")
+    loaded = text.load(f"text+unknown:{tmp_path}")
+    assert loaded.symbols == f"abc{text.UNKNOWN}" and loaded.read_test().tolist() == [1, 3]

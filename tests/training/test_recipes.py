@@ -104,7 +104,7 @@ def test_bad_recipes_for_text(tmp_path, changes, told):
     file.write_text('name = "mine"\nbase = "text_epochs3"\n[sequences]\nkeep = 0.5\n')
     assert recipes.load(str(file)).sequences == recipes.Sequences(100, 0.5, 1.0)
     file.write_text('name = "mine"\nbase = "epochs3"\n[sequences]\nlength = 5\n')
-    with pytest.raises(recipes.RecipeError, match="keep is missing in sequences"):
+    with pytest.raises(recipes.RecipeError, match="sequences are of text, base epochs3 is of"):
         recipes.load(str(file))
 
 

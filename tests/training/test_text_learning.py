@@ -8,13 +8,14 @@ import torch
 
 from benchmarks.data import text
 from benchmarks.runs.building import build
-from benchmarks.training import recipes
+from benchmarks.training import probing, recipes, text_learning
 from benchmarks.training.checkpoints import load_checkpoint
 from benchmarks.training.compiling import Compiler
 from benchmarks.training.loop import Interrupted, Trainer
 from benchmarks.training.settings import Settings
 from benchmarks.training.text_learning import WARM_UP, Evaluator, Learning
 from models import registry
+from models.recurrent.network import RecurrentNetwork
 
 CPU = Settings(torch.device("cpu"))
 
@@ -138,9 +139,10 @@ def evaluator(words, name="hyper_lstm_8_m6"):
 
 
 @pytest.mark.parametrize("count", [2, 5, 399, 1001])
-def test_an_evaluation_of_one_stream_is_one_pass(words, count):
+def test_an_evaluation_of_one_stream_is_one_pass(words, monkeypatch, count):
+    monkeypatch.setattr(text_learning, "STREAMS", 1)
     made, split = evaluator(words), words.train[:count]
-    found = made.evaluate(split, batch_size=1)
+    found = made.evaluate(split)
     with torch.no_grad():
         logits, _ = made.model(split[:-1, None], made.model.initial(1))
         loss = float(torch.nn.functional.cross_entropy(logits[:, 0], split[1:]))
@@ -149,10 +151,13 @@ def test_an_evaluation_of_one_stream_is_one_pass(words, count):
 
 
 @pytest.mark.parametrize("count", [WARM_UP + 1, 2 * WARM_UP, 999, 1203])
-def test_streams_count_every_symbol_once(words, count):
+def test_streams_count_every_symbol_once(words, monkeypatch, count):
     """Losses of one pass, picked by hand where each stream begins, are what streams give."""
     made, split = evaluator(words), words.train[:count]
-    one, many = made.evaluate(split, 1), made.evaluate(split, 8)
+    many = made.evaluate(split)
+    monkeypatch.setattr(text_learning, "STREAMS", 1)
+    one = made.evaluate(split)
+    monkeypatch.undo()
     assert many.loss == pytest.approx(one.loss, rel=1e-4)
     with torch.no_grad():  # what no state tells: every symbol has the loss of its own bias
         for parameter in made.model.parameters():
@@ -160,7 +165,56 @@ def test_streams_count_every_symbol_once(words, count):
         made.model.readout.bias.copy_(torch.arange(12.0) / 3)
         logits = made.model.readout.bias.log_softmax(0)
     expected = -float(logits[split[1:]].double().mean())
-    assert made.evaluate(split, 8).loss == pytest.approx(expected, rel=1e-6)
+    assert made.evaluate(split).loss == pytest.approx(expected, rel=1e-6)
+
+
+def test_more_streams_than_symbols_of_each_stay_in_the_text(words, monkeypatch):
+    """The last streams of many short ones begin behind the end: they count nothing."""
+    monkeypatch.setattr(text_learning, "WARM_UP", 2)
+    made = evaluator(words, "lstm_8")
+    for count in (63, 64, 65, 66, 97, 98):
+        assert made.evaluate(words.train[:count]).loss > 0
+
+
+class Counting(torch.nn.Module):
+    """A cell with a number for each stream beside its output, and a learned first state."""
+
+    def __init__(self, inputs, units):
+        super().__init__()
+        self.units = units
+        self.projection = torch.nn.Parameter(torch.randn(units, inputs))
+        self.first = torch.nn.Parameter(torch.zeros(units))
+
+    def initial(self, batch):
+        return self.first.expand(batch, -1), torch.zeros(batch, dtype=torch.int64)
+
+    def step(self, state, projected, mask):
+        return torch.tanh(projected + state[0]) * mask, state[1] + 1
+
+
+def test_a_state_may_have_a_part_without_units(words, recipe):
+    model = RecurrentNetwork([Counting(words.num_classes, 5)], words.num_classes)
+    result = Trainer(model, words, recipe, CPU, 0, {"model": "counting"}, foreign=True).train()
+    assert result.status == "ok"
+
+
+def test_a_parameter_of_the_first_state_is_not_trained_and_said_to_be(words):
+    model = RecurrentNetwork([Counting(words.num_classes, 5)], words.num_classes)
+    assert probing.untrained(model, words) == ("cells.0.first",)
+
+
+def test_l2_is_of_matrices_alone(words, recipe):
+    run = trainer(words, recipe, "ln_hyper_lstm_8_m6")
+    of_weights = {id(weight) for weight in run.model.weights()}
+    rest = {name for name, p in run.model.named_parameters() if id(p) not in of_weights}
+    assert all("norm" in name or name.endswith("bias") for name in rest) and len(rest) == 12
+    without, with_l2 = (
+        Learning(run.model, words, recipe, l2, CPU, Compiler(CPU)) for l2 in (0.0, 2.0)
+    )
+    batch = next(without.epoch(0, 0, 0))
+    squares = sum(float(weight.square().sum()) for weight in run.model.weights())
+    difference = with_l2.objective(*batch)[0] - without.objective(*batch)[0]
+    assert float(difference) == pytest.approx(squares, rel=1e-4)
 
 
 def test_it_learns(words, recipe):
