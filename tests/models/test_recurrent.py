@@ -312,9 +312,10 @@ def test_gradients_are_those_of_plain_steps(shape, keep, through):
     assert_near(found, expected, 1e-9)
 
 
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float64, 1e-9), (torch.float32, 1e-4)])
 @pytest.mark.parametrize("shape", HARDER, ids=str)
-def test_gradients_of_compiled_steps_are_those_of_plain_steps(shape, dtype, tolerance):
+def test_gradients_of_compiled_steps_are_those_of_plain_steps(shape, dtype, tolerance, backend):
     """Known chains of layer norms had silently wrong gradients in some compilers."""
     network = drawn(shape).to(dtype)
     torch._dynamo.reset()
@@ -322,7 +323,7 @@ def test_gradients_of_compiled_steps_are_those_of_plain_steps(shape, dtype, tole
     plain = functools.partial(plain_logits, network)
     expected = gradients_of_two_chunks(network, plain, dropout, False)
     network.compile_steps(
-        functools.partial(torch.compile, backend="aot_eager", dynamic=False, fullgraph=True)
+        functools.partial(torch.compile, backend=backend, dynamic=False, fullgraph=True)
     )
     found = gradients_of_two_chunks(network, network, dropout, False)
     assert_near(found, expected, tolerance)
