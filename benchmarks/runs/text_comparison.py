@@ -19,19 +19,19 @@ from benchmarks.training.settings import Settings
 from models import registry
 
 RATIOS = (
-    ("suite hyper", "step by step"),
-    ("suite hyper", "suite plain"),
-    ("suite plain", "torch.nn.LSTM"),
-    ("suite hyper", "suite hyper eager"),
+    ("suite HyperLSTM", "step by step"),
+    ("suite HyperLSTM", "suite LSTM"),
+    ("suite LSTM", "torch.nn.LSTM"),
+    ("suite HyperLSTM", "suite HyperLSTM eager"),
 )
 DESCRIPTIONS = {
     "step by step": "the HyperLSTM with a linear layer for each gate and embedding, one-hot input "
     "multiplied in each step of a Python loop, fp32, eager, .item() each step",
     "torch.nn.LSTM": "the LSTM of the same parameters with torch.nn.LSTM and one-hot input, fp32, "
     "eager, .item() each step",
-    "suite hyper": "the suite's HyperLSTM, its default settings",
-    "suite plain": "the suite's LSTM of the same parameters, its default settings",
-    "suite hyper eager": "the suite's HyperLSTM, fp32, eager",
+    "suite HyperLSTM": "the suite's HyperLSTM, its default settings",
+    "suite LSTM": "the suite's LSTM of the same parameters, its default settings",
+    "suite HyperLSTM eager": "the suite's HyperLSTM, fp32, eager",
 }
 
 
@@ -75,9 +75,9 @@ def _suite(spec: registry.ModelSpec, setup: TimingSetup, recipe: Recipe) -> dict
     settings, classes = setup.settings, setup.data.num_classes
     eager = replace(settings, precision="fp32", compile="off")
     chosen: dict[str, tuple[str, Settings]] = {
-        "suite hyper": (spec.name, settings),
-        "suite plain": (spec.pair, settings),
-        "suite hyper eager": (spec.name, eager),
+        "suite HyperLSTM": (spec.name, settings),
+        "suite LSTM": (spec.pair, settings),
+        "suite HyperLSTM eager": (spec.name, eager),
     }
     return {
         key: Bench(build(name, classes, 0), setup.data, recipe, used).step
