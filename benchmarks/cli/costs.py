@@ -90,9 +90,10 @@ def print_costs(rows: list[dict], as_json: bool) -> None:
 
 def _print_components(task: Task, rows: list[dict]) -> None:
     notes = Notes()
-    left = _labels(task, rows)
+    numbers = _numbers(task, rows)
+    left = _labels(task, rows, numbers)
     block: list[list[str]] = []
-    for column in [_column(task, row, left, notes) for row in rows]:
+    for column in [_column(task, row, left, notes, numbers) for row in rows]:
         if block and _width([left, *block, column]) > WIDTH:
             _print_block([left, *block])
             block = []
@@ -141,7 +142,7 @@ def _cells(row: dict, notes: Notes, indent: str, numbers: dict[str, str]) -> lis
     ]
 
 
-def _labels(task: Task, rows: list[dict]) -> list[str]:
+def _labels(task: Task, rows: list[dict], numbers: dict[str, str]) -> list[str]:
     """The left column of the table of components: those that any of the models has."""
     known = [row["params_by_component"] for row in rows if row["params_by_component"]]
     every = dict.fromkeys(chain.from_iterable(known))
@@ -150,10 +151,12 @@ def _labels(task: Task, rows: list[dict]) -> list[str]:
     labels = ["", "plain pair", "parameters", *components]
     if any(row["frozen_params"] for row in rows):
         labels.append("frozen, not counted")
-    return [*labels, *_numbers(task, rows), f"published {task.metric}"]
+    return [*labels, *numbers, f"published {task.metric}"]
 
 
-def _column(task: Task, row: dict, labels: list[str], notes: Notes) -> list[str]:
+def _column(
+    task: Task, row: dict, labels: list[str], notes: Notes, numbers: dict[str, str]
+) -> list[str]:
     parts = row["params_by_component"] or {}
     cells = {
         "": row["model"],
@@ -162,11 +165,11 @@ def _column(task: Task, row: dict, labels: list[str], notes: Notes) -> list[str]
         "frozen, not counted": _number(row["frozen_params"]),
         f"published {task.metric}": _published(row),
     }
-    cells |= {label: _number(row[key]) for label, key in _numbers(task, [row]).items()}
+    cells |= {label: _number(row[key]) for label, key in numbers.items()}
     for label in labels:
         if label.startswith("  "):
             cells[label] = _number(parts.get(label.strip().replace(" ", "_")))
-    return [cells.get(label, "0") for label in labels]
+    return [cells[label] for label in labels]
 
 
 def _width(columns: list[list[str]]) -> int:

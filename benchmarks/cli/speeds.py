@@ -43,9 +43,9 @@ def print_comparison(record: dict, path: Path, as_json: bool) -> None:
         print_json(record)
         return
     for kind in ("step", "epoch"):
-        rates, ratios = record[kind]["rates"], record[kind]["ratios"]
-        if not rates:
+        if kind not in record:
             continue
+        rates, ratios = record[kind]["rates"], record[kind]["ratios"]
         rows = [(name, f"{rate['median']:,.0f}") for name, rate in rates.items()]
         print_table(rows, (kind, TASKS[record["task"]].speed))
         rows = [(name, _interval(ratio)) for name, ratio in ratios.items()]

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.data.splits import DataError, Split
+from benchmarks.data.splits import IMAGE_SIZE, DataError, Split
 
 
 def epoch_seed(seed: int, *numbers: int) -> int:
@@ -74,6 +74,13 @@ class Batches:
             mirrored = torch.randint(2, (count, 1), generator=generator, device=device).bool()
             across = torch.where(mirrored, across.flip(1), across)
         return order, corner[0] + torch.arange(self.height, device=device), corner[1] + across
+
+
+def equal_images(batch: int) -> torch.Tensor:
+    """The same image as floats (batch, 3, 32, 32), the same at every call: for counting."""
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(1, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    return image.repeat(batch, 1, 1, 1)
 
 
 def evaluation_batches(

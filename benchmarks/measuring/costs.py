@@ -8,24 +8,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
+from benchmarks.data.batches import equal_images
 from benchmarks.measuring.products import CountError, Product, products
 from models.kernels.protocol import KernelNetwork
 from models.ledger import COMPONENTS
 from models.recurrent.counts import COMPONENTS as RECURRENT_COMPONENTS
 from models.recurrent.network import RecurrentNetwork
 
-IMAGE_SHAPE = (3, 32, 32)
 Inputs = Callable[[int], tuple[Any, ...]]
 """From a batch size to what a module is called with, all items being equal."""
 
 
 def images(batch: int) -> tuple[Any, ...]:
     """Equal images (batch, 3, 32, 32)."""
-    generator = torch.Generator().manual_seed(0)
-    return (torch.randn(1, *IMAGE_SHAPE, generator=generator).repeat(batch, 1, 1, 1),)
+    return (equal_images(batch),)
 
 
 @dataclass(frozen=True)

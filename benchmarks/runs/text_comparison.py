@@ -60,12 +60,10 @@ def compare(name: str, setup: TimingSetup) -> dict:
         rates = interleaved(steps, setup.protocol.pairs, timer)
     return head("compare", name, recipe, settings, timer) | {
         "descriptions": DESCRIPTIONS,
-        "epoch_images": 0,
         "step": {
             "rates": {key: spread(values) for key, values in rates.items()},
             "ratios": ratios(rates, RATIOS),
         },
-        "epoch": {"rates": {}, "ratios": {}},
     }
 
 

@@ -7,7 +7,7 @@ from itertools import cycle, islice
 import torch
 from torch import Tensor, nn
 
-from benchmarks.data.batches import Batches, evaluation_batches
+from benchmarks.data.batches import Batches, equal_images, evaluation_batches
 from benchmarks.data.splits import IMAGE_SIZE, DataSet, Split
 from benchmarks.training.compiling import Compiler
 from benchmarks.training.learning import Evaluated
@@ -101,9 +101,7 @@ def probes(model: nn.Module, data: DataSet) -> tuple[nn.Module, Iterator[tuple[T
 
 def example(model: nn.Module, batch: int) -> tuple[Tensor]:
     """Equal images, normalised: (batch, 3, 32, 32)."""
-    generator = torch.Generator().manual_seed(0)
-    image = torch.randn(1, 3, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
-    return (image.repeat(batch, 1, 1, 1),)
+    return (equal_images(batch),)
 
 
 def made_up(size: int, classes: int) -> tuple[Tensor, Tensor]:

@@ -167,7 +167,8 @@ class Evaluator:
         if len(begins) == 1:
             return fresh
         for first in range(0, WARM_UP, CHUNK):
-            steps = torch.arange(first, first + CHUNK, device=split.device) - WARM_UP
+            last = min(first + CHUNK, WARM_UP)
+            steps = torch.arange(first, last, device=split.device) - WARM_UP
             places = (steps[:, None] + begins).clamp(0, len(split) - 1)
             _, states = self.model(split[places], states)
         at_begin = begins == 0

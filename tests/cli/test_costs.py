@@ -3,6 +3,8 @@
 import json
 
 import pytest
+import torch
+from torch import nn
 
 from benchmarks.cli import costs
 from benchmarks.runs.listing import Wanted
@@ -148,3 +150,21 @@ def test_a_wrong_count_is_marked(tmp_path, own_models, capsys):
     assert "FAIL  parameters are counted exactly" in capsys.readouterr().out
     assert code_of("cost", "wide_resnet10_1") == 0
     assert "WRONG" not in capsys.readouterr().out
+
+
+def test_flops_that_are_unknown_are_not_shown_as_none(own_models, capsys):
+    """Beside a model whose generator is counted."""
+
+    class Fourier(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.readout = nn.Linear(3072, 10)
+
+        def forward(self, x):
+            return self.readout(torch.fft.fft2(x).real.flatten(1))
+
+    registry.register_model("fourier")(lambda num_classes: Fourier())
+    assert code_of("cost", "fourier", "hyper_resnet16_1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (row,) = [line.split() for line in lines if line.startswith("generator FLOPs")]
+    assert row[2:] == ["-", "31,522,816"]

@@ -14,7 +14,7 @@ from benchmarks.measuring.costs import Macs
 from benchmarks.measuring.products import CountError
 from tests.measuring.layers import LAYERS, Apply, Weighted
 
-IMAGE = costs.IMAGE_SHAPE
+IMAGE = (3, 32, 32)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
