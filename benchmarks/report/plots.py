@@ -298,11 +298,12 @@ def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str, task: Task) 
     axes.set_title(title, parse_math=False)
     axes.grid(axis="y", visible=False)
     ended = runs[runs.status == "ok"]
-    labels = []
+    labels, ticks = [], []
     for place, row in enumerate(rows.to_dict("records")):
         colour, marker = look(row["family"])
         key = pd.Series({name: row[name] for name in RUN_KEY})
         seeds = ended[(ended[RUN_KEY] == key).all(axis=1)].test_error.astype(float)
+        ticks += list(seeds)
         axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9)
         if row["n"] >= MIN_SEEDS and not pd.isna(row["low"]):
             axes.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.6)
@@ -313,7 +314,9 @@ def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str, task: Task) 
     spread = means.max() - means.min()
     room = max(0.5 * task.room, 0.6 * spread if len(rows) > 1 else task.room)
     worst = 100.0 if task.share else float("inf")
-    axes.set_xlim(max(0.0, means.min() - room), min(worst, means.max() + room))
+    low = min(means.min() - room, min(ticks) - 0.1 * room)  # every seed is seen
+    high = max(means.max() + room, max(ticks) + 0.1 * room)
+    axes.set_xlim(max(0.0, low), min(worst, high))
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)

@@ -216,3 +216,13 @@ def test_no_file_or_variable_of_the_user_changes_a_figure(tmp_path):
         )
         drawn.add(done.stdout)
     assert len(drawn) == 1
+
+
+def test_every_seed_is_inside_the_axes_of_errors(tmp_path):
+    """Also where the seeds of one row lie further apart than the means."""
+    records = [record(seed=seed, error=error) for seed, error in enumerate((5.0, 10.0, 19.0))]
+    records += [record("narrow_resnet16_2", seed, 11.4) for seed in range(3)]
+    results = results_of(tmp_path, records)
+    figure = plots.draw_errors(results.summary, results.runs, "errors", IMAGES)
+    low, high = figure.axes[0].get_xlim()
+    assert low < 5.0 and high > 19.0
