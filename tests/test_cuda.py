@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.data import text
-from benchmarks.data.batches import Batches
+from benchmarks.data.batches import Batches, evaluation_batches
 from benchmarks.measuring.timing import SHORT, Call, Timer, measure
 from benchmarks.runs import runner
 from benchmarks.runs.bench import Bench
@@ -103,7 +103,7 @@ def test_gradients_agree_with_the_cpu(digits, name):
     gradients = []
     for place in ("cpu", "cuda"):
         made = bench(digits, name, resolve_settings(place, "fp32", "off"), batch_size=4)
-        x, y = digits.train.images[:4].to(place), digits.train.labels[:4].to(place)
+        x, y, _ = next(evaluation_batches(made.data.train, 4))
         made.trainer.model.train()
         made.trainer.learning.objective(x, y)[0].backward()
         gradients.append({n: p.grad.cpu() for n, p in made.model.named_parameters()})
@@ -159,14 +159,20 @@ def test_resume_of_a_captured_run(digits, tmp_path):
     assert losses(again) == pytest.approx(losses(made), rel=1e-3)
 
 
-def test_images_are_gathered_alike(digits):
-    epochs = []
-    for place in ("cpu", "cuda"):
-        split = digits.to(torch.device(place)).train
-        epochs.append(
-            [x.cpu() for x, _ in Batches(split, 64, crop_padding=4, flip=True).epoch(0, 0)]
+def test_images_are_gathered_alike(digits, monkeypatch):
+    """By the same draw: a generator of the GPU draws others than one of the CPU."""
+    on_cpu, on_cuda = (
+        Batches(digits.to(torch.device(place)).train, 64, crop_padding=4, flip=True)
+        for place in ("cpu", "cuda")
+    )
+    drawn = on_cuda.draw(0, 0)
+    for made in (on_cpu, on_cuda):
+        monkeypatch.setattr(
+            made, "draw", lambda *_, at=made.labels.device: tuple(part.to(at) for part in drawn)
         )
-    assert all(torch.equal(a, b) for a, b in zip(*epochs, strict=True))
+    pairs = list(zip(on_cpu.epoch(0, 0), on_cuda.epoch(0, 0), strict=True))
+    assert len(pairs) > 2
+    assert all(torch.equal(a, b.cpu()) for both in pairs for a, b in zip(*both, strict=True))
 
 
 def test_events_agree_with_the_clock():

@@ -48,7 +48,8 @@ def test_a_materialised_network_runs_the_operators_of_its_plain_pair():
 
 def bench(digits, name, settings, batch_size=32, images=256):
     recipe = dataclasses.replace(load("epochs10"), batch_size=batch_size)
-    return Bench(build(name, 10, 0), repeated(digits, recipe, images), recipe, settings)
+    data = repeated(digits, recipe, images).to(settings.device)
+    return Bench(build(name, 10, 0), data, recipe, settings)
 
 
 @pytest.mark.parametrize("flip", [None, True])
