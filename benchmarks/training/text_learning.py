@@ -27,6 +27,9 @@ CHUNK = 100
 """Steps of an evaluation at a time."""
 TIMED = 10
 """Characters of an epoch of timing, for each image of one."""
+CHECKED_STEPS = 3
+"""Steps whose gradients are compared: in more, rounding grows with the gradients of a fresh
+network."""
 PROBE_STREAMS = 4
 PROBE_STEPS = 8
 
@@ -75,6 +78,36 @@ class Learning:
         self.items = recipe.items_per_step
         self.carried = self._fresh()
         self._ends: list[State] = []
+        if compiler.compiles and not compiler.foreign:
+            self._check(compiler)
+
+    def _check(self, compiler: Compiler) -> None:
+        """Compare the gradients of compiled steps with those of the same steps as they are.
+
+        Raises:
+            WrongGradientError: if they are not the same but for rounding.
+        """
+        compiled = self._gradients(compiler.settings)
+        self.model.compile_steps(lambda step: step)
+        expected = self._gradients(compiler.settings)
+        self.model.compile_steps(compiler)
+        compiler.compare(expected, compiled)
+
+    def _gradients(self, settings: Settings) -> dict[str, Tensor]:
+        """Of the first steps, from states that are drawn: from zeros, layer norms divide by 0."""
+        generator = torch.Generator().manual_seed(0)
+
+        def drawn(part: Tensor) -> Tensor:
+            return torch.empty(part.shape).uniform_(-0.5, 0.5, generator=generator).to(part)
+
+        fresh, self.carried = self.carried, [_mapped(drawn, state) for state in self.carried]
+        x, y = (part[:CHECKED_STEPS] for part in self.streams.chunk(0))
+        with settings.autocast():
+            loss, _ = self.objective(x, y, *self._masks(0, *x.shape))
+        self.carried, self._ends = fresh, []
+        named = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
+        found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+        return {n: grad for n, grad in zip(named, found, strict=True) if grad is not None}
 
     def epoch(self, seed: int, epoch: int, first: int) -> Iterator[tuple[Tensor, ...]]:
         """Symbols (T, B), those that follow (T, B), and the masks of dropout, flat, if any."""

@@ -10,7 +10,7 @@ from benchmarks.data import text
 from benchmarks.runs.building import build
 from benchmarks.training import probing, recipes, text_learning
 from benchmarks.training.checkpoints import load_checkpoint
-from benchmarks.training.compiling import Compiler
+from benchmarks.training.compiling import Compiler, WrongGradientError
 from benchmarks.training.loop import Interrupted, Trainer
 from benchmarks.training.settings import Settings
 from benchmarks.training.text_learning import WARM_UP, Evaluator, Learning
@@ -18,6 +18,7 @@ from models import registry
 from models.recurrent.network import RecurrentNetwork
 
 CPU = Settings(torch.device("cpu"))
+COMPILED = Settings(torch.device("cpu"), compile="default")
 
 
 @pytest.fixture(scope="module")
@@ -237,3 +238,39 @@ def test_it_learns(words, recipe):
 def test_a_module_that_reads_no_text_is_refused(words, recipe):
     with pytest.raises(TypeError, match="Linear is no RecurrentNetwork, which reads text"):
         Learning(torch.nn.Linear(1, 1), words, recipe, 0.0, CPU, Compiler(CPU))
+
+
+def forgets(step):
+    """A step through which no gradient reaches the step before."""
+
+    def forgetful(cell, state, *others):
+        return step(cell, type(state)(*(part.detach() for part in state)), *others)
+
+    return forgetful
+
+
+def doubles(step):
+    """A step with twice the gradients."""
+
+    def doubled(cell, state, *others):
+        after = step(cell, state, *others)
+        return type(after)(*(2 * part - part.detach() for part in after))
+
+    return doubled
+
+
+@pytest.mark.parametrize("name", ["lstm_8", "ln_hyper_lstm_8_z3_m6_x2"])
+@pytest.mark.parametrize("wrong", [forgets, doubles])
+def test_a_compiler_that_makes_wrong_gradients_is_refused(words, recipe, monkeypatch, name, wrong):
+    monkeypatch.setattr(Compiler, "__call__", lambda self, step: wrong(step))
+    model = build(name, words.num_classes, seed=0)
+    with pytest.raises(WrongGradientError, match=r"gradient of cells\.0\.\w+ is wrong .*--compile"):
+        Trainer(model, words, recipe, COMPILED, 0, {"model": name})
+
+
+def test_the_check_of_a_compiler_leaves_no_trace(words, recipe, monkeypatch):
+    expected = trainer(words, recipe).train()
+    monkeypatch.setattr(Compiler, "__call__", lambda self, step: step)
+    model = build("hyper_lstm_8_m6", words.num_classes, seed=0)
+    found = Trainer(model, words, recipe, COMPILED, 0, {"model": "hyper_lstm_8_m6"}).train()
+    assert found.test_error == expected.test_error
