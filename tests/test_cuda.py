@@ -129,6 +129,27 @@ def test_gradients_agree_with_the_cpu(digits, name):
             )
 
 
+@pytest.mark.parametrize("precision, tolerance", [("fp32", 0.1), ("bf16", 0.3)])
+@pytest.mark.parametrize("name", [*NAMES, "hyper_resnet16_1", "template_resnet16_1"])
+def test_gradients_of_a_compiled_objective_are_those_of_the_plain_one(
+    digits, name, precision, tolerance
+):
+    """Wider than rounding, because a ReLU may flip; what torch 2.11 made wrong was far off."""
+    gradients = []
+    for compiled in ("off", "default"):
+        made = bench(digits, name, settings(precision, compiled), batch_size=64)
+        made.trainer.model.train()
+        batch = next(made.trainer.learning.epoch(0, 0, 0))
+        with made.settings.autocast():
+            loss, _ = made.trainer.learning.objective(*batch)
+        loss.backward()
+        gradients.append({n: p.grad for n, p in made.trainer.model.named_parameters()})
+    least = 1e-3 * max(float(grad.norm()) for grad in gradients[0].values())
+    for key, expected in gradients[0].items():
+        error = float((gradients[1][key] - expected).norm())
+        assert error <= tolerance * max(float(expected.norm()), least), key
+
+
 @pytest.mark.parametrize("deterministic", [False, True])
 def test_seeds_side_by_side_are_the_solo_runs(digits, tmp_path, deterministic):
     """The first epoch's loss, within the bounds of compiled against eager.
