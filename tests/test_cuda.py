@@ -32,6 +32,11 @@ def afresh():
     torch.use_deterministic_algorithms(False)
 
 
+def zero(parameter):
+    """Whether its gradient is zero but for rounding: a bias before a batch norm."""
+    return parameter == "stem.bias" or parameter.startswith("biases.")
+
+
 def settings(precision="fp32", compiled="off", deterministic=False):
     return resolve_settings("cuda", precision, compiled, deterministic)
 
@@ -123,10 +128,9 @@ def test_gradients_agree_with_the_cpu(digits, name):
         made.trainer.learning.objective(x, y)[0].backward()
         gradients.append({n: p.grad.cpu() for n, p in made.model.named_parameters()})
     for key, expected in gradients[0].items():
-        if key != "stem.bias" and not key.startswith("biases."):  # those are zero but for rounding
-            assert float((gradients[1][key] - expected).norm()) <= 1e-3 * float(expected.norm()), (
-                key
-            )
+        if not zero(key):
+            error = float((gradients[1][key] - expected).norm())
+            assert error <= 1e-3 * float(expected.norm()), key
 
 
 @pytest.mark.parametrize("precision, tolerance", [("fp32", 0.1), ("bf16", 0.3)])
@@ -144,10 +148,10 @@ def test_gradients_of_a_compiled_objective_are_those_of_the_plain_one(
             loss, _ = made.trainer.learning.objective(*batch)
         loss.backward()
         gradients.append({n: p.grad for n, p in made.trainer.model.named_parameters()})
-    least = 1e-3 * max(float(grad.norm()) for grad in gradients[0].values())
     for key, expected in gradients[0].items():
-        error = float((gradients[1][key] - expected).norm())
-        assert error <= tolerance * max(float(expected.norm()), least), key
+        if not zero(key):
+            error = float((gradients[1][key] - expected).norm())
+            assert error <= tolerance * float(expected.norm()), key
 
 
 @pytest.mark.parametrize("deterministic", [False, True])
