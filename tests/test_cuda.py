@@ -133,7 +133,7 @@ def test_gradients_agree_with_the_cpu(digits, name):
             assert error <= 1e-3 * float(expected.norm()), key
 
 
-@pytest.mark.parametrize("precision, tolerance", [("fp32", 0.1), ("bf16", 0.3)])
+@pytest.mark.parametrize("precision, tolerance", [("fp32", 0.1), ("bf16", 0.7)])
 @pytest.mark.parametrize("name", [*NAMES, "hyper_resnet16_1", "template_resnet16_1"])
 def test_gradients_of_a_compiled_objective_are_those_of_the_plain_one(
     digits, name, precision, tolerance
