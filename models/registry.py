@@ -196,7 +196,7 @@ def names(task: str | None = None) -> list[str]:
     Every other valid size of a family builds too.
     """
     every = [*listed(), *named.listed(), *_PLUGINS]
-    return [name for name in every if task in (None, get(name).task)]
+    return [name for name in every if task is None or get(name).task == task]
 
 
 def is_built_in(name: str) -> bool:
@@ -211,6 +211,14 @@ def get(name: str) -> ModelSpec:
         RegistryError: for an unknown name (with near matches) or a depth or width that is not
             allowed.
     """
+    spec = _found(name)
+    if spec is None:
+        raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
+    return spec
+
+
+def _found(name: str) -> ModelSpec | None:
+    """The spec of a name; None if it has the form of none."""
     if name in _PLUGINS:
         return _PLUGINS[name]
     try:
@@ -222,7 +230,7 @@ def get(name: str) -> ModelSpec:
     wide, resnet = _WIDE_NAME.fullmatch(name), _RESNET_NAME.fullmatch(name)
     match = wide or resnet
     if match is None:
-        raise RegistryError(f"unknown model {name!r}; {_hint(name)}")
+        return None
     try:
         spec = _wide_resnet(match) if wide else _resnet(match)
         spec.kernel_shapes()
@@ -422,10 +430,9 @@ def register(spec: ModelSpec) -> ModelSpec:
 def _is_taken(name: str) -> bool:
     """Whether the name is a model's; `resnet18` is free, because no backbone has that depth."""
     try:
-        get(name)
+        return _found(name) is not None
     except RegistryError:
         return False
-    return True
 
 
 def register_model(

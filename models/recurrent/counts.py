@@ -4,6 +4,7 @@ Ha, Dai & Le, "HyperNetworks" (arXiv:1609.09106), sections 3.2 and A.2.2; inputs
 that the network has as many inputs as symbols.
 """
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 GATES = 4
@@ -72,14 +73,16 @@ def plain_of_equal_size(shape: Shape) -> int:
     """
     wanted = total(shape)
 
-    def distance(units: int) -> int:
+    def count(units: int) -> int:
         plain = Shape(
             shape.symbols,
             units,
             layer_norm=shape.layer_norm,
             norm_biases=shape.norm_biases,
         )
-        return abs(total(plain) - wanted)
+        return total(plain)
 
-    most = shape.layers * (shape.units + shape.hyper_units) * 2
-    return min(range(1, most + 1), key=distance)
+    units = bisect_left(range(1, wanted + 1), wanted, key=count) + 1  # the first with enough
+    if units > 1 and wanted - count(units - 1) <= count(units) - wanted:
+        units -= 1
+    return units

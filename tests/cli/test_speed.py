@@ -9,6 +9,7 @@ import torch
 from models import registry
 
 
+@pytest.mark.slow
 def test_reproduce_stops_at_the_time_limit_resumes_and_repeats_nothing(desk, capsys, short):
     command = ["reproduce", "hyper_resnet10_1", "--recipe", desk.recipe]
     assert desk.code_of(*command, "--time-limit", "0.001") == 75

@@ -52,7 +52,7 @@ def words(tmp_path):
     return f"text:{file}"
 
 
-def test_a_text_goes_through_every_command(desk, words, capsys):
+def test_a_text_goes_through_every_command(desk, words, capsys, short):
     models = ["lstm_8", "hyper_lstm_4_m6"]
     command = ["reproduce", *models, "--dataset", words, "--recipe", "text_demo"]
     assert desk.code_of(*command) == 0

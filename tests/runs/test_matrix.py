@@ -133,6 +133,7 @@ def test_wrong_input_is_refused_before_anything_is_trained(options, arguments, m
     assert not options.results_dir.exists()
 
 
+@pytest.mark.slow
 def test_reproduce_trains_and_times_what_is_missing(options, monkeypatch):
     shortened = dataclasses.replace(
         timing.SHORT, window_s=0.01, max_warmup=1, windows=2, epoch_images=64
@@ -149,6 +150,7 @@ def test_reproduce_trains_and_times_what_is_missing(options, monkeypatch):
     assert told.events == [("already_done", 0)]
 
 
+@pytest.mark.slow
 def test_nothing_is_timed_while_runs_are_missing(options):
     stopped = dataclasses.replace(options, time_limit=1e-9)
     result = reproduce.reproduce(MODELS, recipe=RECIPE, options=stopped)

@@ -62,9 +62,12 @@ def test_a_dry_run_refuses_what_training_refuses(options, few_are_loaded):
             plan(["wide_resnet10_1"], **{"recipe": SHORT, "options": options} | bad)
 
 
-def test_times_are_of_the_same_run_or_the_nearest():
-    times = Times(ROOT / "results", "cifar10-jpeg", None)
-    path = ROOT / "results/runs/cifar10-jpeg/hyper_resnet40_1/quick-seed0.json"
+def test_times_are_of_the_same_run_or_the_nearest(tmp_path):
+    of_data = ROOT / "results" / "runs" / "cifar10-jpeg"
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "cifar10-jpeg").symlink_to(of_data)
+    times = Times(tmp_path, "cifar10-jpeg", None)
+    path = of_data / "hyper_resnet40_1" / "quick-seed0.json"
     record = json.loads(path.read_text())
     took = sum(epoch["seconds"] for epoch in record["history"])
     device = record["environment"]["device"]

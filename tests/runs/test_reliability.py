@@ -399,6 +399,7 @@ def test_out_of_memory_leaves_the_rest_of_the_matrix(tmp_path, own_models, capsy
     assert drill.record("wide_resnet10_1")["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_a_signal_stops_with_a_checkpoint_of_the_step(tmp_path, own_models):
     """Case 11: nothing of the epoch is lost, and the resumed run ends as if never stopped."""
     model, drill = "wide_resnet10_1", Drill(tmp_path)
@@ -416,6 +417,7 @@ def test_a_signal_stops_with_a_checkpoint_of_the_step(tmp_path, own_models):
     assert same(drill.result(model), undisturbed.result(model))
 
 
+@pytest.mark.slow
 def test_a_second_signal_leaves_at_once(tmp_path):
     """In the middle of a step of an hour; the process may take a moment to see the first one."""
     drill = Drill(tmp_path, recipe=ONE_EPOCH)

@@ -60,7 +60,9 @@ class Kills(Told):
             self.processes[-1].wait()
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=str)
+@pytest.mark.parametrize(
+    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=str
+)
 def test_a_run_whose_process_is_ended_is_resumed(plugin, options, tmp_path, monkeypatch, number):
     told = Kills(monkeypatch, number=number)
     jobs = dataclasses.replace(options, jobs=2)  # one run has one process
@@ -74,6 +76,7 @@ def test_a_run_whose_process_is_ended_is_resumed(plugin, options, tmp_path, monk
     assert numbers(outcome.record) == numbers(expected.record)
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_every_process_is_given_up(plugin, options, monkeypatch):
     told = Kills(monkeypatch, each_time=True)
     jobs = dataclasses.replace(options, jobs=2)
@@ -128,6 +131,7 @@ def test_threads_and_gpus_are_shared_out(monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused(plugin, options):
     chosen = dataclasses.replace(options, device="auto", devices=("7",))
     (outcome,) = train(**WANTED, options=chosen)
@@ -137,6 +141,7 @@ def test_a_gpu_that_is_not_there_is_refused(plugin, options):
     )
 
 
+@pytest.mark.slow
 def test_a_model_that_is_named_twice_is_one(plugin, options):
     chosen = dataclasses.replace(options, jobs=2)
     (outcome,) = train(["quick", "quick"], recipe="epochs1", options=chosen)

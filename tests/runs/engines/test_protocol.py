@@ -17,9 +17,10 @@ ENGINES = {
     "ray": {"engine": "ray"},
 }
 PARAMS = [
-    pytest.param(name, marks=pytest.mark.slow if "engine" in options else ())
+    pytest.param(name, marks=pytest.mark.slow if options else ())
     for name, options in ENGINES.items()
 ]
+"""Processes take seconds to start; `test_local.py` has a quick test of two."""
 
 SHORT = dataclasses.replace(recipes.load("epochs2"), name="short", batch_size=256)
 """Of no name that a worker knows: eight steps on digits."""
