@@ -212,3 +212,10 @@ def test_bad_plugins(tmp_path, clean_registry, text, message):
         file.write_text(text)
     with pytest.raises(registry.RegistryError, match=message):
         registry.load_plugin(str(file))
+
+
+def test_a_free_name_is_found_without_a_hint(clean_registry, monkeypatch):
+    """The hint goes through all names: too slow for each model of a plugin."""
+    monkeypatch.setattr(registry, "_hint", None)
+    registry.register_model("free_name")(lambda classes: None)
+    assert registry.names()[-1] == "free_name"
