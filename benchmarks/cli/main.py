@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import add_traceback
-from benchmarks.cli.output import json_alone, print_any_text, print_error
+from benchmarks.cli.output import json_alone, outlive_readers, print_any_text, print_error
 from benchmarks.cli.parser import Parser, Version
 from benchmarks.system import faults
 
@@ -56,6 +56,7 @@ def make_parser() -> Parser:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; gives its exit code. Whatever goes wrong is one line on stderr."""
+    outlive_readers()
     print_any_text()
     options, unknown = make_parser().parse_known_args(arguments)
     options.parser.refuse_unknown(unknown)

@@ -220,3 +220,25 @@ def test_an_installed_copy_has_the_code_and_its_data_alone(installed, tmp_path):
     place = str(repository / ".venv" / "site")
     done = run(tmp_path, "-c", code, script=(), PYTHONPATH=place)
     assert done.stdout.decode().strip() == "None", done.stderr
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("list",),
+        ("list", "--json"),
+        pytest.param(("train", "wide_resnet10_1", "--compile", "off"), marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
+)
+def test_a_reader_that_leaves_ends_nothing(tmp_path, command):
+    """As in `train ... | head -1`, or when the program that keeps the log dies."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, str(ROOT / "run_bench.py"), *command]
+    with open(writing, "wb") as nobody:
+        done = subprocess.run(line, cwd=tmp_path, stdout=nobody, stderr=nobody)
+    assert done.returncode == 0
+    if command[0] == "train":
+        (path,) = store.run_files(tmp_path / "results")
+        assert store.load(path)["status"] == "ok"
