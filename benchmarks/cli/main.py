@@ -8,9 +8,10 @@ from pathlib import Path
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import add_traceback
-from benchmarks.cli.output import json_alone, outlive_readers, print_any_text, print_error
+from benchmarks.cli.output import json_alone, print_any_text, print_error
 from benchmarks.cli.parser import Parser, Version
 from benchmarks.system import faults
+from benchmarks.system.pipes import outlive_readers
 
 COMMANDS = (
     "list",

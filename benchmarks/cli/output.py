@@ -6,38 +6,13 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from benchmarks.runs.progress import Progress
 
 
 _json_stream: TextIO | None = None
-
-
-class _Unread(io.FileIO):
-    """A pipe whose reader may leave, as `head` does: what nobody reads is dropped."""
-
-    def write(self, data: Any) -> int:
-        try:
-            return super().write(data)
-        except BrokenPipeError:
-            return memoryview(data).nbytes
-
-
-def outlive_readers() -> None:
-    """A reader of stdout or stderr that leaves ends neither a run nor a command."""
-    for name in ("stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is not getattr(sys, f"__{name}__") or not isinstance(stream, io.TextIOWrapper):
-            continue  # a notebook's or a test's, which has no pipe
-        stream.flush()
-        raw = _Unread(stream.fileno(), "w", closefd=False)
-        lines = stream.line_buffering or name == "stderr"
-        kept = io.TextIOWrapper(
-            io.BufferedWriter(raw), stream.encoding, stream.errors, line_buffering=lines
-        )
-        setattr(sys, name, kept)
 
 
 def print_any_text() -> None:

@@ -5,6 +5,7 @@ A foreign module runs eagerly from the call on that cannot be compiled, and says
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,8 +26,12 @@ values (pytorch/pytorch issues 193061, 190796 and 194281)."""
 
 
 WRONG = {"fp32": 1e-3, "bf16": 0.1}
-"""Relative error of a parameter's gradient above which it is no rounding: that was found to be at
-most 1e-6 and 0.02."""
+"""Relative error of a parameter's gradient up to which it is rounding: that was found to be at most
+6e-5, and 0.03 of compiled code in bf16. Uncompiled code rounds more: twice its error is allowed."""
+
+
+Gradients = dict[str, Tensor]
+"""By the name of the parameter."""
 
 
 class WrongGradientError(Exception):
@@ -96,19 +101,28 @@ class Compiler:
         """Whether anything is compiled."""
         return self.settings.compile != "off"
 
-    def compare(self, expected: dict[str, Tensor], compiled: dict[str, Tensor]) -> None:
-        """Of parameters by name, the gradients of code as it is and of the same code, compiled.
+    def compare(self, exact: Gradients, plain: Gradients, compiled: Gradients) -> None:
+        """Of code in fp32, as it is under this run's precision, and the same, compiled.
 
         Raises:
-            WrongGradientError: if one differs by more than rounding explains.
+            WrongGradientError: if a parameter's compiled gradient differs from the exact one by
+                more than rounding explains.
         """
-        least = 1e-3 * max(float(grad.norm()) for grad in expected.values())
-        for name, grad in expected.items():
-            error = float((compiled[name] - grad).norm()) / max(float(grad.norm()), least)
-            if not error <= WRONG[self.settings.precision]:
+        most = max(float(grad.norm()) for grad in exact.values())
+        if not 0 < most < math.inf:
+            return  # nothing is learned, or training is about to say so
+
+        def error(found: Gradients, name: str) -> float:
+            grad = found.get(name, torch.zeros_like(exact[name]))
+            return float((grad - exact[name]).norm()) / max(float(exact[name].norm()), 1e-3 * most)
+
+        for name in exact:
+            allowed = max(WRONG[self.settings.precision], 2 * error(plain, name))
+            if not error(compiled, name) <= allowed:
                 raise WrongGradientError(
                     f"compiled by torch {torch.__version__}, the gradient of {name} is wrong on "
-                    f"this device (relative error {error:.2g}); choose --compile off"
+                    f"this device (relative error {error(compiled, name):.2g}); choose "
+                    "--compile off"
                 )
 
     @property

@@ -222,23 +222,46 @@ def test_an_installed_copy_has_the_code_and_its_data_alone(installed, tmp_path):
     assert done.stdout.decode().strip() == "None", done.stderr
 
 
+PRINTS = """
+from models.registry import build, register_model
+
+
+@register_model("prints")
+def prints(num_classes):
+    print("made", flush=True)
+    return build("wide_resnet10_1", num_classes)
+"""
+TRAIN_PRINTING = ("train", "prints", "--plugin", "my_models.py", "--compile", "off")
+
+
 @pytest.mark.parametrize(
     "command",
     [
         ("list",),
         ("list", "--json"),
-        pytest.param(("train", "wide_resnet10_1", "--compile", "off"), marks=pytest.mark.slow),
+        pytest.param(TRAIN_PRINTING, marks=pytest.mark.slow),
+        pytest.param((*TRAIN_PRINTING, "--seeds", "0-1", "--jobs", "2"), marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
 def test_a_reader_that_leaves_ends_nothing(tmp_path, command):
     """As in `train ... | head -1`, or when the program that keeps the log dies."""
+    (tmp_path / "my_models.py").write_text(PRINTS)
     reading, writing = os.pipe()
     os.close(reading)
     line = [sys.executable, str(ROOT / "run_bench.py"), *command]
     with open(writing, "wb") as nobody:
         done = subprocess.run(line, cwd=tmp_path, stdout=nobody, stderr=nobody)
     assert done.returncode == 0
-    if command[0] == "train":
-        (path,) = store.run_files(tmp_path / "results")
-        assert store.load(path)["status"] == "ok"
+    records = [store.load(path) for path in store.run_files(tmp_path / "results")]
+    wanted = {"list": 0, "train": 2 if "--jobs" in command else 1}[command[0]]
+    assert [record["status"] for record in records] == ["ok"] * wanted
+
+
+def test_unbuffered_output_is_there_line_by_line(tmp_path):
+    """`python -u`: in the file of a job that is killed, for example."""
+    program = "import os; from benchmarks.system.pipes import outlive_readers as outlive; "
+    program += "outlive(); print('a line'); os._exit(0)"
+    with open(tmp_path / "log", "wb") as log:
+        subprocess.run([sys.executable, "-u", "-c", program], cwd=ROOT, stdout=log)
+    assert (tmp_path / "log").read_text() == "a line\n"

@@ -573,10 +573,10 @@ def test_compiled_steps_are_shared_by_copies_and_no_part_of_the_state():
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("units", [1, 7, 64])
 def test_the_plain_width_is_the_nearest_of_all(units, layers):
-    shape = Shape(symbols=9, units=units, layers=layers, hyper_units=units, embedding=3)
+    shape = Shape(symbols=9, units=units, layers=layers, hyper_units=units, embedding=16)
     found = counts.plain_of_equal_size(shape)
 
     def distance(width):
         return abs(counts.total(Shape(symbols=9, units=width)) - counts.total(shape))
 
-    assert found == min(range(1, 8 * units + 1), key=distance) < 8 * units
+    assert found == min(range(1, 99 * units), key=distance)

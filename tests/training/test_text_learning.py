@@ -265,7 +265,7 @@ def test_a_compiler_that_makes_wrong_gradients_is_refused(words, recipe, monkeyp
     monkeypatch.setattr(Compiler, "__call__", lambda self, step: wrong(step))
     model = build(name, words.num_classes, seed=0)
     with pytest.raises(WrongGradientError, match=r"gradient of cells\.0\.\w+ is wrong .*--compile"):
-        Trainer(model, words, recipe, COMPILED, 0, {"model": name})
+        Trainer(model, words, recipe, COMPILED, 0, {"model": name}).train()
 
 
 def test_the_check_of_a_compiler_leaves_no_trace(words, recipe, monkeypatch):
@@ -274,3 +274,23 @@ def test_the_check_of_a_compiler_leaves_no_trace(words, recipe, monkeypatch):
     model = build("hyper_lstm_8_m6", words.num_classes, seed=0)
     found = Trainer(model, words, recipe, COMPILED, 0, {"model": "hyper_lstm_8_m6"}).train()
     assert found.test_error == expected.test_error
+
+
+def test_uncompiled_code_may_round_more(words, recipe, monkeypatch):
+    """In bf16 the third layer's embeddings are a third off, uncompiled; in fp32 they are not."""
+    monkeypatch.setattr(Compiler, "__call__", lambda self, step: step)
+    name = "ln_hyper_lstm_64_m2_x3"
+    for precision in ("fp32", "bf16"):
+        settings = dataclasses.replace(COMPILED, precision=precision)
+        model = build(name, words.num_classes, seed=0)
+        made = Trainer(model, words, recipe, settings, 0, {"model": name})
+        next(made.learning.epoch(0, 0, 0))
+        assert not made.learning.unchecked
+
+
+def test_gradients_that_say_nothing_are_not_compared():
+    compiler, zero, one = Compiler(COMPILED), {"a": torch.zeros(2)}, {"a": torch.ones(2)}
+    compiler.compare(zero, zero, one)
+    compiler.compare({"a": torch.tensor([torch.nan])}, one, one)
+    with pytest.raises(WrongGradientError, match="gradient of a is wrong"):
+        compiler.compare(one, one, {})

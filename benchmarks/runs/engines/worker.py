@@ -24,6 +24,7 @@ from benchmarks.runs.engines.spec import Spec
 from benchmarks.runs.matrix import prepare
 from benchmarks.runs.runner import EngineUse
 from benchmarks.system.faults import described
+from benchmarks.system.pipes import outlive_readers
 from benchmarks.system.stop import Stop
 
 DRIVER_GONE = "stopped because the driver is gone"
@@ -102,6 +103,7 @@ def main() -> None:
     """Make what stdin says until it ends."""
     events = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # models print to stderr, events alone to stdout
+    outlive_readers()
     emit = emit_to(events)
     orders = Input(sys.stdin)
     while (order := orders.orders.get()) is not None:
