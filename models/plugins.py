@@ -322,13 +322,7 @@ def _at_run_time(file: Path) -> Iterator[Path]:
 
 def _file_of_module(module: ModuleType | None) -> Path | None:
     name = getattr(module, "__file__", None)
-    return _resolved(name) if isinstance(name, str) else None
-
-
-@cache
-def _resolved(file: str) -> Path:
-    """Of thousands of loaded modules, again and again."""
-    return Path(file).resolve()
+    return Path(name).resolve() if isinstance(name, str) else None
 
 
 def is_users(file: str | Path) -> bool:
