@@ -5,6 +5,7 @@ Nothing here imports torch, so that `list` answers at once. The tests hold every
 models/kernels/counts.py.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -222,3 +223,14 @@ def training_bytes(shapes: list[KernelShape], bytes_per_value: int = 2) -> int:
         size //= shape.stride
         values += shape.out_channels * size**2
     return ACTIVATION_PASSES * bytes_per_value * values
+
+
+def nearest_size(count: Callable[[int], int], wanted: int) -> int:
+    """The size, from 1 on, whose count is nearest; of two that are as near, the smaller.
+
+    `count` grows with the size, and is at least the size.
+    """
+    size = bisect_left(range(1, wanted + 1), wanted, key=count) + 1  # the first with enough
+    if size > 1 and wanted - count(size - 1) <= abs(count(size) - wanted):
+        size -= 1
+    return size

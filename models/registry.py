@@ -5,7 +5,6 @@ Importing this module does not import torch; `build` does. A plugin adds to it w
 """
 
 import re
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from inspect import signature
@@ -329,9 +328,7 @@ def _sized(spec: ModelSpec, budget: int | None) -> ModelSpec:
     def count(size: int) -> int:
         return sum(with_size(size).parameters().values())
 
-    size = bisect_left(range(1, wanted + 1), wanted, key=count) + 1  # the first with enough
-    if size > 1 and wanted - count(size - 1) <= abs(count(size) - wanted):
-        size -= 1
+    size = ledger.nearest_size(count, wanted)
     if budget and abs(count(size) - wanted) > 0.03 * wanted:
         raise RegistryError(
             f"model {spec.name!r}: {count(size):,} parameters are the nearest to {wanted:,} "

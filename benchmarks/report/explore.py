@@ -110,15 +110,12 @@ def explore_rows(results: Results) -> pd.DataFrame:
     `difference` is that of the test metric to the plain pair, over `seeds` that both have (the
     row itself has `n`); `published_difference` is the same
     of the published errors; `weight_bytes` are those of the trained parameters in fp32;
-    `train_seconds` is the mean of the runs that ended well.
+    `train_seconds` is that of `summary`.
     """
     summary = results.summary
-    ended = results.runs[results.runs.status == "ok"]
     compared = _compared(results)
-    rows = summary.drop(columns=["train_seconds", "device"], errors="ignore")
+    rows = summary.drop(columns="device")
     rows = rows.merge(compared, on=RUN_KEY, how="left", validate="one_to_one")
-    seconds = ended.groupby(RUN_KEY).train_seconds.mean().rename("train_seconds").reset_index()
-    rows = rows.merge(seconds, on=RUN_KEY, how="left")
     devices = results.runs.groupby(RUN_KEY).device.agg(_distinct).rename("devices").reset_index()
     rows = rows.merge(devices, on=RUN_KEY, how="left")
     rows["device"] = rows.devices.str.join(", ")

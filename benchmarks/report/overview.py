@@ -137,7 +137,9 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         lines.append(_speed_note(results))
     notes = {
         "† made with uncommitted changes.": rows.dirty,
-        "‡ resumed on another device, or with other code, data or settings.": rows.resumed_changed,
+        "‡ resumed on another device, or with other code, data or settings: not in the hours.": (
+            rows.resumed_changed
+        ),
         "§ on another device, precision or torch version than its rival or its other seeds.": (
             rows.mixed | rows.across.fillna(False).astype(bool)
         ),

@@ -81,7 +81,9 @@ def summarize(
     """One row a `RUN_KEY`, ordered by group; in a group `paper_rows` first, pairs adjacent.
 
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
-    well; `val_mean` (mean validation error); `train_seconds` (mean of a run); `device`,
+    well; `val_mean` (mean validation error); `train_seconds` (mean of a run, without
+    those that were resumed elsewhere or with changes: they have the time of no one device);
+    `device`,
     `precision` (all that there are); `sampling` (of the items that `error` is the share
     of; missing where it is none);
     `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
@@ -99,7 +101,8 @@ def summarize(
     summary = by_row[FACTS].first()
     summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
     summary["n"] = summary.n.fillna(0).astype("Int64")
-    summary["train_seconds"] = ended.groupby(RUN_KEY).train_seconds.mean()
+    unchanged = ended[~ended.resumed_changed.fillna(False).astype(bool)]
+    summary["train_seconds"] = unchanged.groupby(RUN_KEY).train_seconds.mean()
     for column in ("device", "precision"):
         summary[column] = ended.groupby(RUN_KEY)[column].agg(_distinct)
     summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()

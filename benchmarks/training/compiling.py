@@ -23,13 +23,9 @@ MOST_COMPILATIONS = 3
 FAULTY = ("comprehensive_padding", "triton.mix_order_reduction")
 """Passes of torch's compiler for GPUs that are off: in torch 2.10 and 2.11 they silently made wrong
 values (pytorch/pytorch issues 193061, 190796 and 194281)."""
-
-
 WRONG = {"fp32": 1e-3, "bf16": 0.1}
 """Relative error of a parameter's gradient up to which it is rounding: that was found to be at most
 6e-5, and 0.03 of compiled code in bf16. Uncompiled code rounds more: twice its error is allowed."""
-
-
 Gradients = dict[str, Tensor]
 """By the name of the parameter."""
 
@@ -108,15 +104,16 @@ class Compiler:
             WrongGradientError: if a parameter's compiled gradient differs from the exact one by
                 more than rounding explains.
         """
-        most = max(float(grad.norm()) for grad in exact.values())
-        if not 0 < most < math.inf:
+        norms = {name: float(grad.norm()) for name, grad in exact.items()}
+        most = max(norms.values())
+        if most == 0 or not all(map(math.isfinite, norms.values())):
             return  # nothing is learned, or training is about to say so
 
         def error(found: Gradients, name: str) -> float:
             grad = found.get(name, torch.zeros_like(exact[name]))
-            return float((grad - exact[name]).norm()) / max(float(exact[name].norm()), 1e-3 * most)
+            return float((grad - exact[name]).norm()) / max(norms[name], 1e-3 * most)
 
-        for name in exact:
+        for name in norms:
             allowed = max(WRONG[self.settings.precision], 2 * error(plain, name))
             if not error(compiled, name) <= allowed:
                 raise WrongGradientError(

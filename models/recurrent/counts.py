@@ -4,8 +4,9 @@ Ha, Dai & Le, "HyperNetworks" (arXiv:1609.09106), sections 3.2 and A.2.2; inputs
 that the network has as many inputs as symbols.
 """
 
-from bisect import bisect_left
 from dataclasses import dataclass
+
+from models.ledger import nearest_size
 
 GATES = 4
 COMPONENTS = ("recurrent", "generator", "layer_norms", "readout")
@@ -82,7 +83,4 @@ def plain_of_equal_size(shape: Shape) -> int:
         )
         return total(plain)
 
-    units = bisect_left(range(1, wanted + 1), wanted, key=count) + 1  # the first with enough
-    if units > 1 and wanted - count(units - 1) <= count(units) - wanted:
-        units -= 1
-    return units
+    return nearest_size(count, wanted)

@@ -98,6 +98,18 @@ def test_runs_that_did_not_end_well_are_counted_and_not_in_the_mean(tmp_path):
     assert pd.isna(row["mean"]) and row["n"] == 0 and row["statuses"] == "1 diverged"
 
 
+def test_hours_are_of_runs_that_one_device_made(tmp_path):
+    """A run that moved holds the waiting, and the time of two devices."""
+    moved = record(seed=1)
+    moved["history"] = [entry | {"seconds": 9000.0} for entry in moved["history"]]
+    moved["resumed"] = [{"step": 5, "note": None, "differing": {"device": ["a", "b"]}}]
+    summary, _ = frames(tmp_path, [record(), moved])
+    expected = sum(entry["seconds"] for entry in record()["history"])
+    assert summary.train_seconds.tolist() == [expected] and summary.n.tolist() == [2]
+    summary, _ = frames(tmp_path / "none", [moved])
+    assert summary.train_seconds.isna().all() and summary.n.tolist() == [1]
+
+
 def test_seeds_and_pairs_of_different_precision_are_marked(tmp_path):
     bf16 = {"environment": {"precision": "bf16"}}
     records = [record(), record(seed=1, **bf16), *hyper((11.0, 12.0))]
