@@ -237,8 +237,9 @@ def code_sha256(file: Path) -> str:
 def code_files(file: Path) -> list[Path]:
     """A file and all modules outside installed packages that it imports, directly or not."""
     found, waiting = [file], [file]
+    loaded = _files_of_modules()
     while waiting:
-        for other in _imports(waiting.pop()):
+        for other in _imports(waiting.pop(), loaded):
             if other not in found:
                 found.append(other)
                 waiting.append(other)
@@ -265,7 +266,7 @@ def bundle(file: Path) -> dict[str, bytes]:
     return contents
 
 
-def _imports(file: Path) -> Iterator[Path]:
+def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
     """The users' modules that one file imports, at its top or anywhere in it."""
     try:
         tree = ast.parse(file.read_bytes())
@@ -282,7 +283,7 @@ def _imports(file: Path) -> Iterator[Path]:
             base = base + (node.module.split(".") if node.module else [])
             for alias in node.names:
                 yield from _modules(root, base, alias.name)
-    yield from _at_run_time(file)
+    yield from _at_run_time(file, loaded)
 
 
 def _modules(root: Path, parts: list[str], member: str | None) -> Iterator[Path]:
@@ -307,17 +308,22 @@ def _source(place: Path) -> Path | None:
     return None
 
 
-def _at_run_time(file: Path) -> Iterator[Path]:
+def _at_run_time(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
     """The users' modules among the globals of a loaded one, however they were imported."""
-    for module in list(sys.modules.values()):
-        if _file_of_module(module) != file:
-            continue
-        for value in list(vars(module).values()):
-            source = sys.modules.get(getattr(value, "__module__", None) or "", None)
-            for candidate in (value if isinstance(value, ModuleType) else None, source):
-                path = _file_of_module(candidate)
-                if path is not None and is_users(path):
-                    yield path
+    for name in [name for name, path in loaded.items() if path == file]:
+        for value in list(vars(sys.modules[name]).values()):
+            if isinstance(value, ModuleType):
+                path = _file_of_module(value)
+            else:
+                path = loaded.get(getattr(value, "__module__", None) or "")
+            if path is not None and is_users(path):
+                yield path
+
+
+def _files_of_modules() -> dict[str, Path]:
+    """The files of the loaded modules, by name."""
+    files = {name: _file_of_module(module) for name, module in list(sys.modules.items())}
+    return {name: file for name, file in files.items() if file is not None}
 
 
 def _file_of_module(module: ModuleType | None) -> Path | None:

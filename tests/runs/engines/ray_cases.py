@@ -4,6 +4,7 @@ The nodes have one CPU each and the addresses 127.0.0.2 and 127.0.0.3. After eac
 equal those of runs in one process without a break.
 """
 
+import contextlib
 import dataclasses
 import fcntl
 import os
@@ -95,13 +96,28 @@ class Node:
         self.process.wait()
 
 
+@contextlib.contextmanager
+def own_folder():
+    """An option of a node. Two nodes that share a folder remove code under each other's feet."""
+    short = tempfile.mkdtemp(prefix="ray")  # the paths of sockets have at most 107 bytes
+    try:
+        yield f"--temp-dir={short}"
+    finally:
+        shutil.rmtree(short)
+
+
 @pytest.fixture(scope="session")
-def head(tmp_path_factory):
+def temporary():
+    """The head's own folder."""
+    with own_folder() as option:
+        yield option
+
+
+@pytest.fixture(scope="session")
+def head(tmp_path_factory, temporary):
     """The first node; gives a folder for logs."""
     loopback_up()
     folder = tmp_path_factory.mktemp("nodes")
-    short = tempfile.mkdtemp(prefix="ray")  # the paths of sockets have at most 107 bytes
-    temporary = f"--temp-dir={short}"
     ports = ("--min-worker-port=26500", "--max-worker-port=26599")
     node = Node(
         folder, HEAD, "--head", f"--port={PORT}", "--include-dashboard=false", temporary, *ports
@@ -113,18 +129,18 @@ def head(tmp_path_factory):
         yield folder
     finally:
         node.end()
-        shutil.rmtree(short)
 
 
 @pytest.fixture
 def second(head):
     """The second node, which a case may end."""
     ports = ("--min-worker-port=26600", "--max-worker-port=26699")
-    node = Node(head, SECOND, f"--address={ADDRESS}", *ports)
-    try:
-        yield node
-    finally:
-        node.end()
+    with own_folder() as temporary:
+        node = Node(head, SECOND, f"--address={ADDRESS}", temporary, *ports)
+        try:
+            yield node
+        finally:
+            node.end()
 
 
 @pytest.fixture
@@ -177,11 +193,11 @@ class Acts(Told):
             self.act()
 
 
-def workers():
-    """The processes that make runs."""
+def processes(title):
+    """Those of Ray with this title, by which `ray::make` makes runs."""
     listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True).stdout
     lines = [line.split(None, 1) for line in listed.splitlines()]
-    return [int(pid) for pid, command in lines if command.startswith("ray::make")]
+    return [int(pid) for pid, command in lines if command.startswith(f"ray::{title}")]
 
 
 def agree(outcomes, expected, restarts):
@@ -204,7 +220,7 @@ def test_both_nodes_make_runs_of_a_plugin_that_travels(cluster, expected):
 
 
 def test_a_killed_worker(cluster, expected):
-    told = Acts(lambda: os.kill(workers()[0], signal.SIGKILL))
+    told = Acts(lambda: os.kill(processes("make")[0], signal.SIGKILL))
     agree(train(**WANTED, options=cluster, progress=told), expected, restarts=1)
     assert [event for event, *_ in told.events].count("lost") == 1
 
@@ -221,14 +237,28 @@ def test_a_hung_node(cluster, expected, second):
     assert sorted(engine["nodes"] for engine in engines) == [1, 2]
 
 
-def test_stop_and_resume(cluster, expected):
-    told = Acts(lambda: os.kill(os.getpid(), signal.SIGTERM))
+@pytest.mark.parametrize("killed", [None, "Flag"])
+def test_stop_and_resume(killed, cluster, expected):
+    """Also when what the runs ask whether to stop was killed just before."""
+
+    def act():
+        for pid in processes(killed) if killed else ():
+            os.kill(pid, signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    told = Acts(act)
     stopped = train(**WANTED, options=cluster, progress=told)
     assert [outcome.status for outcome in stopped] == ["interrupted"] * 2
     for outcome in stopped:
         assert outcome.reason.startswith("stopped by SIGTERM in epoch")
         assert 3 <= len(outcome.record["history"]) < 24
+    assert "lost" not in [event for event, *_ in told.events]
     agree(train(**WANTED, options=cluster), expected, restarts=0)
+
+
+def test_a_killed_flag(cluster, expected):
+    told = Acts(lambda: os.kill(processes("Flag")[0], signal.SIGKILL))
+    agree(train(**WANTED, options=cluster, progress=told), expected, restarts=0)
 
 
 def command_of(cluster, plugin):
@@ -247,7 +277,7 @@ def test_a_killed_driver(cluster, expected, plugin):
         assert driver.poll() is None
     driver.kill()
     driver.wait()
-    while workers():
+    while processes("make"):
         time.sleep(0.1)
     told = Told()
     agree(train(**WANTED, options=cluster, progress=told), expected, restarts=0)

@@ -20,6 +20,7 @@ from benchmarks.runs.engines import events
 from benchmarks.runs.engines.local import ended_meanwhile
 from benchmarks.runs.engines.protocol import TRIES, EngineError, Work
 from benchmarks.runs.engines.ray.cluster import connected
+from benchmarks.runs.engines.worker import DRIVER_GONE
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Outcome, Progress
 from benchmarks.runs.runner import EngineUse, Run, lock_of
@@ -87,7 +88,10 @@ class _Driver:
         self.bundles = [plugins.bundle(file) for file in plugins.LOADED]
         here = ray.get_runtime_context().get_node_id()
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
-        flag = ray.remote(task.Flag).options(num_cpus=0, scheduling_strategy=beside)
+        # One whose process is killed comes back, and whoever asks it meanwhile waits.
+        flag = ray.remote(task.Flag).options(
+            num_cpus=0, scheduling_strategy=beside, max_restarts=-1, max_task_retries=-1
+        )
         self.flag: Any = flag.remote()
         self.task = ray.remote(task.make).options(
             num_cpus=self.cpus, num_gpus=self.gpus, max_retries=0, num_returns="streaming"
@@ -203,11 +207,11 @@ class _Driver:
         if reason and self.stopped_at is None:
             self.stopped_at = time.monotonic()
             self.waiting.clear()
-            self.ray.get(self.flag.set.remote(reason))
             while self.again:
                 self._give_up(self.again.popleft(), reason)
         if self.stopped_at is None:
             return
+        self.flag.set.remote(reason)  # each time: one that came back knows nothing
         if self.placed or time.monotonic() - self.stopped_at > SECONDS_FOR_A_STEP:
             for stream, attempt in list(self.going.items()):
                 if attempt.node is None:
@@ -244,6 +248,9 @@ class _Driver:
                 self.placed = True
                 attempt.node = event["node_id"]
                 attempt.nodes.add(event["node_id"])
+            elif event["event"] == "stopped" and event["reason"].startswith(DRIVER_GONE):
+                del self.going[stream]
+                self._lose(attempt, "it cannot ask whether to stop")
             elif event["event"] in ("stopped", "ended"):
                 attempt.ended = True
                 outcome = self._recorded(attempt, event)
