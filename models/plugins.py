@@ -328,7 +328,13 @@ def _files_of_modules() -> dict[str, Path]:
 
 def _file_of_module(module: ModuleType | None) -> Path | None:
     name = getattr(module, "__file__", None)
-    return Path(name).resolve() if isinstance(name, str) else None
+    return _resolved(name) if isinstance(name, str) else None
+
+
+@cache
+def _resolved(name: str) -> Path:
+    """Thousands of modules are loaded, and asked for at every hash."""
+    return Path(name).resolve()
 
 
 def is_users(file: str | Path) -> bool:

@@ -201,6 +201,7 @@ backend: nonexistent
 """
 
 
+@pytest.mark.slow
 def test_no_file_or_variable_of_the_user_changes_a_figure(tmp_path):
     (tmp_path / "matplotlibrc").write_text(SETTINGS, encoding="utf-8")
     rc = {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}

@@ -328,6 +328,7 @@ def full_disk(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@pytest.mark.slow
 def test_a_full_disk(tmp_path, own_models, capsys):
     """Case 5: the checkpoint that is there stays as it is."""
     model, drill = "wide_resnet10_1", Drill(tmp_path, recipe=ONE_EPOCH)
@@ -349,6 +350,7 @@ def test_a_full_disk(tmp_path, own_models, capsys):
     assert code == 1 and err.strip().count("\n") == 0 and "File too large" in err
 
 
+@pytest.mark.slow
 def test_two_processes_at_one_run(tmp_path, own_models, capsys):
     """Case 6: one works, here at a step of an hour; the other says so and makes the rest."""
     drill = Drill(tmp_path, recipe=ONE_EPOCH)
@@ -445,6 +447,7 @@ def copied_code(root):
     return root
 
 
+@pytest.mark.slow
 def test_resume_with_other_code_is_refused_unless_allowed(tmp_path, own_models, capsys):
     """Case 13: a run was stopped that a copy of the code made, in which a comment is added.
 

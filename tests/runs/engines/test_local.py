@@ -60,9 +60,8 @@ class Kills(Told):
             self.processes[-1].wait()
 
 
-@pytest.mark.parametrize(
-    "number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)], ids=str
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=str)
 def test_a_run_whose_process_is_ended_is_resumed(plugin, options, tmp_path, monkeypatch, number):
     told = Kills(monkeypatch, number=number)
     jobs = dataclasses.replace(options, jobs=2)  # one run has one process
