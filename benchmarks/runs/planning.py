@@ -16,6 +16,7 @@ from benchmarks.runs.matrix import specs_of, specs_of_study
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.runner import OutputFolders
+from benchmarks.runs.settings import device_type
 from benchmarks.training.recipes import Recipe
 from models import plugins, registry
 
@@ -68,7 +69,9 @@ def plan_specs(
 ) -> list[Planned]:
     """What making these runs would do; raises as `plan` does."""
     places, data = located(specs, dataset, options, study)
-    times = Times(Path(options.results_dir), datasets.dataset_name(dataset), data)
+    # What the nodes of a cluster have is not known here.
+    device = device_type(options.device) if options.engine == "local" else None
+    times = Times(Path(options.results_dir), datasets.dataset_name(dataset), data, device)
     planned = []
     for place in places:
         resumes = not place.done and place.checkpoint_path.exists()
@@ -168,13 +171,24 @@ def items_of(model: str, recipe: Recipe, train_items: int) -> int:
 
 
 class Times:
-    """How long runs took, by the records of runs and trials that ended well."""
+    """How long runs took, by the records of runs and trials that ended well on one device.
 
-    def __init__(self, results_dir: Path, dataset: str, data: Data | None):
+    `device_type`: only on devices of this type, if given.
+    """
+
+    def __init__(
+        self,
+        results_dir: Path,
+        dataset: str,
+        data: Data | None,
+        device_type: str | None = None,
+    ):
         frames = [load_runs(results_dir, studies=studies) for studies in (False, True)]
         runs = pd.concat(frames)
         known = runs.train_seconds.notna() & runs.train_images_per_s.notna()
-        self.runs = runs[known & (runs.status == "ok")]
+        unchanged = ~runs.resumed_changed.fillna(False).astype(bool)
+        here = runs.device_type == device_type if device_type else True
+        self.runs = runs[known & unchanged & here & (runs.status == "ok")]
         self.recipes = frames[0].attrs["recipes"] | frames[1].attrs["recipes"]
         self.dataset = dataset
         self.train_images = TRAIN_ITEMS.get(dataset)

@@ -65,7 +65,7 @@ def resolve_settings(
     Raises:
         RunError: for a device that is not there.
     """
-    device = _device(device)
+    device = device_type(device)
     if precision == "auto":
         precision = "bf16" if _has_fast_bf16(device) else "fp32"
     compile_mode, fallback = _compile_mode(compile_mode, device)
@@ -87,7 +87,12 @@ def resolve_settings(
     )
 
 
-def _device(name: str) -> str:
+def device_type(name: str) -> str:
+    """The type of device, "cpu" or "cuda", that a name or "auto" stands for on this machine.
+
+    Raises:
+        RunError: for another name, and for a device that is not there.
+    """
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name not in ("cpu", "cuda"):

@@ -79,6 +79,15 @@ def test_times_are_of_the_same_run_or_the_nearest(tmp_path):
     assert unknown > took and source.startswith("by the FLOPs of hyper_resnet40_1 on ")
 
 
+def test_times_are_of_this_type_of_device(tmp_path):
+    of_data = ROOT / "results" / "runs" / "cifar10-9980"
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "cifar10-9980").symlink_to(of_data)
+    spec = RunSpec("wide_resnet16_1", load("epochs30"), 3)
+    sources = [Times(tmp_path, "cifar10-9980", None, on).of(spec)[1] for on in ("cuda", "cpu")]
+    assert sources == ["as seed 0 on NVIDIA H200", None]
+
+
 def test_images_follow_the_steps_of_the_block():
     assert items_of("hyper_resnet40_1", RECIPES["paper"], 45_000) == 672_000 * 128
     assert items_of("wide_resnet40_1", RECIPES["paper"], 45_000) == 140_000 * 128
