@@ -25,6 +25,7 @@ class Task:
     - `room`: the difference that a figure leaves room for, at least
     - `share`: whether it is the percentage of items with a wrong answer, so that the number of
       items tells its sampling error
+    - `memory_format`: the layout of batches and kernels, if they may have several
     - `step`: what a training step includes besides the network
     - `counted`: what FLOPs are of besides products; `uncounted`: what they leave out
     """
@@ -46,6 +47,7 @@ class Task:
     gap: str
     room: float
     share: bool
+    memory_format: str | None
     step: str
     counted: str
     uncounted: str
@@ -98,6 +100,7 @@ IMAGES = Task(
     gap="points of {} error",
     room=1.0,
     share=True,
+    memory_format="channels_last",
     step="augmentation and the optimizer",
     counted="convolutions and ",
     uncounted="batch norm, biases, pooling, padding and additions",
@@ -120,6 +123,7 @@ TEXT = Task(
     gap="{} bits per character",
     room=0.02,
     share=False,
+    memory_format=None,
     step="clipping and the optimizer",
     counted="",
     uncounted="look-ups of one-hot inputs, layer norm, biases, gates and additions",

@@ -59,7 +59,7 @@ def method_section(page: Page, results: Results) -> None:
         "Precision": runs.precision,
         "Compilation": runs.compile,
         "torch": runs.torch,
-        "Memory format": runs.memory_format,
+        **({"Memory format": runs.memory_format} if results.task.memory_format else {}),
         "Fall-backs": runs.fallbacks[runs.fallbacks != ""],
         "Commits": runs.commit,
     }
