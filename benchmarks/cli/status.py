@@ -66,7 +66,7 @@ def run(options: Namespace) -> int:
 
 def _row(state: "State") -> tuple[str, ...]:
     spec = state.spec
-    epochs = f"{state.epoch}/{state.epochs}"
+    epochs = f"{state.epoch}/{state.epochs or '?'}"
     task = spec.recipe.task
     error = "-" if state.error is None else task.shown(state.error)
     return f"{spec.model}, {spec.recipe.name}", str(spec.seed), state.state, epochs, error

@@ -1,5 +1,6 @@
 """What a matrix of runs would do and how long it would take; nothing is trained or written."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,15 @@ def items_of(model: str, recipe: Recipe, train_items: int) -> int:
     """How many items of training, images or characters, a run sees."""
     steps = recipe.total_steps(kind_of_model(model, recipe), recipe.steps_per_epoch(train_items))
     return steps * recipe.items_per_step
+
+
+def epochs_of(model: str, recipe: Recipe, train_items: int | None) -> int | None:
+    """How many epochs a run has; None where steps decide and the size of the data is not known."""
+    kind = kind_of_model(model, recipe)
+    if recipe.block(kind).steps is None:
+        return recipe.epochs
+    per_epoch = recipe.steps_per_epoch(train_items) if train_items else 0
+    return math.ceil(recipe.total_steps(kind, per_epoch) / per_epoch) if per_epoch else None
 
 
 class Times:

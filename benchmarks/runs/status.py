@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.records.fields import at
 from benchmarks.runs.matrix import specs_of, specs_of_study
 from benchmarks.runs.options import RunOptions
-from benchmarks.runs.planning import Place, located
+from benchmarks.runs.planning import TRAIN_ITEMS, Place, epochs_of, located
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.runner import is_locked
 from benchmarks.training.checkpoints import CheckpointError, load_newest
@@ -23,7 +24,8 @@ STATES = ("done", "running", "stopped", "waiting", "failed")
 class State:
     """What has become of one run.
 
-    `epoch`: the last one that it has ended, of `epochs`.
+    `epoch`: the last one that it has ended, of `epochs`; None where steps decide and the size of
+    the data is not known.
     `error`: of a run that is done, in the task's metric: of the test split, in a study of the
     validation split.
     `reason`: why it failed or was stopped.
@@ -35,7 +37,7 @@ class State:
     record_path: Path
     state: str
     epoch: int
-    epochs: int
+    epochs: int | None
     error: float | None
     reason: str | None
 
@@ -72,11 +74,12 @@ def status_of_study(file: Path, dataset: str, options: RunOptions) -> list[State
 def _states(
     specs: list[RunSpec], dataset: str, options: RunOptions, study: str | None = None
 ) -> list[State]:
-    places, _ = located(specs, dataset, options, study)
-    return [_state(place, study) for place in places]
+    places, data = located(specs, dataset, options, study)
+    items = len(data.train) if data else TRAIN_ITEMS.get(dataset)
+    return [_state(place, study, items) for place in places]
 
 
-def _state(place: Place, study: str | None) -> State:
+def _state(place: Place, study: str | None, items: int | None) -> State:
     record = place.record or {}
     epoch = len(record.get("history", ()))
     name = _name(place)
@@ -85,7 +88,7 @@ def _state(place: Place, study: str | None) -> State:
     error = record.get("val_error" if study else "test_error") if name == "done" else None
     reason = record.get("reason") if name in ("done", "stopped", "failed") else None
     spec = place.spec
-    epochs = spec.recipe.epochs
+    epochs = at(record, "recipe", "trained_epochs") or epochs_of(spec.model, spec.recipe, items)
     return State(spec, place.dataset, study, place.record_path, name, epoch, epochs, error, reason)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 from benchmarks.cli.main import main
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
+from benchmarks.runs.planning import TRAIN_ITEMS
 from benchmarks.runs.runner import lock_of
 from benchmarks.runs.status import status
 from benchmarks.training.recipes import RECIPES
@@ -68,6 +70,22 @@ def test_it_is_not_in_the_way_of_a_run(options):
     held.wait()
     (outcome,) = train(["wide_resnet10_1"], recipe=RECIPE, seeds=[0], options=options)
     assert outcome.status == "ok"
+
+
+def test_epochs_are_those_of_the_steps_of_a_models_block(options):
+    """A recipe that counts steps gives generated kernels more of them."""
+    models, paper = ["wide_resnet10_1", "hyper_resnet10_1"], RECIPES["paper"]
+    steps = [paper.block(kind).steps for kind in ("stored", "generated")]
+    waiting = status(models, recipe=paper, options=options)
+    an_epoch = TRAIN_ITEMS["digits"] // paper.batch_size
+    assert [run.epochs for run in waiting] == [math.ceil(count / an_epoch) for count in steps]
+    unknown = status(models, "folder:nowhere", paper, options=options)
+    assert [run.epochs for run in unknown] == [None, None]
+    few = {"stored": dataclasses.replace(RECIPE.stored, steps=15)}
+    recipe = dataclasses.replace(RECIPE, name="steps", **few)
+    (outcome,) = train(models[:1], recipe=recipe, options=options)
+    (done,) = status(models[:1], recipe=recipe, options=options)
+    assert done.epoch == done.epochs == len(outcome.record["history"])
 
 
 def test_the_command(options, capsys):
