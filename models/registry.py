@@ -77,9 +77,11 @@ class ModelSpec:
         return USUAL_CLASSES[self.task]
 
     def training_kind(self) -> tuple[bool, bool]:
-        """Whether its kernels are generated, and whether their source scales its gradients."""
-        if self.builder is not None:
-            return False, False
+        """Whether its kernels are generated, and whether their source scales its gradients.
+
+        Of what a builder makes, only the module knows.
+        """
+        assert self.builder is None
         if self.recurrent is not None:
             return self.recurrent.hyper_units > 0, False
         source: Any = KERNELS[self.kernels].load()

@@ -6,6 +6,7 @@ ended.groupby(RUN_KEY).test_error.agg(["mean", "std", "count"])
 """
 
 import re
+import statistics
 from pathlib import Path
 
 import pandas as pd
@@ -49,6 +50,7 @@ RUN_COLUMNS = {
     "optimizer": _TEXT,
     "train_images_per_s": "Float64",
     "train_seconds": "Float64",
+    "steady_seconds": "Float64",
     "device": _TEXT,
     "device_type": _TEXT,
     "precision": _TEXT,
@@ -101,7 +103,8 @@ def load_runs(
       the batch), `flops_per_image`, `generator_flops` (2 x MACs); `uncounted`: why there are none
     - `epochs`, `steps` of training; `block` of the recipe that was used (stored, generated,
       scaled); `optimizer`: its optimizers without their rates
-    - `train_images_per_s`; `train_seconds`: training without evaluation
+    - `train_images_per_s`; `train_seconds`: training without evaluation; `steady_seconds`: if every
+      epoch had taken as long as the median one, which other programs disturb least
     - `device`, `device_type`, `precision`, `compile`, `threads`, `memory_format`, `fallbacks`,
       `torch` (version)
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
@@ -242,6 +245,7 @@ def _run_row(record: dict, path: str) -> dict:
         "block": block,
         "optimizer": optimizer_names(block, recipe[block]) if block else None,
         "train_seconds": sum(epoch["seconds"] for epoch in record["history"]) or None,
+        "steady_seconds": _steady_seconds(record["history"]),
         "fallbacks": "; ".join(environment["fallbacks"]),
         "split_seed": data["split_seed"],
         "resumed_changed": any(entry["differing"] for entry in record.get("resumed", [])),
@@ -251,6 +255,11 @@ def _run_row(record: dict, path: str) -> dict:
         if kind == "Int64" and row[key] is not None:
             row[key] = _whole_number(row[key], f"record {path}: {key}")
     return row
+
+
+def _steady_seconds(history: list[dict]) -> float | None:
+    seconds = [epoch["seconds"] for epoch in history]
+    return statistics.median(seconds) * len(seconds) if seconds else None
 
 
 _BUILT_IN = re.compile(r"(?P<family>.*?)_?resnet\d.*?(_frozen_(?P<frozen>generator|embeddings))?")

@@ -133,6 +133,11 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
     ]
     if any(column.value == "published_error" for column in kept):
         lines.append(f"Published {task.metrics} are of the paper's own, longer training.")
+    if any(column.value == "hours" for column in kept):
+        lines.append(
+            "Hours: the median epoch times the epochs, of the fastest seed, because other programs "
+            "may have run beside it."
+        )
     if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
     notes = {

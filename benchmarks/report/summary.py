@@ -81,17 +81,14 @@ def summarize(
     """One row a `RUN_KEY`, ordered by group; in a group `paper_rows` first, pairs adjacent.
 
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
-    well; `val_mean` (mean validation error); `train_seconds` (mean of a run, without
-    those that were resumed elsewhere or with changes: they have the time of no one device);
-    `device`,
-    `precision` (all that there are); `sampling` (of the items that `error` is the share
-    of; missing where it is none);
-    `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its seeds
-    differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name), `slug`
-    (the same for files);
-    `other_data` (the runs of its data set have more than one fingerprint); `other_code` (its
-    model's plugin has more than one hash in the group); and `FACTS`, those of runs that ended well
-    before those of others.
+    well; `val_mean` (mean validation error); `train_seconds` (`steady_seconds` of the seed that was
+    disturbed least, not of those that were resumed elsewhere or with changes: they have the time
+    of no one device); `device`, `precision` (all that there are); `sampling` (of the items that
+    `error` is the share of; missing where it is none); `statuses` ("1 failed, 2 ok"); `dirty`,
+    `resumed_changed` (of any run), `mixed` (its seeds differ in `SETTING`); `label` (the recipe's
+    name, with its hash where two have the name), `slug` (the same for files); `other_data` (the
+    runs of its data set have more than one fingerprint); `other_code` (its model's plugin has more
+    than one hash in the group); and `FACTS`, those of runs that ended well before those of others.
     """
     runs = runs.assign(ended=runs.status == "ok").sort_values(
         ["ended", "seed"], ascending=[False, True], kind="stable"
@@ -102,7 +99,7 @@ def summarize(
     summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
     summary["n"] = summary.n.fillna(0).astype("Int64")
     unchanged = ended[~ended.resumed_changed.fillna(False).astype(bool)]
-    summary["train_seconds"] = unchanged.groupby(RUN_KEY).train_seconds.mean()
+    summary["train_seconds"] = unchanged.groupby(RUN_KEY).steady_seconds.min()
     for column in ("device", "precision"):
         summary[column] = ended.groupby(RUN_KEY)[column].agg(_distinct)
     summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,14 @@ from benchmarks.data.datasets import Data
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
 from benchmarks.runs import preflight
+from benchmarks.runs.building import build
 from benchmarks.runs.matrix import specs_of, specs_of_study
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.runner import OutputFolders
 from benchmarks.runs.settings import device_type
+from benchmarks.system.faults import is_fault
+from benchmarks.training.optimizers import training_kind
 from benchmarks.training.recipes import Recipe
 from models import plugins, registry
 
@@ -151,9 +155,22 @@ def _id(spec: RunSpec, dataset: str, data: Data | None, study: str | None) -> st
 
 
 def kind_of_model(model: str, recipe: Recipe) -> str:
-    """Which block of a recipe a model takes, by its registry row."""
-    generated, scales_gradients = registry.get(model).training_kind()
-    return recipe.kind(generated, scales_gradients)
+    """Which block of a recipe a model takes; what a user's code builds is built to see it."""
+    spec = registry.get(model)
+    if spec.builder is None:
+        return recipe.kind(*spec.training_kind())
+    return recipe.kind(*_kind_of_built(model, spec.builder))
+
+
+@cache
+def _kind_of_built(model: str, builder: object) -> tuple[bool, bool]:
+    """As `training_kind`; where the builder raises, its run will say so."""
+    try:
+        return training_kind(build(model, registry.get(model).usual_classes, seed=0))
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        return False, False
 
 
 def macs_of(model: str, num_classes: int | None = None) -> int | None:
@@ -195,13 +212,14 @@ class Times:
     ):
         frames = [load_runs(results_dir, studies=studies) for studies in (False, True)]
         runs = pd.concat(frames)
-        known = runs.train_seconds.notna() & runs.train_images_per_s.notna()
+        known = runs.steady_seconds.notna() & runs.train_images_per_s.notna()
         unchanged = ~runs.resumed_changed.fillna(False).astype(bool)
         here = runs.device_type == device_type if device_type else True
         self.runs = runs[known & unchanged & here & (runs.status == "ok")]
         self.recipes = frames[0].attrs["recipes"] | frames[1].attrs["recipes"]
         self.dataset = dataset
         self.train_images = TRAIN_ITEMS.get(dataset)
+        self.num_classes = data.num_classes if data is not None else None
         sizes = self.runs[self.runs.dataset == dataset].train_images.dropna()
         if data is not None:
             self.train_images = len(data.train)
@@ -213,15 +231,15 @@ class Times:
         runs = self.runs[self.runs.model == spec.model]
         same = runs[(runs.dataset == self.dataset) & (runs.recipe_hash == spec.recipe.hash)]
         if len(same):
-            run = same.iloc[0]
-            return float(run.train_seconds), f"as seed {run.seed}{_where(run)}"
+            run = same.sort_values("steady_seconds").iloc[0]
+            return float(run.steady_seconds), f"as seed {run.seed}{_where(run)}"
         if self.train_images is None:
             return None, None
         images = items_of(spec.model, spec.recipe, self.train_images)
         if len(runs):
             run = self._nearest(runs, spec.recipe, images)
             return images / run.train_images_per_s, f"by {run.recipe}{_where(run)}"
-        macs = macs_of(spec.model)
+        macs = macs_of(spec.model, self.num_classes)
         sized = self.runs[
             self.runs.macs_per_image.notna() & (self.runs.task == spec.recipe.task.name)
         ]

@@ -7,9 +7,6 @@ from benchmarks.records.store import RunId
 from benchmarks.runs.planning import items_of, macs_of
 from benchmarks.runs.runner import Run
 
-UNKNOWN_MACS = 26_395_264
-"""Those of 16-1, for models whose MACs are not known."""
-
 
 class Remaining:
     """Told what `Progress` is told, it estimates what is left, in seconds.
@@ -50,13 +47,12 @@ class Remaining:
         first, since = self._first.setdefault(run.id, (epoch, now))
         each = (now - since) / (epoch - first) if epoch > first else now - self._begun[run.id]
         own = each * (epochs - epoch)
-        work = _work(run)
-        later = sum(_work(other) for other in self.to_come)
-        return own, own + each * epochs / len(self._begun) * later / work
+        later = sum(_work(other, run) for other in self.to_come)
+        return own, own + each * epochs / len(self._begun) * later / _work(run, run)
 
 
-def _work(run: Run) -> float:
-    """In items x MACs; a model whose MACs are not known counts as 16-1."""
-    macs = macs_of(run.model, run.data.num_classes) or UNKNOWN_MACS
+def _work(run: Run, known: Run) -> float:
+    """In items x MACs. Where the MACs of a run or of `known` are not known, both have the same."""
+    macs = [macs_of(one.model, one.data.num_classes) for one in (run, known)]
     items = items_of(run.model, run.recipe, len(run.data.train))
-    return max(items, 1) * macs
+    return max(items, 1) * (macs[0] / macs[1] if macs[0] and macs[1] else 1.0)

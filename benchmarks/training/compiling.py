@@ -6,12 +6,14 @@ A foreign module runs eagerly from the call on that cannot be compiled, and says
 
 import functools
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._functorch import config as functorch_config
+from torch.utils._pytree import tree_leaves
 
 from benchmarks.system import generators
 from benchmarks.system.device import is_out_of_memory
@@ -19,7 +21,8 @@ from benchmarks.system.faults import described
 from benchmarks.training.settings import Settings
 
 MOST_COMPILATIONS = 3
-"""Of one callable: a module that changes from step to step would spend its time compiling."""
+"""Of one callable for inputs of one kind of shape: a module that changes from step to step would
+spend its time compiling."""
 FAULTY = ("comprehensive_padding", "triton.mix_order_reduction")
 """Passes of torch's compiler for GPUs that are off: in torch 2.10 and 2.11 they silently made wrong
 values (pytorch/pytorch issues 193061, 190796 and 194281)."""
@@ -159,7 +162,7 @@ class _CompiledOrEager:
         self.compiler, self.module = compiler, module
         self.backend = _inductor(mode)
         self.compiled = torch.compile(module, backend=self.backend, dynamic=False, fullgraph=True)
-        self.compilations = 0
+        self.compilations: Counter[tuple] = Counter()
 
     def __call__(self, *batch: Any) -> Any:
         if self.compiler.fallback is not None:
@@ -172,7 +175,8 @@ class _CompiledOrEager:
                 raise
             failure: Exception = error
         else:
-            self._count(self.backend.compilations - before)
+            if self.backend.compilations > before:
+                self._count(batch, self.backend.compilations - before)
             return result
         generators.restore(drawn)
         result = self.module(*batch)  # if it is the model that fails, it says so here
@@ -180,7 +184,9 @@ class _CompiledOrEager:
         self.compiler.fall_back(described(cause, longest=120))
         return result
 
-    def _count(self, compilations: int) -> None:
-        self.compilations += compilations
-        if self.compilations >= MOST_COMPILATIONS:
-            self.compiler.fall_back(f"the module changes: {self.compilations} compilations")
+    def _count(self, batch: tuple, compilations: int) -> None:
+        shapes = tuple(leaf.shape for leaf in tree_leaves(batch) if isinstance(leaf, Tensor))
+        self.compilations[shapes] += compilations
+        if self.compilations[shapes] >= MOST_COMPILATIONS:
+            made = self.compilations.total()
+            self.compiler.fall_back(f"the module changes: {made} compilations")

@@ -53,9 +53,9 @@ class Learning:
     def restore(self, state: dict) -> None:
         """Nothing."""
 
-    def error(self, loss: float, wrong: int, items: int) -> float:
-        """Percent of the images."""
-        return 100 * wrong / items
+    def error(self, mistakes: float, items: int) -> float:
+        """Percent of the images, of the wrong answers."""
+        return 100 * mistakes / items
 
 
 class Evaluator:

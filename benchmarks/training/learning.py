@@ -34,7 +34,7 @@ class Evaluator(Protocol):
     def evaluate(self, split: Any, images: int) -> Evaluated:
         """What the model does on a whole split.
 
-        `images`: at a time; a text has the same number of streams in every evaluation.
+        `images`: at a time; a text has its own number of streams.
         """
         ...
 
@@ -63,7 +63,7 @@ class Learning(Protocol):
         ...
 
     def objective(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of a batch and the number of its wrong answers."""
+        """The loss of a batch, and its mistakes: wrong answers, or nats."""
         ...
 
     def carry(self) -> None:
@@ -78,8 +78,8 @@ class Learning(Protocol):
         """Go on from `state`."""
         ...
 
-    def error(self, loss: float, wrong: int, items: int) -> float:
-        """The task's metric in training, of the mean loss and the wrong answers."""
+    def error(self, mistakes: float, items: int) -> float:
+        """The task's metric in training, of the mistakes in so many items."""
         ...
 
 

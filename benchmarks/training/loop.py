@@ -245,13 +245,13 @@ class Trainer:
             begun["seconds"] = time.perf_counter() - begin
             after_step(number + 1, steps)
             yield
-        wrong = int(torch.stack(begun["wrong"]).sum())
+        wrong = float(torch.stack(begun["wrong"]).double().sum())
         mean = float(torch.stack(begun["losses"]).double().mean())
         entry = {
             "epoch": epoch + 1,
             "step": first + steps,
             "train_loss": mean,
-            "train_error": self.learning.error(mean, wrong, steps * self.learning.items),
+            "train_error": self.learning.error(wrong, steps * self.learning.items),
             "learning_rate": self.block.learning_rate_at(first + steps - 1, self.total),
         }
         end = time.perf_counter()
@@ -264,7 +264,7 @@ class Trainer:
     def step(self, batch: Batch, step: int) -> tuple[Tensor, Tensor]:
         """Take step `step` of the optimizers on a batch.
 
-        Gives the loss and the number of wrong answers, both still on the device.
+        Gives the loss and the mistakes, wrong answers or nats, both still on the device.
         """
         learning_rate = self.block.learning_rate_at(step, self.total)
         for rate, share in self._rates:

@@ -8,13 +8,21 @@ from models.kernels.protocol import KernelNetwork
 from models.recurrent.network import RecurrentNetwork
 
 
-def kind_of(model: nn.Module, recipe: Recipe) -> str:
-    """Which block of a recipe a module takes; a foreign one takes the stored block."""
+def training_kind(model: nn.Module) -> tuple[bool, bool]:
+    """Whether a module's kernels are generated, and whether their source scales its gradients.
+
+    Those of a foreign module are stored.
+    """
     if isinstance(model, RecurrentNetwork):
-        return recipe.kind(model.generated, scales_gradients=False)
-    if not isinstance(model, KernelNetwork):
-        return recipe.kind(generated=False, scales_gradients=False)
-    return recipe.kind(model.generated, model.kernels.scales_gradients)
+        return model.generated, False
+    if isinstance(model, KernelNetwork):
+        return model.generated, model.kernels.scales_gradients
+    return False, False
+
+
+def kind_of(model: nn.Module, recipe: Recipe) -> str:
+    """Which block of a recipe a module takes."""
+    return recipe.kind(*training_kind(model))
 
 
 def names(model: nn.Module, recipe: Recipe) -> str:

@@ -132,17 +132,17 @@ class Learning:
         return (masks.inputs, *masks.recurrent, *masks.outputs)
 
     def objective(self, x: Tensor, y: Tensor, *masks: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy in nats, + (l2 / 2) sum of squares of matrices; wrong answers."""
+        """Mean cross-entropy in nats, + (l2 / 2) sum of squares of matrices; its sum in nats."""
         layers, dropout = len(self.carried), None
         if masks:
             dropout = Dropout(masks[0], list(masks[1 : layers + 1]), list(masks[layers + 1 :]))
         logits, self._ends = self.model(x, self.carried, dropout)
         logits = logits.flatten(0, 1).float()
-        loss = F.cross_entropy(logits, y.flatten())
+        loss = mean = F.cross_entropy(logits, y.flatten())
         if self.l2:
             squares = [weight.float().square().sum() for weight in self.model.weights()]
             loss = loss + 0.5 * self.l2 * torch.stack(squares).sum()
-        return loss, (logits.detach().argmax(1) != y.flatten()).sum()
+        return loss, mean.detach() * y.numel()
 
     def carry(self) -> None:
         """The next step goes on from the states that this one ended in; no gradient flows there."""
@@ -167,9 +167,9 @@ class Learning:
         """Go on from carried states."""
         self._set([tuple(parts) for parts in state["carried"]])
 
-    def error(self, loss: float, wrong: int, items: int) -> float:
-        """Bits per character."""
-        return loss / math.log(2)
+    def error(self, mistakes: float, items: int) -> float:
+        """Bits per character, of the nats of all characters."""
+        return mistakes / items / math.log(2)
 
 
 class Evaluator:

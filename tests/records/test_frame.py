@@ -56,6 +56,7 @@ def test_a_row_by_hand(tmp_path):
         "block": "stored",
         "optimizer": "sgd",
         "train_seconds": 1.0,
+        "steady_seconds": 1.0,
         "device": "A processor",
         "test_images": 1,
         "dirty": False,

@@ -98,6 +98,19 @@ def test_runs_that_did_not_end_well_are_counted_and_not_in_the_mean(tmp_path):
     assert pd.isna(row["mean"]) and row["n"] == 0 and row["statuses"] == "1 diverged"
 
 
+def test_hours_are_of_the_epochs_that_were_disturbed_least(tmp_path):
+    """Where other programs ran beside a seed, or beside an epoch of it."""
+    records = [record(seed=seed) for seed in (0, 1)]
+    for made, of_epochs in zip(records, ((9.0, 9.0, 9.0), (2.0, 900.0, 3.0)), strict=True):
+        last = made["history"][-1]
+        made["history"] = [
+            last | {"epoch": number, "seconds": seconds}
+            for number, seconds in enumerate(of_epochs, start=1)
+        ]
+    summary, _ = frames(tmp_path, records)
+    assert summary.train_seconds.tolist() == [9.0]  # three epochs of 3 s
+
+
 def test_hours_are_of_runs_that_one_device_made(tmp_path):
     """A run that moved holds the waiting, and the time of two devices."""
     moved = record(seed=1)

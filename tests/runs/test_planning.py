@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import statistics
 
 import pytest
+import torch
 
 from benchmarks.cli.progress import PrintedProgress
 from benchmarks.data import datasets
@@ -69,7 +71,8 @@ def test_times_are_of_the_same_run_or_the_nearest(tmp_path):
     times = Times(tmp_path, "cifar10-jpeg", None)
     path = of_data / "hyper_resnet40_1" / "quick-seed0.json"
     record = json.loads(path.read_text())
-    took = sum(epoch["seconds"] for epoch in record["history"])
+    seconds = [epoch["seconds"] for epoch in record["history"]]
+    took = statistics.median(seconds) * len(seconds)
     device = record["environment"]["device"]
     seconds, source = times.of(RunSpec("hyper_resnet40_1", recorded("quick"), 1))
     assert (seconds, source) == (pytest.approx(took), f"as seed 0 on {device}")
@@ -92,6 +95,19 @@ def test_images_follow_the_steps_of_the_block():
     assert items_of("hyper_resnet40_1", RECIPES["paper"], 45_000) == 672_000 * 128
     assert items_of("wide_resnet40_1", RECIPES["paper"], 45_000) == 140_000 * 128
     assert items_of("wide_resnet40_1", load("epochs2"), 45_000) == 2 * 351 * 128
+
+
+def test_the_block_of_what_a_users_code_builds_is_that_of_its_training(monkeypatch):
+    """`tune` varies it, and a plan counts its steps."""
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    built_in = registry.get("hyper_resnet10_1")
+    registry.register_model("mine")(lambda classes: registry.build(built_in.name, classes))
+    registry.register_model("plain")(lambda classes: torch.nn.Linear(3072, classes))
+    registry.register_model("raises")(lambda classes: 1 / 0)
+    paper = RECIPES["paper"]
+    kinds = [planning.kind_of_model(name, paper) for name in ("mine", "plain", "raises")]
+    assert kinds == [planning.kind_of_model(built_in.name, paper), "stored", "stored"]
+    assert items_of("mine", paper, 45_000) == 672_000 * 128
 
 
 def test_known_sizes_are_those_of_the_data(tmp_path):
@@ -131,6 +147,18 @@ def test_the_time_that_is_left(options, few_are_loaded):
     clock.now += 30.0
     assert remaining.epoch(double, 10, 10)[0] == 0.0
     assert remaining.to_come == [same]
+
+
+def test_runs_of_unknown_macs_take_as_long_as_this_one(options, few_are_loaded, monkeypatch):
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+    registry.register_model("unknown")(lambda classes: torch.nn.Linear(3072, classes))
+    wide, unknown = runs_of(["wide_resnet10_1", "unknown"], options)
+    for first, second in ((wide, unknown), (unknown, wide)):
+        remaining = Remaining(clock := Clock())
+        remaining.planned([first, second])
+        remaining.started([first])
+        clock.now += 50.0
+        assert remaining.epoch(first, 1, 10) == (450.0, 950.0)
 
 
 def test_what_is_left_is_printed_where_it_is_long(options, few_are_loaded, capsys):

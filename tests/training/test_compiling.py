@@ -140,6 +140,17 @@ def test_a_foreign_module_falls_back_to_the_very_same_eager_run(few, short, kind
     assert eager.compiler.used == eager.settings
 
 
+def test_inputs_of_other_shapes_are_no_change_of_the_module():
+    """A recurrent step reads the streams of training, of validation and of the test split."""
+    torch._dynamo.reset()
+    notes = []
+    step = Compiler(COMPILED, foreign=True, note=notes.append)(nn.Linear(4, 4).forward)
+    for size in range(2, 6):
+        for _ in range(2):
+            step(torch.zeros(size, 4))
+    assert notes == []
+
+
 def test_a_resumed_run_is_eager_from_its_first_step_on(few, short, tmp_path):
     path, reasons = tmp_path / "run.ckpt", iter([None, "enough"])
     first, _ = trained(Prints(), few, short, COMPILED, path, lambda: next(reasons))

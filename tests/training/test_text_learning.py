@@ -222,8 +222,10 @@ def test_l2_is_of_matrices_alone(words, recipe):
     )
     batch = next(without.epoch(0, 0, 0))
     squares = sum(float(weight.detach().square().sum()) for weight in run.model.weights())
-    difference = with_l2.objective(*batch)[0] - without.objective(*batch)[0]
-    assert float(difference.detach()) == pytest.approx(squares, rel=1e-4)
+    (penalized, nats), (loss, same_nats) = with_l2.objective(*batch), without.objective(*batch)
+    assert float((penalized - loss).detach()) == pytest.approx(squares, rel=1e-4)
+    bits = [with_l2.error(float(each), batch[1].numel()) for each in (nats, same_nats)]
+    assert bits == [pytest.approx(float(loss.detach()) / math.log(2), rel=1e-6)] * 2
 
 
 def test_it_learns(words, recipe):

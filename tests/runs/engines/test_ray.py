@@ -8,6 +8,8 @@ import sys
 import pytest
 
 from benchmarks.cli.main import main
+from benchmarks.runs.engines.ray import Attempt
+from benchmarks.runs.engines.ray import _Driver as Driver
 from tests.conftest import ROOT
 
 
@@ -34,6 +36,24 @@ def test_the_cases(tmp_path):
     )
     print(done.stdout[-5000:])
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+class Crashed:
+    """The events of a run whose worker is gone."""
+
+    def __next__(self):
+        raise pytest.importorskip("ray").exceptions.WorkerCrashedError
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_worker_that_is_lost_after_its_run_has_ended_loses_nothing(ended):
+    driver = object.__new__(Driver)
+    driver.ray = pytest.importorskip("ray")
+    stream, lost = Crashed(), []
+    driver.going = {stream: Attempt(run=None, lock=None, ended=ended)}
+    driver._lose = lambda attempt, fate: lost.append(fate)
+    driver._hear(stream)
+    assert driver.going == {} and len(lost) == (not ended)
 
 
 @pytest.mark.parametrize(

@@ -220,21 +220,21 @@ class _Driver:
                     attempt.lock.release()
 
     def _hear(self, stream: Any) -> None:
-        """Take the next event of a run, or learn that it is lost."""
+        """Take the next event of a run, or learn that it is lost; one that has ended is done."""
         attempt = self.going[stream]
         errors = self.ray.exceptions
         try:
             event = self.ray.get(next(stream))
-        except StopIteration:
+        except (StopIteration, errors.RayError) as end:
             del self.going[stream]
-            if not attempt.ended:
+            if attempt.ended:
+                return
+            if isinstance(end, errors.RayTaskError):
+                self._give_up(attempt, " ".join(str(end.cause).split())[:300])
+            elif isinstance(end, StopIteration):
                 self._lose(attempt, "its task ended without a word")
-        except errors.RayTaskError as error:
-            del self.going[stream]
-            self._give_up(attempt, " ".join(str(error.cause).split())[:300])
-        except errors.RayError as error:
-            del self.going[stream]
-            self._lose(attempt, f"its process or node is gone ({type(error).__name__})")
+            else:
+                self._lose(attempt, f"its process or node is gone ({type(end).__name__})")
         else:
             self._take(stream, event)
 
@@ -287,7 +287,8 @@ class _Driver:
         for stream, attempt in list(self.going.items()):
             if attempt.node is not None and attempt.node not in alive:
                 del self.going[stream]
-                self._lose(attempt, "its node is gone")
+                if not attempt.ended:
+                    self._lose(attempt, "its node is gone")
 
     def _lose(self, attempt: Attempt, fate: str) -> None:
         """A run that is gone is made again from the newest checkpoint, for some times."""
