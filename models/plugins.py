@@ -4,7 +4,8 @@
 
 The folder of a plugin (or of the package that it is in) is on `sys.path`, so that it may import its
 neighbours. Its identity is a hash of its file and of every module outside installed packages that
-it imports, wherever the import stands.
+it imports: by a statement or a call with the name in quotes, wherever it stands, or in another way
+if the module, or a function or class of it, is among its globals.
 """
 
 import ast
@@ -283,7 +284,22 @@ def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
             base = base + (node.module.split(".") if node.module else [])
             for alias in node.names:
                 yield from _modules(root, base, alias.name)
+        elif isinstance(node, ast.Call) and (called := _called_module(node)):
+            inner = called.lstrip(".")
+            dots = len(called) - len(inner)
+            base = package[: len(package) - dots + 1] if dots else []
+            yield from _modules(root, [*base, *inner.split(".")], None)
     yield from _at_run_time(file, loaded)
+
+
+def _called_module(node: ast.Call) -> str | None:
+    """The module that a call imports by a name in quotes."""
+    function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
+    name = function.id if isinstance(function, ast.Name) else function
+    if name not in ("import_module", "__import__") or not node.args:
+        return None
+    first = node.args[0]
+    return first.value if isinstance(first, ast.Constant) and isinstance(first.value, str) else None
 
 
 def _modules(root: Path, parts: list[str], member: str | None) -> Iterator[Path]:

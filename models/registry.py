@@ -470,28 +470,37 @@ def register_kernels(name: str, rows: dict[str, str] | None = None, **options: A
     `macs(shapes, **options)`, the MACs of one generation of all kernels.
 
     Raises:
-        RegistryError: if the name is taken.
+        RegistryError: if the name is taken, or a row is not allowed; nothing is registered then.
     """
     if name in KERNELS:
         raise RegistryError(f"kernel source {name!r} is registered already")
 
     def decorate(source: Any) -> Any:
+        before = dict(_PLUGINS)
         KERNELS[name] = KernelEntry(source, source.count, getattr(source, "macs", None))
-        for row, plain in (rows or {}).items():
-            base = get(plain)
-            spec = ModelSpec(
-                name=row,
-                kernels=name,
-                depth=base.depth,
-                channels=base.channels,
-                backbone=base.backbone,
-                options=dict(options),
-                pair=plain,
-            )
-            register(spec)
+        try:
+            for row, plain in (rows or {}).items():
+                register(_row_of_kernels(row, name, get(plain), options))
+        except RegistryError:
+            del KERNELS[name]
+            _PLUGINS.clear()
+            _PLUGINS.update(before)
+            raise
         return source
 
     return decorate
+
+
+def _row_of_kernels(row: str, kernels: str, plain: ModelSpec, options: dict) -> ModelSpec:
+    return ModelSpec(
+        name=row,
+        kernels=kernels,
+        depth=plain.depth,
+        channels=plain.channels,
+        backbone=plain.backbone,
+        options=dict(options),
+        pair=plain.name,
+    )
 
 
 def load_plugin(path: str) -> str:

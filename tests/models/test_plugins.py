@@ -145,12 +145,22 @@ def test_the_hash_is_of_the_code_that_is_imported(tmp_path):
     assert plugins.sha256_of("wide_resnet10_1") is None
 
 
-def test_a_module_that_is_imported_by_name_is_in_the_hash(tmp_path):
-    helper = write(tmp_path, "dynamic_helper.py", "def width(): return 1")
-    text = "import importlib\nhelp = importlib.import_module('dynamic_helper')\n"
+@pytest.mark.parametrize(
+    "line",
+    [
+        "help = importlib.import_module('dynamic' + '_helper')",
+        "WIDTH = importlib.import_module('dynamic_helper').WIDTH",
+        "WIDTH = import_module('dynamic_helper').WIDTH",
+        "WIDTH = __import__('dynamic_helper').WIDTH",
+    ],
+)
+def test_a_module_that_is_imported_by_name_is_in_the_hash(tmp_path, line):
+    helper = write(tmp_path, "dynamic_helper.py", "WIDTH = 1")
+    text = f"import importlib\nfrom importlib import import_module\n{line}\n"
     file = write(tmp_path, "dynamic_nets.py", text + MODEL.format(name="dynamic"))
     first = plugins.load(str(file)).sha256
-    helper.write_text("def width(): return 2", encoding="utf-8")
+    assert "dynamic_helper.py" in plugins.bundle(file)
+    helper.write_text("WIDTH = 2", encoding="utf-8")
     assert plugins.load(str(file)).sha256 != first
 
 

@@ -219,3 +219,19 @@ def test_a_free_name_is_found_without_a_hint(clean_registry, monkeypatch):
     monkeypatch.setattr(registry, "_hint", None)
     registry.register_model("free_name")(lambda classes: None)
     assert registry.names()[-1] == "free_name"
+
+
+@pytest.mark.parametrize(
+    "rows", [{"mine_a": "nothing"}, {"mine_a": "resnet20", "resnet20": "resnet20"}]
+)
+def test_kernels_with_a_row_that_is_not_allowed_are_not_registered(rows, monkeypatch):
+    """So that a cell of a notebook can be mended and run again."""
+    monkeypatch.setattr(registry, "_PLUGINS", {})
+
+    class Source:
+        count = staticmethod(lambda shapes: {})
+
+    for _ in range(2):
+        with pytest.raises(registry.RegistryError, match=r"unknown model 'nothing'|resnet20"):
+            registry.register_kernels("mine", rows)(Source)
+        assert "mine" not in registry.KERNELS and not registry._PLUGINS

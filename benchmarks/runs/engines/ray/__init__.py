@@ -85,7 +85,7 @@ class _Driver:
         self.looked = time.monotonic()
         self._refuse_no_room()
         self.data = ray.put(work.runs[0].data)
-        self.bundles = [plugins.bundle(file) for file in plugins.LOADED]
+        self.bundles = {str(file): plugins.bundle(file) for file in plugins.LOADED}
         here = ray.get_runtime_context().get_node_id()
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
         # One whose process is killed comes back, and whoever asks it meanwhile waits.
@@ -192,10 +192,11 @@ class _Driver:
         path = attempt.run.checkpoint_path
         files = {"": path, previous(path).name.removeprefix(path.name): previous(path)}
         checkpoints = {end: file.read_bytes() for end, file in files.items() if file.exists()}
-        spec = self.work.spec(attempt.run).with_settings(threads=self.cpus).as_json()
+        spec = self.work.spec(attempt.run).with_settings(threads=self.cpus)
+        bundles = [self.bundles[file] for file in spec.plugins]
         attempt.node, attempt.begun = None, False
         attempt.starts += 1
-        stream = self.task.remote(spec, self.bundles, self.data, checkpoints, self.flag)
+        stream = self.task.remote(spec.as_json(), bundles, self.data, checkpoints, self.flag)
         self.going[stream] = attempt
 
     def _stop_if_told(self) -> None:
