@@ -135,22 +135,45 @@ def varied(base: Recipe, name: str, values: dict) -> Recipe:
     """The base with another name and some values, nested by block.
 
     Raises:
-        RecipeError: for an unknown key, a value that is not allowed, or epochs that a block's
-            steps would override.
+        RecipeError: for an unknown key, a value that is not allowed, or one that has no effect.
     """
     if "sequences" in values and base.sequences is None:
         raise RecipeError(f"sequences are of text, base {base.name} is of images")
     recipe = _checked(_changed(base, values | {"name": name}))
-    if "epochs" not in values:
-        return recipe
     for kind in KINDS:
         block = getattr(recipe, kind)
-        if block is not None and block.steps is not None and "steps" not in values.get(kind, {}):
+        if block is None:
+            continue
+        if "epochs" in values and block.steps is not None and "steps" not in values.get(kind, {}):
             raise RecipeError(
                 f"epochs {values['epochs']} has no effect: {kind}.steps is {block.steps}; "
                 "set that instead"
             )
+        before = getattr(base, kind) or base.stored
+        _refuse_idle(kind, block, before)
+        for part in PARTS:
+            if (rule := getattr(block, part)) is not None:
+                _refuse_idle(f"{kind}.{part}", rule, getattr(before, part) or before)
     return recipe
+
+
+IDLE = {
+    "warmup": ("schedule", "steps"),
+    "milestones": ("schedule", "cosine"),
+    "momentum": ("optimizer", "adam"),
+    "betas": ("optimizer", "sgd"),
+}
+"""What nobody reads of a block or rule, by the key and value that it has then."""
+
+
+def _refuse_idle(name: str, rule: Block | Rule, before: Block | Rule) -> None:
+    """Refuse what was changed of a block or rule and has no effect."""
+    for key, (of, value) in IDLE.items():
+        changed = hasattr(rule, key) and getattr(rule, key) != getattr(before, key)
+        if changed and getattr(rule, of) == value:
+            raise RecipeError(
+                f"{name}.{key} {shown(getattr(rule, key))} has no effect: {name}.{of} is {value!r}"
+            )
 
 
 def from_record(values: dict) -> Recipe:

@@ -333,6 +333,22 @@ def test_toml(tmp_path):
         ('name="../a"\nbase="epochs10"', "name '../a' is not allowed; it is made of letters"),
         ("name=", "Invalid value"),
         ('name="a"\nbase="paper"\nepochs=5', "epochs 5 has no effect: stored.steps is 140000"),
+        (
+            'name="a"\nbase="paper"\n[stored]\nwarmup=0.3',
+            "stored.warmup 0.3 has no effect: stored.schedule is 'steps'",
+        ),
+        (
+            'name="a"\nbase="epochs10"\n[scaled]\nmilestones=[[5, 0.1]]',
+            "scaled.milestones .* has no effect: scaled.schedule is 'cosine'",
+        ),
+        (
+            'name="a"\nbase="text_epochs10"\n[generated]\nmomentum=0.5',
+            "generated.momentum 0.5 has no effect: generated.optimizer is 'adam'",
+        ),
+        (
+            'name="a"\nbase="epochs10"\n[scaled.backbone]\nbetas=[0.5, 0.9]',
+            "scaled.backbone.betas .* has no effect: scaled.backbone.optimizer is 'sgd'",
+        ),
     ],
 )
 def test_bad_toml(tmp_path, text, message):
