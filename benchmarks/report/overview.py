@@ -12,7 +12,7 @@ from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
-from benchmarks.report.tables import Column, code, escape, filled, show
+from benchmarks.report.tables import Column, code, codes, escape, filled, show
 from benchmarks.report.verdicts import QUESTIONS, question_text, verdicts
 from benchmarks.tasks import Task
 
@@ -51,7 +51,7 @@ def overview(results: Results, forest: str | None, question: str | None, trials:
         page.add(f"![Which models do best for their number of parameters?]({forest})", note)
     lines = [*gap_lines(results), *answers(results, trials, question)]
     page.add("## Answers", "\n".join(f"- {line}" for line in lines) or "None was measured.")
-    missing = [*still_open(results), *_failures(results)]
+    missing = [*still_open(results), *_untrained_pairs(results), *_failures(results)]
     page.add("## What is missing", "\n".join(f"- {line}" for line in missing) or "Nothing.")
     page.add("## More", _links(results))
     return page
@@ -132,7 +132,7 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         "with the 95 % t-interval of three or more."
     ]
     if any(column.value == "published_error" for column in kept):
-        lines.append(f"Published {task.metrics} are of the paper's own, longer training.")
+        lines.append(f"Published {task.metrics} are of the paper's own training.")
     if any(column.value == "hours" for column in kept):
         lines.append(
             "Hours: the median epoch times the epochs, of the fastest seed, because other programs "
@@ -140,6 +140,16 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         )
     if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
+    lines += mark_notes(rows)
+    lines += [
+        f"FLOPs of {code(row['model'])} are not counted: {escape(row['uncounted'])}."
+        for row in rows[rows.uncounted.notna()].to_dict("records")
+    ]
+    return " ".join(lines)
+
+
+def mark_notes(rows: pd.DataFrame) -> list[str]:
+    """What the marks of a comparison mean, those that it has."""
     notes = {
         "† made with uncommitted changes.": rows.dirty,
         "‡ resumed on another device, or with other code, data or settings: not in the hours.": (
@@ -150,12 +160,7 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         ),
         "¶ the model's code, where there are several.": rows.other_code,
     }
-    lines += [text for text, marked in notes.items() if marked.any()]
-    lines += [
-        f"FLOPs of {code(row['model'])} are not counted: {escape(row['uncounted'])}."
-        for row in rows[rows.uncounted.notna()].to_dict("records")
-    ]
-    return " ".join(lines)
+    return [text for text, marked in notes.items() if marked.any()]
 
 
 def _speed_note(results: Results) -> str:
@@ -260,6 +265,15 @@ def crossing(row: dict, results: Results) -> str:
     signed = results.task.signed
     without = f" (without: {sum(same) / len(same):{signed}})" if same else ""
     return escape("; ".join(told)) + without
+
+
+def _untrained_pairs(results: Results) -> list[str]:
+    """The plain networks that models are to be compared with and that have no run."""
+    ended = results.summary[results.summary["mean"].notna()]
+    alone = ended[ended.pair.notna() & ~ended.pair.isin(ended.model)]
+    alone = alone[~alone.pair.isin(results.paper_rows)].drop_duplicates("model")
+    of = alone.groupby("pair").model.agg(list)
+    return [f"Runs of {code(pair)}, the pair of {codes(models)}." for pair, models in of.items()]
 
 
 def _failures(results: Results) -> list[str]:

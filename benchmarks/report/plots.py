@@ -80,9 +80,10 @@ def draw_forest(
     counts = [len(section.rows) for section in sections]
     figure, all_axes = _figure(1.0 + sum(0.24 * n + 0.5 for n in counts), counts)
     figure.suptitle("Which models do best for their number of parameters?", fontsize=12)
-    low, high = _range(sections, task.room)
-    for section, axes in zip(sections, all_axes, strict=True):
-        _draw_section(axes, section, seed_ticks(section, runs), (low, high), task.digits - 1)
+    all_ticks = [seed_ticks(section, runs) for section in sections]
+    low, high = _range(sections, all_ticks, task.room)
+    for section, ticks, axes in zip(sections, all_ticks, all_axes, strict=True):
+        _draw_section(axes, section, ticks, (low, high), task.digits - 1)
         axes.set_xlim(low, high)
         for place, row in enumerate(section.rows.to_dict("records")):
             if row["longest"] and row["model"] in published:
@@ -114,17 +115,45 @@ def _fitting(sections: list[Section]) -> list[Section]:
     return shown
 
 
-def _range(sections: list[Section], least: float) -> tuple[float, float]:
-    """The limits of x: of the means that are not far out; these are arrows at the edge.
+def _range(sections: list[Section], ticks: list[pd.DataFrame], least: float) -> tuple[float, float]:
+    """The limits of x: of the means that are not far out, with their seeds and intervals.
 
-    `least`: what is never far.
+    What is further out ends in an arrow at the edge. `least`: what is never far.
     """
-    means = pd.concat([section.rows.difference for section in sections]).astype(float)
-    means = pd.concat([means, pd.Series([0.0])])
+    rows = pd.concat([section.rows for section in sections])
+    means = pd.concat([rows.difference.astype(float), pd.Series([0.0])])
     middle = means.median()
-    near = means[(means - middle).abs() <= 6 * max(least, (means - middle).abs().median())]
+    far = 6 * max(least, (means - middle).abs().median())
+    near = means[(means - middle).abs() <= far]
     room = max(0.6 * least, 0.25 * (near.max() - near.min()))
-    return near.min() - room, near.max() + room
+    shown = rows[(rows.difference.astype(float) - middle).abs() <= far]
+    ends = [shown.difference_low, shown.difference_high, *(seeds.difference for seeds in ticks)]
+    return _reaching((near.min() - room, near.max() + room), ends)
+
+
+def _reaching(limits: tuple[float, float], ends: list[pd.Series]) -> tuple[float, float]:
+    """The limits, wider where seeds or intervals end outside, by twice the width on each side."""
+    low, high = limits
+    width = high - low
+    values = pd.concat(ends).astype(float).dropna().clip(low - 2 * width, high + 2 * width)
+    edges = [low, *(values - 0.02 * width)], [high, *(values + 0.02 * width)]
+    return min(edges[0]), max(edges[1])
+
+
+def _draw_interval(
+    axes: "Axes",
+    place: int,
+    interval: tuple[float, float],
+    limits: tuple[float, float],
+    line: dict[str, Any],
+) -> None:
+    """A line, with an arrow where it goes on beyond the limits."""
+    axes.plot(interval, [place] * 2, linewidth=1.6, **line)
+    inside = 0.012 * (limits[1] - limits[0])
+    if interval[0] < limits[0]:
+        axes.plot(limits[0] + inside, place, "<", markersize=6, **line)
+    if interval[1] > limits[1]:
+        axes.plot(limits[1] - inside, place, ">", markersize=6, **line)
 
 
 def _draw_section(
@@ -151,7 +180,8 @@ def _draw_section(
         axes.plot(own, [place] * len(own), "|", color=colour, alpha=opacity, markersize=9)
         mean, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
         if row["seeds"] >= MIN_SEEDS and not pd.isna(low):
-            axes.plot([low, high], [place] * 2, color=colour, alpha=opacity, linewidth=1.6)
+            line: dict[str, Any] = {"color": colour, "alpha": opacity}
+            _draw_interval(axes, place, (low, high), limits, line)
         inside = min(max(mean, limits[0]), limits[1])
         axes.plot(inside, place, marker, color=colour, alpha=opacity, markersize=6, clip_on=False)
         if inside != mean:
@@ -269,11 +299,13 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task:
         curve = gaps[gaps.model == model]
         name = curve.family.iloc[0]
         colour, marker = look(name)
-        face, dashes = (colour, "--") if name not in seen else ("white", ":")
+        earlier = seen.count(name)  # of its family, whose colour and marker it shares
+        face, dashes = (colour, "--") if earlier % 2 == 0 else ("white", ":")
         seen.append(name)
         line: dict[str, Any] = {"color": colour, "linewidth": 1.4}
         dots: dict[str, Any] = {"marker": marker, "markersize": 5, "markerfacecolor": face}
-        axes.plot(curve.epoch, curve.gap, label=model, **dots, **line)
+        solid = "-" if earlier < 2 else "-."
+        axes.plot(curve.epoch, curve.gap, solid, label=model, **dots, **line)
         if model in published:
             ends = [curve.epoch.iloc[0], curve.epoch.iloc[-1]]
             label = f"its gap in the paper: {published[model]:{task.signed}}"
@@ -298,30 +330,36 @@ def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str, task: Task) 
     axes.set_title(title, parse_math=False)
     axes.grid(axis="y", visible=False)
     ended = runs[runs.status == "ok"]
-    labels, ticks = [], []
+    limits = _limits_of_errors(rows, ended, task)
+    labels = []
     for place, row in enumerate(rows.to_dict("records")):
         colour, marker = look(row["family"])
         key = pd.Series({name: row[name] for name in RUN_KEY})
         seeds = ended[(ended[RUN_KEY] == key).all(axis=1)].test_error.astype(float)
-        ticks += list(seeds)
         axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9)
         if row["n"] >= MIN_SEEDS and not pd.isna(row["low"]):
-            axes.plot([row["low"], row["high"]], [place] * 2, color=colour, linewidth=1.6)
+            _draw_interval(axes, place, (row["low"], row["high"]), limits, {"color": colour})
         axes.plot(row["mean"], place, marker, color=colour, markersize=6)
         count = "" if pd.isna(row["params"]) else f"  {row['params']:,}"
         labels.append(f"{row['model']}{count}")
-    means = rows["mean"].astype(float)
-    spread = means.max() - means.min()
-    room = max(0.5 * task.room, 0.6 * spread if len(rows) > 1 else task.room)
-    worst = 100.0 if task.share else float("inf")
-    low = min(means.min() - room, min(ticks) - 0.1 * room)  # every seed is seen
-    high = max(means.max() + room, max(ticks) + 0.1 * room)
-    axes.set_xlim(max(0.0, low), min(worst, high))
+    axes.set_xlim(*limits)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)
     axes.set_xlabel(f"test {task.axis}")
     return figure
+
+
+def _limits_of_errors(rows: pd.DataFrame, ended: pd.DataFrame, task: Task) -> tuple[float, float]:
+    """Of the means, every seed, and the intervals unless they are long."""
+    means = rows["mean"].astype(float)
+    spread = means.max() - means.min()
+    room = max(0.5 * task.room, 0.6 * spread if len(rows) > 1 else task.room)
+    seeds = ended.merge(rows[RUN_KEY], on=RUN_KEY).test_error.astype(float)
+    low = min(means.min() - room, seeds.min() - 0.1 * room)
+    high = max(means.max() + room, seeds.max() + 0.1 * room)
+    low, high = _reaching((low, high), [rows.low, rows.high])
+    return max(0.0, low), min(100.0 if task.share else float("inf"), high)
 
 
 def _figure(height: float, rows: list[int]) -> "tuple[Figure, list[Axes]]":

@@ -9,8 +9,9 @@ from benchmarks.records.frame import load_published, load_runs
 from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import CIFAR10, known_data
-from benchmarks.report.overview import opening
+from benchmarks.report.overview import answers, mark_notes, opening, trials_by_family
 from benchmarks.report.page import Page
+from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import Results, load_results, paper_rows, published_gaps
 from benchmarks.report.tables import Column
 from benchmarks.system.files import write_atomically
@@ -57,28 +58,33 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     rows = paper_rows(published)
     found, page = measured(results_dir, rows), Page()
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
-    frame = frame[["model", "params", "flops_per_image"]]
+    frame = frame[["model", "params", "flops_per_image"]].assign(marks="")
     errors = published.set_index("registry_name").test_error
     frame["published_gap"] = frame.model.map(published_gaps(published))
     frame["published_error"] = frame.model.map(errors)
     if found is not None:
         results, measured_rows = found
         names = [column.value for column in MEASURED]
-        names += ["std", "difference_low", "difference_high", "across_mark"]
+        names += ["std", "difference_low", "difference_high", "across_mark", "marks"]
+        del frame["marks"]
+        measured_rows = measured_rows.assign(marks=row_marks(measured_rows))
         frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
-        frame["across_mark"] = frame.across_mark.fillna("")
+        for marks in ("across_mark", "marks"):
+            frame[marks] = frame[marks].fillna("")
         if sections(results):
             folder = f"reports/{results.dataset}"
             page.add(f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)")
     kept = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
     page.table("paper", frame, kept)
     if found is not None:
-        page.add(opening(results))
+        page.add(" ".join([opening(results), *mark_notes(measured_rows)]))
+        lines = answers(results, trials_by_family(results_dir))
+        page.add("\n".join(f"- {line}" for line in lines))
     return page
 
 
 QUESTION = "Which models do best for their number of parameters?"
-COUNTED = [Column("model", "model", name=True), columns.PARAMETERS, columns.flops(IMAGES)]
+COUNTED = [columns.MODEL, columns.PARAMETERS, columns.flops(IMAGES)]
 MEASURED = [
     columns.mean(IMAGES),
     columns.above_pair(IMAGES),

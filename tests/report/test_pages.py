@@ -53,6 +53,14 @@ def test_the_page_says_what_the_records_say(tmp_path):
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_a_pair_that_was_not_trained_is_missing(tmp_path):
+    text = report(tmp_path, [record("mine", 0, 10.0, "wide_resnet16_1")])
+    assert "Runs of `wide_resnet16_1`, the pair of `mine`." in text
+    both = [record("mine", 0, 10.0, "wide_resnet16_1"), record("wide_resnet16_1", 0, 9.0)]
+    assert "the pair of" not in report(tmp_path / "both", both)
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_two_hashes_have_a_section_each(tmp_path):
     records = [record(error=10.0), record(seed=1, error=30.0, recipe={"hash": "b" * 16})]
     text = report(tmp_path, records)

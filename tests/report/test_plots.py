@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -217,6 +218,29 @@ def test_no_file_or_variable_of_the_user_changes_a_figure(tmp_path):
         )
         drawn.add(done.stdout)
     assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("worst, cut", [(11.9, False), (60.0, True)])
+def test_what_ends_outside_the_forest_ends_in_an_arrow(tmp_path, worst, cut):
+    plain = [record("wide_resnet16_1", seed, 10.0) for seed in range(3)]
+    results = results_of(tmp_path, [*plain, *hyper((10.4, 11.0, worst))])
+    found = sections(results)
+    axes = plots.draw_forest(found, results.runs, {}, IMAGES).axes[0]
+    (row,) = found[0].rows.to_dict("records")
+    (low, high), tips = axes.get_xlim(), [line.get_marker() for line in axes.get_lines()]
+    assert ("<" in tips) == (row["difference_low"] < low)
+    assert (">" in tips) == (row["difference_high"] > high) == cut
+    assert low < 0.4 and high > min(worst - 10.0, 20.0)
+
+
+def test_curves_of_one_family_differ():
+    epochs = pd.DataFrame({"epoch": [1, 2] * 3, "gap": 1.0, "n": 1, "family": "hyper"})
+    names = ["hyper_resnet16_1", "hyper_resnet40_1", "hyper_resnet40_2"]
+    gaps = epochs.assign(model=np.repeat(names, 2), label="r")
+    (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
+    curves = [line for line in axes.get_lines() if line.get_label() in names]
+    looks = {(line.get_linestyle(), line.get_markerfacecolor()) for line in curves}
+    assert len(looks) == len(curves) == 3
 
 
 def test_every_seed_is_inside_the_axes_of_errors(tmp_path):
