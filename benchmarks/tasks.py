@@ -25,8 +25,10 @@ class Task:
     - `room`: the difference that a figure leaves room for, at least
     - `share`: whether it is the percentage of items with a wrong answer, so that the number of
       items tells its sampling error
-    - `memory_format`: the layout of batches and kernels, if they may have several
+    - `layouts`: whether batches and kernels have a memory format that tells
     - `step`: what a training step includes besides the network
+    - `stored`, `generated`: whose a recipe's blocks are
+    - `generator`: where the FLOPs of a generator count
     - `counted`: what FLOPs are of besides products; `uncounted`: what they leave out
     """
 
@@ -47,7 +49,10 @@ class Task:
     gap: str
     room: float
     share: bool
-    memory_format: str | None
+    layouts: bool
+    stored: str
+    generated: str
+    generator: str
     step: str
     counted: str
     uncounted: str
@@ -100,7 +105,10 @@ IMAGES = Task(
     gap="points of {} error",
     room=1.0,
     share=True,
-    memory_format="channels_last",
+    layouts=True,
+    stored="stored kernels",
+    generated="generated kernels",
+    generator="those of a generator are per forward pass, whatever the batch size",
     step="augmentation and the optimizer",
     counted="convolutions and ",
     uncounted="batch norm, biases, pooling, padding and additions",
@@ -123,7 +131,10 @@ TEXT = Task(
     gap="{} bits per character",
     room=0.02,
     share=False,
-    memory_format=None,
+    layouts=False,
+    stored="LSTM",
+    generated="HyperLSTM",
+    generator="those of a hyper cell, which computes at every character, are among them",
     step="clipping and the optimizer",
     counted="",
     uncounted="look-ups of one-hot inputs, layer norm, biases, gates and additions",

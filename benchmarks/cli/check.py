@@ -4,6 +4,7 @@ from argparse import Namespace, _SubParsersAction
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser, add_command, add_plugin, load_plugins
+from benchmarks.system.words import counted
 
 
 def add_parser(commands: _SubParsersAction) -> Parser:
@@ -38,5 +39,5 @@ def _check(name: str, show_traceback: bool) -> bool:
         else:
             print(f"FAIL  {title}: {problem}")
             problems += 1
-    print(f"{name}: {f'{problems} checks failed' if problems else 'every check passed'}")
+    print(f"{name}: {counted(problems, 'check') + ' failed' if problems else 'every check passed'}")
     return problems == 0

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
     outlive_readers()
     print_any_text()
     options, unknown = make_parser().parse_known_args(arguments)
-    options.parser.refuse_unknown(unknown)
+    options.parser.refuse_unknown(options.parser.take_late(options, unknown))
     try:
         with json_alone() if getattr(options, "json", False) else contextlib.nullcontext():
             return options.run(options)

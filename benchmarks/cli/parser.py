@@ -32,6 +32,18 @@ class Parser(argparse.ArgumentParser):
         message = " ".join(message.split())
         self.exit(exit_codes.WRONG_INPUT, f"error: {message} (see {self.prog} --help)\n")
 
+    def take_late(self, options: argparse.Namespace, arguments: Sequence[str]) -> list[str]:
+        """Give an optional word its value where that came behind an option; gives what is left.
+
+        argparse takes such a word at once or never.
+        """
+        left = list(arguments)
+        for action in self._get_positional_actions():
+            free = action.nargs == "?" and getattr(options, action.dest) is None
+            if free and left and not left[0].startswith("-"):
+                setattr(options, action.dest, self._get_values(action, [left.pop(0)]))
+        return left
+
     def refuse_unknown(self, arguments: Sequence[str]) -> None:
         """Leave with one line if there are arguments that nothing took."""
         if not arguments:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli.output import duration
+from benchmarks.system.words import counted
 
 if TYPE_CHECKING:
     from benchmarks.runs.planning import Planned
@@ -22,7 +23,7 @@ def print_plan(planned: "list[Planned]") -> int:
     total = f", about {duration(sum(known))} of training one after another" if known else ""
     if known and unknown:
         total += f" and {unknown} of unknown length"
-    print(f"{len(planned)} runs: {done} done already, {len(missing)} to train{total}")
+    print(f"{counted(len(planned), 'run')}: {done} done already, {len(missing)} to train{total}")
     return exit_codes.OK
 
 

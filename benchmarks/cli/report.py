@@ -12,7 +12,9 @@ def add_parser(commands: _SubParsersAction) -> Parser:
     parser = add_command(commands, "report", "regenerate the report from the records")
     add_folders(parser)
     parser.add_argument(
-        "--dataset", metavar="D", help="one data set's name (all that have records)"
+        "--dataset",
+        metavar="D",
+        help="one data set, as `train` names it or by its name in results (all that have records)",
     )
     parser.add_argument(
         "--question",
@@ -39,12 +41,14 @@ def add_parser(commands: _SubParsersAction) -> Parser:
 
 def run(options: Namespace) -> int:
     """Write the pages."""
+    from benchmarks.data import datasets
     from benchmarks.report.pages import build_report
 
+    dataset = options.dataset
+    if dataset and ":" in dataset:
+        dataset = datasets.dataset_name(dataset)
     html = options.html or options.open
-    pages = build_report(
-        options.results_dir, options.reports_dir, options.dataset, options.question, html
-    )
+    pages = build_report(options.results_dir, options.reports_dir, dataset, options.question, html)
     for page in pages:
         print(f"report: {page}")
     if options.readme:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
 from benchmarks.cli.output import print_json, print_table
+from benchmarks.system.words import counted
 
 if TYPE_CHECKING:
     from benchmarks.runs.status import State
@@ -56,7 +57,7 @@ def run(options: Namespace) -> int:
     print_table([_row(state) for state in states], HEADERS)
     numbers = Counter(state.state for state in states)
     listed = ", ".join(f"{count} {name}" for name, count in numbers.items())
-    print(f"\n{len(states)} runs on {states[0].dataset}: {listed}")
+    print(f"\n{counted(len(states), 'run')} on {states[0].dataset}: {listed}")
     for state in states:
         spec = state.spec
         if state.reason and state.state != "done":

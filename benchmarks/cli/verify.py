@@ -6,6 +6,7 @@ from collections import Counter
 from benchmarks.cli import exit_codes
 from benchmarks.cli.options import Parser, add_command, add_folders, add_plugin, load_plugins
 from benchmarks.cli.output import print_note
+from benchmarks.system.words import counted
 
 
 def add_parser(commands: _SubParsersAction) -> Parser:
@@ -46,7 +47,8 @@ def run(options: Namespace) -> int:
         print_note(note)
     kinds = Counter(path.suffix for path in paths)
     shared = kinds[".safetensors"]
-    of_weights = f", {shared} files of weights" if shared else ""
-    files = f"{kinds['.json']} records, {kinds['.ckpt']} checkpoints{of_weights}"
+    of_weights = f", {counted(shared, 'file')} of weights" if shared else ""
+    records, checkpoints = kinds[".json"], kinds[".ckpt"]
+    files = f"{counted(records, 'record')}, {counted(checkpoints, 'checkpoint')}{of_weights}"
     print(f"{files}: {wrong or 'nothing'} wrong")
     return exit_codes.FAILED if wrong else exit_codes.OK

@@ -143,7 +143,10 @@ def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise DataError(f"text {path}: {error.strerror}") from None
+        raise DataError(
+            f"text {path}: {error.strerror}; a text is a file, or a folder with "
+            f"{', '.join(f'{part}.txt' for part in PARTS)}"
+        ) from None
     except ValueError as error:
         raise DataError(f"text {path} is not UTF-8: {error}") from None
 
@@ -162,10 +165,12 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
     symbols = "".join(sorted(set(parts[0])))
     foreign = sorted(set(parts[1] + parts[2]) - set(symbols))
     if foreign and not unknown:
+        where = [part for part, text in zip(PARTS, parts, strict=True) if {*foreign} & {*text}]
         listed = ", ".join(repr(symbol) for symbol in foreign[:SHOWN])
         more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise DataError(
-            f"text {name!r} has symbols that its training split lacks: {listed}{more}; "
+            f"text {name!r} has symbols in {' and '.join(where)} that its training split lacks: "
+            f"{listed}{more}; "
             f"text+unknown:PATH counts them as one more symbol"
         )
     if foreign and UNKNOWN not in symbols:

@@ -306,7 +306,7 @@ def save(results_dir: Path, record: dict) -> Path:
     resumed_from = [
         entry["differing"].get("recipe", [None])[0] for entry in record.get("resumed", [])
     ]
-    refuse_other_hash(path, recipe["hash"], *resumed_from)
+    refuse_other_recipe(path, recipe, *resumed_from)
     write_atomically(path, to_json(record))
     return path
 
@@ -325,21 +325,28 @@ def load(path: Path) -> dict | None:
         raise RecordError(f"record {path} cannot be read: {error}") from None
 
 
-def refuse_other_hash(path: Path, recipe_hash: str, *allowed: str | None) -> None:
+def refuse_other_recipe(path: Path, recipe: dict, *allowed: str | None) -> None:
     """Refuse a record at `path` that was made with another recipe of the same name.
 
-    `allowed`: further hashes that it may have.
+    `recipe`: as JSON has it. `allowed`: further hashes that the record may have.
 
     Raises:
-        RecordError: naming both hashes.
+        RecordError: naming both hashes, and what differs.
     """
     existing = load_or_set_aside(path)
-    found = existing["recipe"].get("hash") if existing else recipe_hash
-    if found not in (recipe_hash, *allowed):
-        raise RecordError(
-            f"record {path} has recipe hash {found}, this recipe has {recipe_hash}: "
-            "give the recipe another name, or remove the record"
-        )
+    found = existing["recipe"].get("hash") if existing else recipe["hash"]
+    if existing is None or found in (recipe["hash"], *allowed):
+        return
+    differing = [
+        f"{key} {existing['recipe'][key]!r} there, {value!r} here"
+        for key, value in recipe.items()
+        if key != "hash" and existing["recipe"].get(key, value) != value
+    ]
+    goes_on = ", or go on with --resume-changed" if existing.get("status") not in DONE else ""
+    raise RecordError(
+        f"record {path} has recipe hash {found}, this recipe has {recipe['hash']} "
+        f"({', '.join(differing)}): give the recipe another name, or remove the record{goes_on}"
+    )
 
 
 def load_or_set_aside(path: Path) -> dict | None:

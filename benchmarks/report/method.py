@@ -5,13 +5,8 @@ import pandas as pd
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results
 from benchmarks.report.tables import Column, code, escape, known, rates_text
+from benchmarks.tasks import Task
 from benchmarks.training.recipes import KINDS
-
-TITLES = {
-    "stored": "stored kernels",
-    "generated": "generated kernels",
-    "scaled": "those of scaled gradients",
-}
 
 
 def method_page(results: Results) -> Page:
@@ -52,14 +47,14 @@ def method_section(page: Page, results: Results) -> None:
         lines.append("**The data differ between runs** (more than one fingerprint).")
     recipes = runs.attrs["recipes"].values()
     by_name = sorted(recipes, key=lambda recipe: (recipe["name"], recipe["hash"]))
-    lines += [recipe_text(recipe) for recipe in by_name]
+    lines += [recipe_text(recipe, results.task) for recipe in by_name]
     titles = {
         "Device": runs.device,
         "Threads": runs.threads,
         "Precision": runs.precision,
         "Compilation": runs.compile,
         "torch": runs.torch,
-        **({"Memory format": runs.memory_format} if results.task.memory_format else {}),
+        **({"Memory format": runs.memory_format} if results.task.layouts else {}),
         "Fall-backs": runs.fallbacks[runs.fallbacks != ""],
         "Commits": runs.commit,
     }
@@ -98,8 +93,13 @@ def _values(values: pd.Series) -> str:
     return ", ".join(sorted({known(value) for value in values}))
 
 
-def recipe_text(recipe: dict) -> str:
+def recipe_text(recipe: dict, task: Task) -> str:
     """One recipe, as JSON has it, in a sentence: its optimizer blocks and the rules of parts."""
+    titles = {
+        "stored": task.stored,
+        "generated": task.generated,
+        "scaled": "those of scaled gradients",
+    }
     blocks = []
     for kind in KINDS:
         block = recipe.get(kind)
@@ -107,7 +107,7 @@ def recipe_text(recipe: dict) -> str:
             warmup = block.get("warmup")
             warm = "" if warmup is None else f", warm-up {warmup:.0%}"
             schedule = f"({block['schedule']}{warm})"
-            blocks.append(f"{TITLES[kind]}: {rates_text(block)} {schedule}, L2 {block['l2']:g}")
+            blocks.append(f"{titles[kind]}: {rates_text(block)} {schedule}, L2 {block['l2']:g}")
     head = ", ".join([f"batch {recipe['batch_size']}", *_reading(recipe)])
     return f"Recipe {code(recipe['name'])}: {head}; {'; '.join(blocks)}."
 

@@ -14,6 +14,7 @@ from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
 from benchmarks.report.verdicts import QUESTIONS, question_text, verdicts
+from benchmarks.system.words import counted
 from benchmarks.tasks import Task
 
 Trials = dict[tuple[str, str], int]
@@ -77,13 +78,9 @@ def opening(results: Results) -> str:
     hours = ended.train_seconds.sum() / 3600
     models = len(ended[["model", "plugin_sha256"]].drop_duplicates())
     return (
-        f"{note} {_counted(len(ended), 'run')} of {_counted(models, 'model')}, "
+        f"{note} {counted(len(ended), 'run')} of {counted(models, 'model')}, "
         f"{length} epochs each, on {devices} ({precisions}): {hours:,.1f} hours of training."
     )
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def add_comparison(page: Page, results: Results) -> None:
@@ -228,7 +225,7 @@ def weak_points(row: dict, results: Results, trials: Trials) -> str:
     """What weakens an answer: few seeds, other settings, unequal tuning; "" if nothing does."""
     weak = []
     if row["seeds"] < MIN_SEEDS:
-        weak.append(f"{_counted(row['seeds'], 'seed')}, no interval")
+        weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
     if row["across"]:
         weak.append(crossing(row, results))
     task = results.task.name

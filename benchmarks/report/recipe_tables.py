@@ -96,7 +96,10 @@ def main_table(
     if absent:
         rows = pd.concat([rows, without], ignore_index=True)
     rows = rows.merge(published, left_on="model", right_on="registry_name", how="left")
-    return rows, _main_columns(results)
+    columns = _main_columns(results)
+    if not rows.generator_flops.fillna(0).any():
+        columns = [column for column in columns if column.value != "generator_flops"]
+    return rows, columns
 
 
 def _main_columns(results: Results) -> list[Column]:
@@ -236,7 +239,7 @@ def legend(results: Results, group: pd.DataFrame) -> str:
     lines = [
         f"Test {task.metrics} are of the last epoch, mean ± standard deviation (n - 1) over seeds "
         f"where there are several. FLOPs are 2 x MACs (multiply-adds of {task.counted}products); "
-        "those of a generator are per forward pass, whatever the batch size.",
+        f"{task.generator}.",
         "Fronts: P, F and T mark a row that by the means no other dominates in "
         f"{task.metric} and parameters, FLOPs per {task.item} or training throughput, among the "
         "rows where both are known and if there are two; in brackets where others do, but none "

@@ -6,7 +6,7 @@ import pandas as pd
 
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results
-from benchmarks.report.tables import Column, code, escape, filled, known
+from benchmarks.report.tables import Column, code, codes, escape, filled, known
 from benchmarks.tasks import Task
 
 RATES = [
@@ -54,6 +54,9 @@ def speed_page(results: Results) -> Page:
         pair_table(page, timed[timed.kind == "pair"], f"speed-{slug}-pairs", task)
         others = timed[timed.kind == "compare"]
         comparison(page, others, f"speed-{slug}-comparison", texts, task)
+        dirty = timed[timed.dirty.fillna(False)].model.unique()
+        if len(dirty):
+            page.add(f"Timed with uncommitted changes, or of unknown origin: {codes(dirty)}.")
     return page
 
 

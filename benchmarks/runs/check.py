@@ -26,6 +26,7 @@ from models.recurrent.network import RecurrentNetwork
 
 CLASSES = 7
 """Not ten on purpose: a model takes the number of classes from the data set."""
+OTHER_CLASSES = 12
 
 
 class Broken(Exception):
@@ -50,6 +51,19 @@ def output_shape(name: str, model: nn.Module) -> None:
             )
         if not out.isfinite().all():
             raise Broken(f"the output is not finite{when}")
+
+
+def other_classes(name: str, model: nn.Module) -> None:
+    """What a user's code builds has as many outputs as it is asked for, whatever that is."""
+    spec = registry.get(name)
+    if spec.builder is None:
+        return
+    model = build(name, OTHER_CLASSES, seed=0).eval()
+    out = answers(spec.task, model, 2, OTHER_CLASSES)
+    shape = tuple(out.shape) if isinstance(out, torch.Tensor) else type(out).__name__
+    if shape != (2, OTHER_CLASSES):
+        task = TASKS[spec.task]
+        raise Broken(f"2 {task.items} and {OTHER_CLASSES} {task.outputs} give {shape}")
 
 
 def evaluation(name: str, model: nn.Module) -> None:
@@ -179,6 +193,7 @@ def macs(name: str, model: nn.Module) -> str | None:
 
 CHECKS: dict[str, Callable[[str, nn.Module], str | None]] = {
     "output has shape (items, classes) and is finite": output_shape,
+    "the data set decides the number of outputs": other_classes,
     "a split can be evaluated": evaluation,
     "every parameter gets a gradient": gradients,
     "weights can be saved and loaded": save_and_load,

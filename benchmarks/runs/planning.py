@@ -126,7 +126,7 @@ def located(
         path = run_id.place(results_dir)
         place = Place(spec, name, path, folders.checkpoint_of(run_id), _record_at(path))
         if place.record is not None and (place.done or not options.resume_changed):
-            store.refuse_other_hash(path, spec.recipe.hash)
+            store.refuse_other_recipe(path, spec.recipe.as_dict())
         places.append(place)
     return places, data
 

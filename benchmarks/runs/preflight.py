@@ -12,7 +12,7 @@ from benchmarks.runs.settings import RunError
 from benchmarks.system import generators
 from benchmarks.system.faults import is_fault, one_line
 from benchmarks.tasks import TASKS
-from benchmarks.training import probing
+from benchmarks.training import probing, recipes
 from benchmarks.training.learning import OtherTask, answers
 from models import plugins, registry
 
@@ -37,7 +37,7 @@ def refuse_other_task(specs: Iterable[RunSpec], dataset: str) -> None:
         if spec.recipe.task is not task:
             raise RunError(
                 f"recipe {spec.recipe.name!r} is of {spec.recipe.task.name}, {dataset} of "
-                f"{task.name}"
+                f"{task.name}, whose default is {recipes.default_name('', task)}"
             )
 
 

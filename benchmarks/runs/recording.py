@@ -53,7 +53,7 @@ def record_of(
         "resumed": history.resumed,
         "flip": run.flip,
         "untrained": [one_line(name) for name in run.untrained],
-        "environment": settings_environment(settings, run.recipe.task),
+        "environment": settings_environment(settings),
         "code": provenance | plugin,
         "engine": asdict(run.engine),
     }

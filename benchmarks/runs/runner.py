@@ -153,7 +153,7 @@ class Run:
         record = store.load_or_set_aside(self.record_path)
         done = record is not None and record.get("status") in store.DONE
         if done or not self.resume_changed:
-            store.refuse_other_hash(self.record_path, self.recipe.hash)
+            store.refuse_other_recipe(self.record_path, self.recipe.as_dict())
         return done
 
     def executing(self, on_epoch: OnEpoch, on_step: OnStep) -> Generator[None, None, dict]:

@@ -9,10 +9,12 @@ import torch
 from benchmarks.runs.options import RunOptions
 from benchmarks.system import environment
 from benchmarks.system.device import keep_freed_memory
-from benchmarks.tasks import Task
 from benchmarks.training import recipes
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
+
+MEMORY_FORMAT = "channels_last"
+"""Of images and kernels."""
 
 
 class RunError(ValueError):
@@ -137,13 +139,13 @@ def set_switches(deterministic: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
-def settings_environment(settings: Settings, task: Task) -> dict:
+def settings_environment(settings: Settings) -> dict:
     """Environment of a record, with the precision and compile mode as used."""
     return environment.environment(
         settings.device.type,
         precision=settings.precision,
         compile=settings.compile,
-        memory_format=task.memory_format,
+        memory_format=MEMORY_FORMAT,
         deterministic=settings.deterministic,
         parallel_seeds=settings.parallel_seeds,
         fallbacks=list(settings.fallbacks),

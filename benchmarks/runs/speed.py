@@ -155,13 +155,13 @@ def _bounds(name: str, images_per_s: float, recipe: Recipe, settings: Settings) 
         return None
     flops = 2 * 3 * (macs.per_image + macs.generator / recipe.batch_size)
     traffic = ledger.training_bytes(spec.kernel_shapes(), 4 if settings.precision == "fp32" else 2)
-    device = settings_environment(settings, recipe.task)["device"]
+    device = settings_environment(settings)["device"]
     return shares_of_peak(device, images_per_s, flops, traffic)
 
 
 def head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer) -> dict:
     """What every speed record begins with: what was timed, where and from which code."""
-    environment = settings_environment(settings, recipe.task)
+    environment = settings_environment(settings)
     return {
         "schema_version": store.SCHEMA_VERSION,
         "task": recipe.task.name,
@@ -190,7 +190,7 @@ def untimed(
     models: Iterable[str], results_dir: Path, recipe: Recipe, settings: Settings
 ) -> list[str]:
     """Those of the models that have no speed record of their optimizer under this condition."""
-    environment = settings_environment(settings, recipe.task)
+    environment = settings_environment(settings)
     here = {
         "device": environment["device"],
         "batch_size": recipe.batch_size,

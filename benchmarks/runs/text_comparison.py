@@ -29,8 +29,8 @@ DESCRIPTIONS = {
     "multiplied in each step of a Python loop, fp32, eager, .item() each step",
     "torch.nn.LSTM": "the LSTM of the same parameters with torch.nn.LSTM and one-hot input, fp32, "
     "eager, .item() each step",
-    "suite HyperLSTM": "the suite's HyperLSTM, its default settings",
-    "suite LSTM": "the suite's LSTM of the same parameters, its default settings",
+    "suite HyperLSTM": "the suite's HyperLSTM, its default settings but no dropout, on pydoc",
+    "suite LSTM": "the suite's LSTM of the same parameters, as it",
     "suite HyperLSTM eager": "the suite's HyperLSTM, fp32, eager",
 }
 
@@ -48,7 +48,7 @@ def compare(name: str, setup: TimingSetup) -> dict:
     if row is None or not row.hyper_units or row.layer_norm or row.layers > 1:
         raise registry.RegistryError(
             f"model {name!r} is not allowed here; choose hyper_lstm_{{units}}, of one layer and "
-            "without layer norm"
+            "without layer norm, or hyper_resnet{{depth}}_{{width}}"
         )
     torch._dynamo.reset()
     settings, timer = setup.settings, Timer(setup.settings.device)

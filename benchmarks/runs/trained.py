@@ -29,13 +29,21 @@ def load_trained(checkpoint: Path) -> tuple[torch.nn.Module, dict]:
     It is built from the run's seed: what a checkpoint does not hold is as it was drawn then.
 
     Raises:
-        CheckpointError: if the model of that name, as it is built now, has other weights.
+        CheckpointError: if there is no model of that name, or if it has other weights as it is
+            built now.
     """
     state = load_checkpoint(checkpoint)
     identity = state["identity"]
     name, classes = identity.get("model"), identity.get("num_classes")
     if not isinstance(name, str) or not isinstance(classes, int):
         raise CheckpointError(f"checkpoint {checkpoint} does not name its model and classes")
+    try:
+        registry.get(name)
+    except registry.RegistryError:
+        raise CheckpointError(
+            f"checkpoint {checkpoint} is of {name!r}, which is no model of this suite; the "
+            "file that registers it is given by --plugin"
+        ) from None
     with generators.kept():
         model = build(name, classes, identity.get("seed", 0))
     try:

@@ -36,6 +36,8 @@ WRONG = [
     (["compare", "wide_resnet10_1"], "hyper_resnet"),
     (["compare", "hyper_resnet20"], r"hyper_resnet\{depth\}_\{width\}"),
     (["compare", "--batch-size", "0"], "'0'"),
+    (["list", "wide*", "--json", "narrow*"], "unexpected argument 'narrow\\*'"),
+    (["report", "--dataset", "text:"], "allowed are pydoc, text:PATH"),
 ]
 
 

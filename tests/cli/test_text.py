@@ -86,6 +86,7 @@ def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
     assert code_of("check", "elman_8", "--plugin", plugin) == 0
     assert desk.code_of("train", "elman_8", *command) == 0
     record = store.load(next((desk.folder / "results").glob("runs/words/elman_8/*.json")))
+    assert desk.code_of("report", "--dataset", words) == 0
     symbols = 4
     assert record["params_by_component"]["recurrent"] == 8 * symbols + 8 * 8 + 8
     assert record["macs_per_image"] == 8 * 8 + 8 * symbols and record["untrained"] == []

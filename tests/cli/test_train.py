@@ -76,6 +76,13 @@ def test_check_says_what_is_wrong(own_models, tmp_path, capsys):
     assert "(1, 10), not (1, 7)" in out and "checks failed" in out
 
 
+def test_check_tries_two_numbers_of_classes(own_models, tmp_path, capsys):
+    plugin = broken_plugin(tmp_path, "of_seven", 7)
+    assert code_of("check", "of_seven", "--plugin", plugin) == 1
+    out = capsys.readouterr().out
+    assert "2 images and 12 classes give (2, 7)" in out and "1 check failed" in out
+
+
 def test_a_model_with_the_wrong_output_is_not_trained(own_models, desk, capsys):
     plugin = broken_plugin(desk.folder, "misfit", 7)
     assert desk.code_of("train", "misfit", "--plugin", plugin) == 2
@@ -190,7 +197,7 @@ def test_train_evaluate_export_resume(desk, capsys):
     assert desk.code_of("evaluate", checkpoint) == 0
     assert f"test error {record['test_error']:.2f} %" in capsys.readouterr().out
     out = desk.folder / "plain.safetensors"
-    assert code_of("export", checkpoint, out, "--materialize") == 0
+    assert code_of("export", checkpoint, "--materialize", out) == 0
     build("wide_resnet10_1", 10, seed=0).load_state_dict(load_file(out))
 
 
@@ -198,7 +205,11 @@ def test_another_recipe_of_one_name_is_refused(desk, capsys):
     assert desk.train("wide_resnet10_1") == 0
     desk.recipe.write_text(RECIPE + "crop_padding = 3\n")
     assert desk.train("wide_resnet10_1") == 2
-    assert "recipe hash" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "recipe hash" in error and "crop_padding 1 there, 3 here" in error
+    assert "--resume-changed" not in error
+    assert desk.train("wide_resnet10_1", "--precision", "bf16") == 2
+    assert "precision 'fp32' there, 'bf16' here" in capsys.readouterr().err
 
 
 def test_a_changed_recipe_resumes_only_if_allowed(desk, capsys):
@@ -207,7 +218,8 @@ def test_a_changed_recipe_resumes_only_if_allowed(desk, capsys):
     assert desk.record("wide_resnet10_1")["status"] == "interrupted"
     desk.recipe.write_text(RECIPE)
     assert desk.train("wide_resnet10_1") == 2
-    assert "recipe hash" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "epochs 2 there, 1 here" in error and "go on with --resume-changed" in error
     assert desk.train("wide_resnet10_1", "--resume-changed") == 0
     record = desk.record("wide_resnet10_1")
     (resumed,) = record["resumed"]

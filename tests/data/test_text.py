@@ -42,7 +42,9 @@ def folder(tmp_path):
 def test_symbols_that_training_lacks_are_refused_or_counted(folder):
     with pytest.raises(DataError) as error:
         text.load(f"text:{folder}")
-    assert "symbols that its training split lacks: 'é'; text+unknown:PATH" in one_line(error)
+    assert "symbols in test that its training split lacks: 'é'; text+unknown:PATH" in one_line(
+        error
+    )
     loaded = text.load(f"text+unknown:{folder}")
     assert loaded.symbols == f"abc{text.UNKNOWN}" and loaded.fingerprint["unknown"] == 1
     assert loaded.read_test().tolist() == [1, 3]
@@ -62,7 +64,10 @@ def test_a_fingerprint_tells_texts_and_splits_apart(folder):
     [
         ("text:", "allowed are pydoc, text:PATH"),
         ("novel", "allowed are pydoc, text:PATH"),
-        ("text:/nowhere/at.txt", "No such file"),
+        (
+            "text:/nowhere/at.txt",
+            "a text is a file, or a folder with train.txt, valid.txt, test.txt",
+        ),
         ("text:/nowhere/a b.txt", "a name that is not allowed"),
     ],
 )

@@ -12,6 +12,7 @@ from benchmarks.report import pages
 from benchmarks.report.method import recipe_text
 from benchmarks.report.page import Page, write_folder
 from benchmarks.report.tables import optimizer_text
+from benchmarks.tasks import IMAGES
 from tests.conftest import ROOT
 from tests.report.made import BLOCK, RECIPE, hyper, record, rows, speed, write
 
@@ -258,7 +259,7 @@ def test_rules_of_parts_are_said():
     rule = {"optimizer": "adam", "learning_rate": 0.006}
     block = BLOCK | {"embeddings": rule | {"learning_rate": 0.5}, "backbone": rule}
     told = "sgd 0.1, embeddings adam 0.5, backbone adam 0.006"
-    assert f"stored kernels: {told} (cosine" in recipe_text(RECIPE | {"stored": block})
+    assert f"stored kernels: {told} (cosine" in recipe_text(RECIPE | {"stored": block}, IMAGES)
     assert optimizer_text({"scaled": BLOCK}, "scaled") == "scaled sgd 0.1, L2 0.0005"
     assert optimizer_text({"stored": block}, "stored") == f"{told}, L2 0.0005"
     assert optimizer_text({"stored": block}, None) is None

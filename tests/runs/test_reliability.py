@@ -489,7 +489,7 @@ def verified(tmp_path, own_models, few_are_loaded, capsys):
 def test_verify(verified):
     drill, verify = verified
     model = "hyper_resnet10_1"
-    assert verify() == (0, "1 records, 1 checkpoints: nothing wrong\n")
+    assert verify() == (0, "1 record, 1 checkpoint: nothing wrong\n")
     assert verify(f"digits/{model}")[0] == 0
     code, text = verify("digits/hyper_resnet10_2")
     assert code == 2 and "nearest" in text

@@ -69,7 +69,7 @@ def test_export_to_its_place_and_verify(trained, capsys):
     model = pretrained.load("hyper_resnet10_1", "digits/short", results_dir / "weights")
     assert model.pretrained_cfg["recipe"] == "short" and not model.training
     assert main(["verify", *folders]) == 0
-    assert "1 records, 1 checkpoints, 1 files of weights: nothing wrong" in capsys.readouterr().out
+    assert "1 record, 1 checkpoint, 1 file of weights: nothing wrong" in capsys.readouterr().out
 
 
 def test_what_is_wrong_with_weights_is_told(trained, few):
