@@ -30,8 +30,8 @@ from tests.report.made import (
 RATIO = {"median": 0.71, "low": 0.7, "high": 0.72, "pairs": 15}
 OF_PAIR = {"kind": "pair", "ratio": RATIO, "null": RATIO, "noisy": False, "attempts": [{}]}
 SPEEDS = [
-    text_speed("lstm_312", 1.2e6, optimizer="adam"),
-    text_speed("hyper_lstm_256", 8e5, optimizer="adam"),
+    text_speed("lstm_312", 1.2e6, optimizer="sgd"),
+    text_speed("hyper_lstm_256", 8e5, optimizer="sgd"),
     text_speed("hyper_lstm_256", 0.0, pair=["hyper_lstm_256", "lstm_312"], **OF_PAIR),
 ]
 PERCENT = ("95 %", "±2 %", "within 3 %", "warm-up 5%")
