@@ -90,7 +90,8 @@ def still_open(results: Results) -> list[str]:
             f"Runs as long as the paper's (recipe `{PAPER.name}`: {plain:,} steps of the plain "
             f"networks, {hyper:,} of the hypernetworks)."
         )
-    seeds = ended.groupby("model").n.max().reindex(rows).dropna()
+    every = summary[summary["mean"].notna()].groupby("model").n.max()
+    seeds = every.reindex([*rows, *every.index.difference(rows)]).dropna()
     few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < MIN_SEEDS]
     if few:
         lines.append(f"{MIN_SEEDS} seeds of {', '.join(few)}.")

@@ -310,6 +310,8 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task:
             ends = [curve.epoch.iloc[0], curve.epoch.iloc[-1]]
             label = f"its gap in the paper: {published[model]:{task.signed}}"
             axes.plot(ends, [published[model]] * 2, dashes, label=label, **line)
+    if len(order) > MAX_CURVES:
+        axes.plot([], [], " ", label=f"{len(order) - MAX_CURVES} more are left out")
     shown = gaps[gaps.model.isin(order[:MAX_CURVES])].gap
     low, high = shown.quantile(0.05), shown.quantile(0.9)
     room = task.room

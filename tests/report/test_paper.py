@@ -71,9 +71,10 @@ def test_what_is_open(tmp_path):
     assert f"Rows of the paper without a run: {names}." in text
     assert "Runs as long as the paper's (recipe `paper`: 140,000 steps of the plain" in text
     assert "Speed on a GPU of `wide_resnet40_1`" in text
-    text = still_open(tmp_path / "itself", pair((1.0, 1.0, 1.0), (2.0, 2.0)))
+    records = [*pair((1.0, 1.0, 1.0), (2.0, 2.0)), record("narrow_resnet40_6")]
+    text = still_open(tmp_path / "itself", records)
     assert "without a run: `wide_resnet40_2`, `hyper_resnet40_2`." in text
-    assert "3 seeds of `hyper_resnet40_1` (2)." in text
+    assert "3 seeds of `hyper_resnet40_1` (2), `narrow_resnet40_6` (1)." in text
 
 
 def test_nothing_is_open_when_all_is_there(tmp_path):
