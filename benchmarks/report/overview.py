@@ -13,7 +13,7 @@ from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
-from benchmarks.report.verdicts import QUESTIONS, question_text, verdicts
+from benchmarks.report.verdicts import QUESTIONS, SAME_SIZE, question_text, verdicts
 from benchmarks.system.words import counted
 from benchmarks.tasks import Task
 
@@ -222,12 +222,15 @@ def answer_text(row: dict, task: Task) -> str:
 
 
 def weak_points(row: dict, results: Results, trials: Trials) -> str:
-    """What weakens an answer: few seeds, other settings, unequal tuning; "" if nothing does."""
+    """What weakens an answer: few seeds, other settings, unequal size or tuning; "" if nothing."""
     weak = []
     if row["seeds"] < MIN_SEEDS:
         weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
     if row["across"]:
         weak.append(crossing(row, results))
+    larger = row["params"] / row["params_other"]
+    if larger > SAME_SIZE:
+        weak.append(f"{100 * (larger - 1):.0f} % more parameters than the rival")
     task = results.task.name
     own, other = (trials.get((task, row[f"family{end}"]), 0) for end in ("", "_other"))
     if own != other:
