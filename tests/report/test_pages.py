@@ -137,6 +137,9 @@ def test_what_weakens_an_answer_is_said(tmp_path):
     text = report(tmp_path / "b", [PAIRS[0], first])
     assert "**Undecided**: +2.00 points against `wide_resnet16_1` (100 parameters). Weakened by: "
     assert "1 seed, no interval" in text
+    smaller = rows("narrow_resnet16_11", (16.0, 16.1, 16.2), 70)
+    text = report(tmp_path / "d", [*PAIRS, *smaller])
+    assert "(70 parameters). Weakened by: 14 % more parameters than the rival." in text
     trial = {key: value for key, value in first.items() if not key.startswith("test_")}
     results = write(tmp_path / "c", PAIRS)
     store.save(results, trial | {"study": "rates"})
