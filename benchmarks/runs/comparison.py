@@ -73,7 +73,7 @@ def _hyper_resnet(name: str) -> registry.ModelSpec:
     if not of_the_paper or spec.builder is not None or spec.channels[0] % 16:
         raise registry.RegistryError(
             f"model {name!r} is not allowed here; choose hyper_resnet{{depth}}_{{width}}, or "
-            "hyper_lstm_{{units}}, of one layer and without layer norm"
+            "hyper_lstm_{units}, of one layer and without layer norm"
         )
     return spec
 

@@ -48,7 +48,7 @@ def compare(name: str, setup: TimingSetup) -> dict:
     if row is None or not row.hyper_units or row.layer_norm or row.layers > 1:
         raise registry.RegistryError(
             f"model {name!r} is not allowed here; choose hyper_lstm_{{units}}, of one layer and "
-            "without layer norm, or hyper_resnet{{depth}}_{{width}}"
+            "without layer norm, or hyper_resnet{depth}_{width}"
         )
     torch._dynamo.reset()
     settings, timer = setup.settings, Timer(setup.settings.device)
