@@ -48,3 +48,18 @@ class Stop:
         """The reason to stop, or None."""
         late = self.deadline is not None and time.monotonic() >= self.deadline
         return self.signal or ("stopped by the time limit" if late else None) or self.ask()
+
+
+class Flag:
+    """Says why runs should stop, or None: an actor of Ray, here because it must start quickly."""
+
+    def __init__(self) -> None:
+        self.reason: str | None = None
+
+    def set(self, reason: str) -> None:
+        """Stop all runs."""
+        self.reason = reason
+
+    def get(self) -> str | None:
+        """Why, or None."""
+        return self.reason

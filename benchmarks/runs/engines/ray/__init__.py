@@ -26,6 +26,7 @@ from benchmarks.runs.progress import Outcome, Progress
 from benchmarks.runs.runner import EngineUse, Run, lock_of
 from benchmarks.system.faults import described
 from benchmarks.system.files import refuse_unwritable, remove_leftovers
+from benchmarks.system.stop import Flag
 from benchmarks.training.checkpoints import previous, write_content
 from models import plugins
 
@@ -89,7 +90,7 @@ class _Driver:
         here = ray.get_runtime_context().get_node_id()
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
         # One whose process is killed comes back, and whoever asks it meanwhile waits.
-        flag = ray.remote(task.Flag).options(
+        flag = ray.remote(Flag).options(
             num_cpus=0, scheduling_strategy=beside, max_restarts=-1, max_task_retries=-1
         )
         self.flag: Any = flag.remote()

@@ -25,21 +25,6 @@ from benchmarks.system.stop import Stop
 SECONDS_BETWEEN_QUESTIONS = 1.0
 
 
-class Flag:
-    """An actor beside the driver that says why runs should stop, or None."""
-
-    def __init__(self) -> None:
-        self.reason: str | None = None
-
-    def set(self, reason: str) -> None:
-        """Stop all runs."""
-        self.reason = reason
-
-    def get(self) -> str | None:
-        """Why, or None."""
-        return self.reason
-
-
 class Question:
     """Asks the flag now and then, without waiting for the answer.
 
