@@ -9,6 +9,7 @@ from benchmarks.report.known_data import task_of
 from benchmarks.report.summary import summarize
 from benchmarks.report.tables import Column, code, escape, markdown
 from benchmarks.system.files import write_atomically
+from benchmarks.system.words import counted
 from benchmarks.tasks import TASKS, Task
 from benchmarks.training import recipes
 from benchmarks.training.studies import Study, StudyError, find, load
@@ -82,7 +83,7 @@ def chosen(trials: pd.DataFrame) -> str:
                 f"the lowest validation {task.metric} is {task.shown(best['mean'])} "
                 f"({best.study}, {code(best.recipe)})"
             )
-        what = f"{code(model)} on {code(dataset)}, trials of {epochs:g} epochs"
+        what = f"{code(model)} on {code(dataset)}, trials of {counted(round(epochs), 'epoch')}"
         lines.append(f"- {what}: {len(tried)}; {told}.")
     return "\n".join(lines)
 
