@@ -230,7 +230,7 @@ def weak_points(row: dict, results: Results, trials: Trials) -> str:
         weak.append(crossing(row, results))
     larger = row["params"] / row["params_other"]
     if larger > SAME_SIZE:
-        weak.append(f"{100 * (larger - 1):.0f} % more parameters than the rival")
+        weak.append(f"{larger:.2f} times the rival's parameters")
     task = results.task.name
     own, other = (trials.get((task, row[f"family{end}"]), 0) for end in ("", "_other"))
     if own != other:

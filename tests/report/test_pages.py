@@ -139,7 +139,7 @@ def test_what_weakens_an_answer_is_said(tmp_path):
     assert "1 seed, no interval" in text
     smaller = rows("narrow_resnet16_11", (16.0, 16.1, 16.2), 70)
     text = report(tmp_path / "d", [*PAIRS, *smaller])
-    assert "(70 parameters). Weakened by: 14 % more parameters than the rival." in text
+    assert "(70 parameters). Weakened by: 1.14 times the rival's parameters." in text
     trial = {key: value for key, value in first.items() if not key.startswith("test_")}
     results = write(tmp_path / "c", PAIRS)
     store.save(results, trial | {"study": "rates"})
