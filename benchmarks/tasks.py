@@ -27,7 +27,7 @@ class Task:
       items tells its sampling error
     - `layouts`: whether batches and kernels have a memory format that tells
     - `step`: what a training step includes besides the network
-    - `stored`, `generated`: whose a recipe's blocks are
+    - `stored`, `generated`: what the blocks of a recipe are of
     - `generator`: where the FLOPs of a generator count
     - `counted`: what FLOPs are of besides products; `uncounted`: what they leave out
     """

@@ -294,8 +294,7 @@ def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
 
 def _called_module(node: ast.Call) -> str | None:
     """The module that a call imports by a name in quotes."""
-    function = node.func.attr if isinstance(node.func, ast.Attribute) else node.func
-    name = function.id if isinstance(function, ast.Name) else function
+    name = getattr(node.func, "attr", None) or getattr(node.func, "id", None)
     if name not in ("import_module", "__import__") or not node.args:
         return None
     first = node.args[0]

@@ -18,6 +18,7 @@ from typing import Any
 
 from benchmarks.system.files import read_text, write_atomically
 from benchmarks.tasks import IMAGES, TASKS, Task
+from benchmarks.training.recipes import differences
 
 SCHEMA_VERSION = 7
 """Of new records; older versions are read as they are. `schemas/run-<version>.json` has each."""
@@ -337,10 +338,11 @@ def refuse_other_recipe(path: Path, recipe: dict, *allowed: str | None) -> None:
     found = existing["recipe"].get("hash") if existing else recipe["hash"]
     if existing is None or found in (recipe["hash"], *allowed):
         return
+    before = {key: value for key, value in existing["recipe"].items() if key in recipe}
+    there = differences(before, recipe)
     differing = [
-        f"{key} {existing['recipe'][key]!r} there, {value!r} here"
-        for key, value in recipe.items()
-        if key != "hash" and existing["recipe"].get(key, value) != value
+        f"{key} {there.get(key)!r} there, {value!r} here"
+        for key, value in differences(recipe, before).items()
     ]
     goes_on = ", or go on with --resume-changed" if existing.get("status") not in DONE else ""
     raise RecordError(

@@ -127,7 +127,8 @@ def _range(sections: list[Section], ticks: list[pd.DataFrame], least: float) -> 
     near = means[(means - middle).abs() <= far]
     room = max(0.6 * least, 0.25 * (near.max() - near.min()))
     shown = rows[(rows.difference.astype(float) - middle).abs() <= far]
-    ends = [shown.difference_low, shown.difference_high, *(seeds.difference for seeds in ticks)]
+    seeds = pd.concat(ticks).merge(shown[RUN_KEY], on=RUN_KEY)
+    ends = [shown.difference_low, shown.difference_high, seeds.difference]
     return _reaching((near.min() - room, near.max() + room), ends)
 
 
@@ -136,8 +137,8 @@ def _reaching(limits: tuple[float, float], ends: list[pd.Series]) -> tuple[float
     low, high = limits
     width = high - low
     values = pd.concat(ends).astype(float).dropna().clip(low - 2 * width, high + 2 * width)
-    edges = [low, *(values - 0.02 * width)], [high, *(values + 0.02 * width)]
-    return min(edges[0]), max(edges[1])
+    room = 0.02 * width
+    return min([low, *(values - room)]), max([high, *(values + room)])
 
 
 def _draw_interval(

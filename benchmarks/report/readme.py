@@ -58,7 +58,7 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     rows = paper_rows(published)
     found, page = measured(results_dir, rows), Page()
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
-    frame = frame[["model", "params", "flops_per_image"]].assign(marks="")
+    frame = frame[["model", "params", "flops_per_image"]]
     errors = published.set_index("registry_name").test_error
     frame["published_gap"] = frame.model.map(published_gaps(published))
     frame["published_error"] = frame.model.map(errors)
@@ -66,7 +66,6 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
         results, measured_rows = found
         names = [column.value for column in MEASURED]
         names += ["std", "difference_low", "difference_high", "across_mark", "marks"]
-        del frame["marks"]
         measured_rows = measured_rows.assign(marks=row_marks(measured_rows))
         frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
         for marks in ("across_mark", "marks"):
@@ -74,6 +73,8 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
         if sections(results):
             folder = f"reports/{results.dataset}"
             page.add(f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)")
+    else:
+        frame["marks"] = ""
     kept = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
     page.table("paper", frame, kept)
     if found is not None:

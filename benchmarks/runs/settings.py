@@ -13,9 +13,6 @@ from benchmarks.training import recipes
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
 
-MEMORY_FORMAT = "channels_last"
-"""Of images and kernels."""
-
 
 class RunError(ValueError):
     """Options that are not allowed; the message is one line for the user."""
@@ -145,7 +142,7 @@ def settings_environment(settings: Settings) -> dict:
         settings.device.type,
         precision=settings.precision,
         compile=settings.compile,
-        memory_format=MEMORY_FORMAT,
+        memory_format="channels_last",
         deterministic=settings.deterministic,
         parallel_seeds=settings.parallel_seeds,
         fallbacks=list(settings.fallbacks),

@@ -30,7 +30,7 @@ DESCRIPTIONS = {
     "torch.nn.LSTM": "the LSTM of the same parameters with torch.nn.LSTM and one-hot input, fp32, "
     "eager, .item() each step",
     "suite HyperLSTM": "the suite's HyperLSTM, its default settings but no dropout, on pydoc",
-    "suite LSTM": "the suite's LSTM of the same parameters, as it",
+    "suite LSTM": "the suite's LSTM of the same parameters, in the same way",
     "suite HyperLSTM eager": "the suite's HyperLSTM, fp32, eager",
 }
 

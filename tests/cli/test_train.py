@@ -208,6 +208,10 @@ def test_another_recipe_of_one_name_is_refused(desk, capsys):
     error = capsys.readouterr().err
     assert "recipe hash" in error and "crop_padding 1 there, 3 here" in error
     assert "--resume-changed" not in error
+    desk.recipe.write_text(RECIPE + "[stored]\nlearning_rate = 0.07\n")
+    assert desk.train("wide_resnet10_1") == 2
+    assert "there, 0.07 here): give" in capsys.readouterr().err
+    desk.recipe.write_text(RECIPE)
     assert desk.train("wide_resnet10_1", "--precision", "bf16") == 2
     assert "precision 'fp32' there, 'bf16' here" in capsys.readouterr().err
 

@@ -72,7 +72,7 @@ def test_what_lies_far_out_is_an_arrow_at_the_edge(tmp_path):
     records += rows("lost_resnet16_1", (90.0,), pair="wide_resnet16_1")
     results = results_of(tmp_path, records)
     (axes,) = plots.draw_forest(sections(results), results.runs, {}, IMAGES).axes
-    assert axes.get_xlim()[1] < 20
+    assert axes.get_xlim()[1] < 5  # whose seeds do not stretch the axis either
     assert [text.get_text().strip() for text in axes.texts] == ["+80.0 →"]
 
 
