@@ -43,7 +43,7 @@ class Plugin:
     @property
     def whole(self) -> bool:
         """Whether all that it registered is still there, from the code that lies on the disk."""
-        there = all(name in registry._PLUGINS for name in self.models)
+        there = all(name in registry.PLUGIN_MODELS for name in self.models)
         return there and self.sha256 == code_sha256(self.file)
 
 
@@ -65,12 +65,12 @@ def load(path: str) -> Plugin:
         return known
     if known is not None:
         _forget(LOADED.pop(file))
-    models, kernels = set(registry._PLUGINS), set(registry.KERNELS)
+    models, kernels = set(registry.PLUGIN_MODELS), set(registry.KERNELS)
     plugin = Plugin(file, code_sha256(file), [], [])
     try:
         _import(path, file)
     finally:
-        plugin.models += [name for name in registry._PLUGINS if name not in models]
+        plugin.models += [name for name in registry.PLUGIN_MODELS if name not in models]
         plugin.kernels += [name for name in registry.KERNELS if name not in kernels]
         if sys.exc_info()[0] is not None:
             _forget(plugin)
@@ -133,7 +133,7 @@ def _file_of(path: str) -> Path:
 def _forget(plugin: Plugin) -> None:
     """Take back what a plugin registered, and its modules, before it is loaded anew."""
     for name in plugin.models:
-        registry._PLUGINS.pop(name, None)
+        registry.PLUGIN_MODELS.pop(name, None)
     for name in plugin.kernels:
         registry.KERNELS.pop(name, None)
     files = set(code_files(plugin.file))

@@ -10,6 +10,7 @@ import torch
 from benchmarks.data import datasets
 from benchmarks.data.splits import DataSet, Split
 from benchmarks.training import recipes
+from models import registry
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -57,6 +58,17 @@ def few_are_loaded(few, monkeypatch):
 def tiny():
     """One epoch of `demo`, batch 256: four steps on digits."""
     return dataclasses.replace(recipes.RECIPES["demo"], name="tiny", epochs=1, batch_size=256)
+
+
+@pytest.fixture
+def own_models():
+    """A registry without plugins' models; what a test registers is gone after it."""
+    models, kernels = dict(registry.PLUGIN_MODELS), dict(registry.KERNELS)
+    registry.PLUGIN_MODELS.clear()
+    yield
+    for current, before in ((registry.PLUGIN_MODELS, models), (registry.KERNELS, kernels)):
+        current.clear()
+        current.update(before)
 
 
 class Hostile:

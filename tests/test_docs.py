@@ -54,17 +54,15 @@ def test_the_readmes_recipe_is_a_recipe(tmp_path):
     assert (recipe.name, recipe.epochs, recipe.scaled.learning_rate) == ("longer", 60, 0.3)
 
 
-def test_documented_plugins_pass_their_checks(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
+def test_documented_plugins_pass_their_checks(tmp_path, own_models):
     page = (ROOT / "docs" / "adding-a-model.md").read_text()
     for number, block in enumerate(re.findall(r"```python\n(.*?)```", page, re.DOTALL)):
         file = tmp_path / f"plugin{number}.py"
         file.write_text(block)
         registry.load_plugin(str(file))
     names = {"mixture_resnet16_1", "mixture_resnet20", "small_cnn", "fourier_net", "gru_296"}
-    assert set(registry._PLUGINS) == names
-    for name in registry._PLUGINS:
+    assert set(registry.PLUGIN_MODELS) == names
+    for name in registry.PLUGIN_MODELS:
         assert [problem for _, problem in check.run(name) if problem] == []
 
 
@@ -81,9 +79,8 @@ def test_the_notebook_runs_and_has_no_outputs(monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_readmes_python_runs(tmp_path, monkeypatch):
+def test_the_readmes_python_runs(tmp_path, monkeypatch, own_models):
     plugin, hub, script = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    monkeypatch.setattr(registry, "_PLUGINS", {})
     monkeypatch.chdir(tmp_path)
     exec(plugin, {"__name__": "plugin"})
     assert [problem for _, problem in check.run("linear") if problem] == []

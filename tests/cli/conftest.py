@@ -7,7 +7,6 @@ import pytest
 
 from benchmarks.cli.main import main
 from benchmarks.measuring import timing
-from models import registry
 
 PLUGIN = '''
 import torch
@@ -47,13 +46,6 @@ def code_of(*arguments):
         return main([str(argument) for argument in arguments])
     except SystemExit as stop:
         return stop.code
-
-
-@pytest.fixture
-def own_models(monkeypatch):
-    """Models that a test registers are gone after it."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
 
 
 @pytest.fixture

@@ -54,7 +54,7 @@ def test_paths_begin_at_home_also_after_an_equals_sign(desk, monkeypatch, capsys
 
 
 def forget_plugin():
-    registry._PLUGINS.clear()
+    registry.PLUGIN_MODELS.clear()
     registry.KERNELS.pop("one_kernel")
 
 

@@ -89,8 +89,7 @@ def test_the_recipe_of_the_best_trial_is_one(tmp_path):
     assert (recipe.stored.learning_rate, recipe.scaled.l2) == (0.1, 1e-4)
 
 
-def test_a_foreign_module_is_tuned_as_stored_kernels(monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def test_a_foreign_module_is_tuned_as_stored_kernels(own_models):
     registry.register_model("my-mlp")(lambda classes: None)
     study = study_of("my-mlp", "demo", trials=2)
     assert [recipe.stored.learning_rate for _, recipe in study.trials] == [0.15, 0.075]

@@ -23,9 +23,7 @@ def build(num_classes):
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays(monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
+def _nothing_stays(monkeypatch, own_models):
     monkeypatch.setattr(plugins, "LOADED", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
@@ -201,7 +199,7 @@ def test_what_is_wrong_is_told_in_a_line_and_leaves_nothing(tmp_path, text):
     file = write(tmp_path, "wrong_nets.py", f"{text}\n")
     with pytest.raises(registry.RegistryError, match=WRONG[text]) as raised:
         plugins.load(str(file))
-    assert "\n" not in str(raised.value) and not registry._PLUGINS
+    assert "\n" not in str(raised.value) and not registry.PLUGIN_MODELS
     file.write_text(MODEL.format(name="right"), encoding="utf-8")
     assert plugins.load(str(file)).models == ["right"]
 
@@ -210,7 +208,7 @@ def test_half_a_plugin_is_none(tmp_path):
     file = write(tmp_path, "half_nets.py", MODEL.format(name="half") + "\nraise KeyError('x')\n")
     with pytest.raises(registry.RegistryError, match=r"KeyError: 'x' \(half_nets.py, line 9\)"):
         plugins.load(str(file))
-    assert not registry._PLUGINS
+    assert not registry.PLUGIN_MODELS
 
 
 def test_a_plugin_that_hides_an_installed_module_is_refused(tmp_path, monkeypatch):

@@ -8,12 +8,6 @@ from benchmarks.records import store
 from models import registry
 
 
-@pytest.fixture
-def clean_registry(monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
-
-
 def test_pairs():
     assert registry.get("hyper_resnet40_2").pair == "wide_resnet40_2"
     assert registry.get("hyper_resnet22_3_projection").pair == "wide_resnet22_3_projection"
@@ -66,7 +60,7 @@ def test_wrong_names_of_recurrent_networks(name, told):
         registry.get(name)
 
 
-def test_a_pair_reads_the_same(clean_registry):
+def test_a_pair_reads_the_same(own_models):
     with pytest.raises(registry.RegistryError, match=r"is of text, its pair .* of images"):
         registry.register_model("mine", pair="wide_resnet16_1", task="text")(lambda symbols: None)
     with pytest.raises(registry.RegistryError, match="task 'sound' of model 'mine' is not allowed"):
@@ -162,7 +156,7 @@ def test_unknown_names(name, message):
         registry.get(name)
 
 
-def test_duplicates_and_bad_rows(clean_registry):
+def test_duplicates_and_bad_rows(own_models):
     registry.register(registry.ModelSpec("mine", depth=10, channels=(8, 8, 8)))
     for spec, message in [
         (registry.ModelSpec("mine", depth=10, channels=(8, 8, 8)), "registered already"),
@@ -189,13 +183,13 @@ def test_duplicates_and_bad_rows(clean_registry):
             registry.register(spec)
 
 
-def test_a_row_has_the_depths_of_its_backbone(clean_registry):
+def test_a_row_has_the_depths_of_its_backbone(own_models):
     registry.register(registry.ModelSpec("small", depth=8, channels=(8, 8, 8), backbone="resnet"))
     with pytest.raises(ValueError, match=r"depth 8 is not 6n \+ 4"):
         registry.register(registry.ModelSpec("smaller", depth=8, channels=(8, 8, 8)))
 
 
-def test_a_plugin_may_take_the_name_of_a_resnet_that_there_is_not(clean_registry):
+def test_a_plugin_may_take_the_name_of_a_resnet_that_there_is_not(own_models):
     registry.register_model("resnet18")(lambda num_classes: None)
     assert registry.get("resnet18").builder is not None
     with pytest.raises(registry.RegistryError, match="registered already"):
@@ -206,7 +200,7 @@ def test_a_plugin_may_take_the_name_of_a_resnet_that_there_is_not(clean_registry
     "text, message",
     [("1 / 0", "raised ZeroDivisionError"), ("x = 1", "registered no model"), (None, "not a file")],
 )
-def test_bad_plugins(tmp_path, clean_registry, text, message):
+def test_bad_plugins(tmp_path, own_models, text, message):
     file = tmp_path / "plugin.py"
     if text is not None:
         file.write_text(text)
@@ -214,7 +208,7 @@ def test_bad_plugins(tmp_path, clean_registry, text, message):
         registry.load_plugin(str(file))
 
 
-def test_a_free_name_is_found_without_a_hint(clean_registry, monkeypatch):
+def test_a_free_name_is_found_without_a_hint(own_models, monkeypatch):
     """The hint goes through all names: too slow for each model of a plugin."""
     monkeypatch.setattr(registry, "_hint", None)
     registry.register_model("free_name")(lambda classes: None)
@@ -224,9 +218,8 @@ def test_a_free_name_is_found_without_a_hint(clean_registry, monkeypatch):
 @pytest.mark.parametrize(
     "rows", [{"mine_a": "nothing"}, {"mine_a": "resnet20", "resnet20": "resnet20"}]
 )
-def test_kernels_with_a_row_that_is_not_allowed_are_not_registered(rows, monkeypatch):
+def test_kernels_with_a_row_that_is_not_allowed_are_not_registered(rows, own_models):
     """So that a cell of a notebook can be mended and run again."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
 
     class Source:
         count = staticmethod(lambda shapes: {})
@@ -234,4 +227,4 @@ def test_kernels_with_a_row_that_is_not_allowed_are_not_registered(rows, monkeyp
     for _ in range(2):
         with pytest.raises(registry.RegistryError, match=r"unknown model 'nothing'|resnet20"):
             registry.register_kernels("mine", rows)(Source)
-        assert "mine" not in registry.KERNELS and not registry._PLUGINS
+        assert "mine" not in registry.KERNELS and not registry.PLUGIN_MODELS

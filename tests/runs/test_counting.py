@@ -18,11 +18,7 @@ from models.kernels.protocol import KernelSource
 from models.registry import register_kernels, register_model
 from tests.measuring.layers import Apply, Weighted
 
-
-@pytest.fixture(autouse=True)
-def _registry_as_it_was(monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", dict(registry._PLUGINS))
-    monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
+pytestmark = pytest.mark.usefixtures("own_models")
 
 
 class Fourier(nn.Module):

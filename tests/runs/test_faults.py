@@ -123,9 +123,7 @@ class Told(Progress):
 
 
 @pytest.fixture
-def options(tmp_path, few_are_loaded, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
-    monkeypatch.setattr(registry, "KERNELS", dict(registry.KERNELS))
+def options(tmp_path, few_are_loaded, own_models):
     for kind in (Parts, *Parts.__subclasses__()):
         registry.register_model(kind.__name__)(kind)
     return RunOptions(results_dir=tmp_path / "results", checkpoint_dir=tmp_path / "checkpoints")

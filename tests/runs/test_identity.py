@@ -32,8 +32,7 @@ def build(num_classes):
 
 
 @pytest.fixture
-def options(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def options(tmp_path, monkeypatch, own_models):
     monkeypatch.setattr(plugins, "LOADED", {})
     return RunOptions(
         results_dir=tmp_path / "results",

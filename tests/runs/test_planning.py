@@ -97,9 +97,8 @@ def test_images_follow_the_steps_of_the_block():
     assert items_of("wide_resnet40_1", load("epochs2"), 45_000) == 2 * 351 * 128
 
 
-def test_the_block_of_what_a_users_code_builds_is_that_of_its_training(monkeypatch):
+def test_the_block_of_what_a_users_code_builds_is_that_of_its_training(own_models):
     """`tune` varies it, and a plan counts its steps."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
     built_in = registry.get("hyper_resnet10_1")
     registry.register_model("mine")(lambda classes: registry.build(built_in.name, classes))
     registry.register_model("plain")(lambda classes: torch.nn.Linear(3072, classes))
@@ -149,8 +148,7 @@ def test_the_time_that_is_left(options, few_are_loaded):
     assert remaining.to_come == [same]
 
 
-def test_runs_of_unknown_macs_take_as_long_as_this_one(options, few_are_loaded, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def test_runs_of_unknown_macs_take_as_long_as_this_one(options, few_are_loaded, own_models):
     registry.register_model("unknown")(lambda classes: torch.nn.Linear(3072, classes))
     wide, unknown = runs_of(["wide_resnet10_1", "unknown"], options)
     for first, second in ((wide, unknown), (unknown, wide)):
@@ -174,8 +172,7 @@ def test_what_is_left_is_printed_where_it_is_long(options, few_are_loaded, capsy
         assert capsys.readouterr().out.endswith(told.replace("90 min", "1.5 h"))
 
 
-def test_a_plugins_count_that_raises_stops_no_plan(options, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def test_a_plugins_count_that_raises_stops_no_plan(options, own_models):
 
     @registry.register_model("raises", macs=lambda classes: 1 // 0)
     def raises(classes):

@@ -158,13 +158,12 @@ def same(a, b):
 
 
 @pytest.fixture
-def own_models(monkeypatch):
+def own_models(monkeypatch, own_models):
     """Each command of this process registers the plugin's models anew, and none is left."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
     load = registry.load_plugin
 
     def load_afresh(path):
-        registry._PLUGINS.clear()
+        registry.PLUGIN_MODELS.clear()
         return load(path)
 
     monkeypatch.setattr(registry, "load_plugin", load_afresh)

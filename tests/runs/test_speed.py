@@ -155,9 +155,8 @@ def test_modelled_traffic_by_hand():
     )
 
 
-def test_bounds_are_of_the_models_own_backbone(monkeypatch):
+def test_bounds_are_of_the_models_own_backbone(own_models):
     """resnet8 has a stem and one block a stage; a foreign module has no modelled traffic."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
     registry.register_model("foreign")(lambda classes: None)
     settings = Settings(CPU, "fp32")
     bounds = speed._bounds("resnet8", 1.0, RECIPES["demo"], settings)

@@ -29,8 +29,7 @@ def states(models, options, seeds=(0,)):
     return status(models, recipe=RECIPE, seeds=seeds, options=options)
 
 
-def test_every_state(options, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def test_every_state(options, own_models):
 
     @registry.register_model("raises")
     def raises(classes):

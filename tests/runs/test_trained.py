@@ -86,8 +86,7 @@ class Tied(torch.nn.Module):
         return self.one(x.flatten(1)) + self.two(x.flatten(1))
 
 
-def test_a_foreign_module(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def test_a_foreign_module(tmp_path, own_models):
     registry.register_model("tied")(Tied)
     state = {
         "version": CHECKPOINT_VERSION,

@@ -42,9 +42,8 @@ HERE = Path(__file__).parent
 
 
 @pytest.fixture
-def plugin(tmp_path, monkeypatch):
+def plugin(tmp_path, monkeypatch, own_models):
     """A file with two models: `quick`, and `raises`, whose training fails; it is loaded."""
-    monkeypatch.setattr(registry, "_PLUGINS", {})
     monkeypatch.setattr(plugins, "LOADED", {})
     monkeypatch.delitem(sys.modules, "engine_models", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))

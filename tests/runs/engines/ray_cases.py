@@ -152,7 +152,7 @@ def plugin(tmp_path, plugin):
     (folder / "slow_helper.py").write_text("SECONDS = 0.02\n")
     file = folder / "slow_models.py"
     file.write_text(PLUGIN)
-    registry._PLUGINS.clear()
+    registry.PLUGIN_MODELS.clear()
     plugins.LOADED.clear()
     for name in ("slow_models", "slow_helper"):
         sys.modules.pop(name, None)

@@ -147,8 +147,7 @@ def test_a_model_that_is_named_twice_is_one(plugin, options):
     assert outcome.status == "ok"
 
 
-def test_a_model_of_no_file_stays_in_this_process(options, monkeypatch):
-    monkeypatch.setattr(registry, "_PLUGINS", {})
+def test_a_model_of_no_file_stays_in_this_process(options, own_models):
     registry.register_model("typed_in")(lambda classes: torch.nn.Flatten())
     assert usual_jobs(["typed_in"], "digits") == 1
     with pytest.raises(RunError, match="model typed_in is registered by no file"):
