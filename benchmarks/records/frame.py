@@ -81,6 +81,13 @@ EPOCH_COLUMNS |= dict.fromkeys(
 """The columns of `load_epochs` and their types: a contract."""
 
 
+class _Shared(dict):
+    """A dict in `attrs`, which pandas copies deeply at each operation: that took most of a page."""
+
+    def __deepcopy__(self, memo: dict) -> "_Shared":
+        return self
+
+
 def load_runs(
     results_dir: str | Path = "results", dataset: str | None = None, studies: bool = False
 ) -> pd.DataFrame:
@@ -129,7 +136,7 @@ def load_runs(
     again = frame.duplicated([*RUN_KEY, "study", "seed"])
     problems += [f"record {path} is of a run that has another one" for path in frame.path[again]]
     frame = frame[~again].reset_index(drop=True)
-    frame.attrs = {"problems": problems, "recipes": recipes}
+    frame.attrs = {"problems": problems, "recipes": _Shared(recipes)}
     return frame
 
 
