@@ -59,6 +59,10 @@ def method_section(page: Page, results: Results) -> None:
         "Commits": runs.commit,
     }
     lines += [f"{title}: {_values(values)}." for title, values in titles.items() if len(values)]
+    lines.append(
+        "Intervals of differences are 95 % t-intervals over the seeds that both rows have, paired "
+        "by seed, and are not corrected for the number of questions asked."
+    )
     task = results.task
     lines.append(
         f"FLOPs are 2 x MACs of {task.counted}matrix products; {task.uncounted} are left out."

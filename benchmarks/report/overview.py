@@ -1,24 +1,20 @@
 """The front page of a data set: what was run, the comparison table, one figure, the answers, and
 what is missing."""
 
-from pathlib import Path
-
 import pandas as pd
 
-from benchmarks.records.frame import RUN_KEY, load_runs
+from benchmarks.records.frame import RUN_KEY
 from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, longest
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
-from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
+from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, family
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
-from benchmarks.report.verdicts import QUESTIONS, SAME_SIZE, question_text, verdicts
+from benchmarks.report.verdicts import QUESTIONS, question_text, smallest_as_good, verdicts
+from benchmarks.report.weak_points import Trials, larger, weak_points, weakened
 from benchmarks.system.words import counted
 from benchmarks.tasks import Task
-
-Trials = dict[tuple[str, str], int]
-"""How many settings studies have tried, by task and family of models."""
 
 
 def comparison_columns(task: Task) -> list[Column]:
@@ -49,7 +45,7 @@ def overview(results: Results, forest: str | None, question: str | None, trials:
     add_comparison(page, results)
     if forest:
         note = f"{FOREST_NOTE} {PAPERS_NOTE}" if results.published_gaps else FOREST_NOTE
-        page.add(f"![Which models do best for their number of parameters?]({forest})", note)
+        page.add(f"![How far is each model from its plain network?]({forest})", note)
     lines = [*gap_lines(results), *answers(results, trials, question)]
     page.add("## Answers", "\n".join(f"- {line}" for line in lines) or "None was measured.")
     missing = [*still_open(results), *_untrained_pairs(results), *_failures(results)]
@@ -132,8 +128,8 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         lines.append(f"Published {task.metrics} are of the paper's own training.")
     if any(column.value == "hours" for column in kept):
         lines.append(
-            "Hours: the median epoch times the epochs, of the fastest seed, because other programs "
-            "may have run beside it."
+            "Hours: the median epoch times the epochs, of the fastest seed that did not move "
+            "to another device or code; other runs may have shared it."
         )
     if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
@@ -149,9 +145,7 @@ def mark_notes(rows: pd.DataFrame) -> list[str]:
     """What the marks of a comparison mean, those that it has."""
     notes = {
         "† made with uncommitted changes.": rows.dirty,
-        "‡ resumed on another device, or with other code, data or settings: not in the hours.": (
-            rows.resumed_changed
-        ),
+        "‡ resumed on another device, or with other code, data or settings.": rows.resumed_changed,
         "§ on another device, precision or torch version than its rival or its other seeds.": (
             rows.mixed | rows.across.fillna(False).astype(bool)
         ),
@@ -167,15 +161,6 @@ def _speed_note(results: Results) -> str:
     trained = results.runs[results.runs.status == "ok"].device.dropna().unique()
     other = "" if speed.device in trained else ", **on which none of these runs was trained**"
     return f"{results.task.speed.capitalize()}: training steps {where}{other}."
-
-
-def trials_by_family(results_dir: Path) -> Trials:
-    """How many settings studies have tried for each family of models, on any data of a task."""
-    trials = load_runs(results_dir, studies=True)
-    if trials.empty:
-        return {}
-    trials = trials.assign(family=family(trials))
-    return trials.groupby(["task", "family"]).recipe_hash.nunique().to_dict()
 
 
 def answers(results: Results, trials: Trials, question: str | None = None) -> list[str]:
@@ -197,9 +182,36 @@ def answers(results: Results, trials: Trials, question: str | None = None) -> li
             rival = (row["model"], row["recipe_hash"], row["model_other"])
             if rival not in said:
                 said.add(rival)
-                weak = weak_points(row, results, trials)
+                weak = weakened([*larger(row), *weak_points(row, results, trials)])
                 lines.append(f"{answer_text(row, results.task)}{weak}")
-    return lines
+    return [*lines, *_savings(results, rows, models, trials)]
+
+
+def _savings(
+    results: Results, rows: pd.DataFrame, models: list[str] | None, trials: Trials
+) -> list[str]:
+    """A line a model that was asked about: the smallest plain network not measurably worse."""
+    found = smallest_as_good(results.summary, results.differences, models).merge(
+        rows[RUN_KEY], on=RUN_KEY
+    )
+    return [
+        f"{saving_text(row, results.task)}{weakened(weak_points(row, results, trials))}"
+        for row in found.to_dict("records")
+    ]
+
+
+def saving_text(row: dict, task: Task) -> str:
+    """What the smallest plain network that is not measurably worse costs beside the model."""
+    rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
+    size = row["params_other"] / row["params"]
+    flops = ""
+    if not pd.isna(row["flops_per_image"]) and not pd.isna(row["flops_per_image_other"]):
+        flops = f" and {row['flops_per_image_other'] / row['flops_per_image']:.2f} times its FLOPs"
+    return (
+        f"Which smallest plain network is not measurably worse than {code(row['model'])} "
+        f"({show(row['params'])} parameters, {escape(row['label'])})? {rival}, with {size:.2f} "
+        f"times its parameters{flops}: {_difference(row, task)} for {code(row['model'])}."
+    )
 
 
 def _asked(rows: pd.DataFrame) -> list[str] | None:
@@ -211,60 +223,22 @@ def _asked(rows: pd.DataFrame) -> list[str] | None:
 def answer_text(row: dict, task: Task) -> str:
     """One verdict in a sentence."""
     answer = {"yes": "**Yes**", "no": "**No**"}.get(row["answer"], "**Undecided**")
-    told = f"{row['difference']:{task.signed}} {task.difference}"
-    if row["seeds"] >= MIN_SEEDS and not pd.isna(row["difference_low"]):
-        low, high = (f"{row[f'difference_{end}']:{task.signed}}" for end in ("low", "high"))
-        told += f" [{low}, {high}]"
+    told = _difference(row, task)
     rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
+    if " best " in row["question"]:
+        rival += f", the best of {row['rivals']}" if row["rivals"] > 1 else ", the only one trained"
     what = f"{code(row['model'])} ({show(row['params'])} parameters, {escape(row['label'])})"
     question = question_text(row["question"], task)
     return f"Is {what} better than {question}? {answer}: {told} against {rival}."
 
 
-def weak_points(row: dict, results: Results, trials: Trials) -> str:
-    """What weakens an answer: few seeds, other settings, unequal size or tuning; "" if nothing."""
-    weak = []
-    if row["seeds"] < MIN_SEEDS:
-        weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
-    if row["across"]:
-        weak.append(crossing(row, results))
-    larger = row["params"] / row["params_other"]
-    if larger > SAME_SIZE:
-        weak.append(f"{larger:.2f} times the rival's parameters")
-    task = results.task.name
-    own, other = (trials.get((task, row[f"family{end}"]), 0) for end in ("", "_other"))
-    if own != other:
-        weak.append(f"{own} tuning trials of its kind, {other} of the rival's")
-    return f" Weakened by: {'; '.join(weak)}." if weak else ""
-
-
-def crossing(row: dict, results: Results) -> str:
-    """Which seeds of a pair differ in settings and how, and the difference without them."""
-    ended = results.runs[results.runs.status == "ok"]
-    group = pd.Series({key: row[key] for key in GROUP})
-    ended = ended[(ended[GROUP] == group).all(axis=1)]
-    sides = [
-        ended[
-            (ended.model == row[f"model{end}"])
-            & (ended.plugin_sha256 == row[f"plugin_sha256{end}"])
-        ]
-        for end in ("", "_other")
-    ]
-    both = sides[0].merge(sides[1], on="seed", suffixes=("", "_other"))
-    told, same = [], []
-    for pair in both.to_dict("records"):
-        differing = [
-            f"{pair[key]} against {pair[f'{key}_other']}"
-            for key in SETTING
-            if str(pair[key]) != str(pair[f"{key}_other"])
-        ]
-        if differing:
-            told.append(f"seed {pair['seed']} {', '.join(differing)}")
-        else:
-            same.append(pair["test_error"] - pair["test_error_other"])
-    signed = results.task.signed
-    without = f" (without: {sum(same) / len(same):{signed}})" if same else ""
-    return escape("; ".join(told)) + without
+def _difference(row: dict, task: Task) -> str:
+    """A paired difference, with its interval where there are seeds enough."""
+    told = f"{row['difference']:{task.signed}} {task.difference}"
+    if row["seeds"] < MIN_SEEDS or pd.isna(row["difference_low"]):
+        return told
+    low, high = (f"{row[f'difference_{end}']:{task.signed}}" for end in ("low", "high"))
+    return f"{told} [{low}, {high}]"
 
 
 def _untrained_pairs(results: Results) -> list[str]:

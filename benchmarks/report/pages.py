@@ -13,12 +13,13 @@ from benchmarks.records import store
 from benchmarks.report import explore, plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.method import method_page
-from benchmarks.report.overview import Trials, overview, trials_by_family
+from benchmarks.report.overview import overview
 from benchmarks.report.page import write_folder
 from benchmarks.report.recipe_tables import recipe_page
 from benchmarks.report.speed_tables import speed_page
 from benchmarks.report.summary import GROUP, Results, load_results
 from benchmarks.report.tables import escape
+from benchmarks.report.weak_points import Trials, trials_by_family
 from benchmarks.system.files import write_atomically
 from benchmarks.training.messages import nearest
 

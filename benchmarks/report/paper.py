@@ -4,6 +4,8 @@ import pandas as pd
 
 from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, with_differences
 from benchmarks.report.tables import code, codes, escape
+from benchmarks.report.weak_points import crossing, weakened
+from benchmarks.system.words import counted
 from benchmarks.tasks import Task
 from benchmarks.training.recipes import RECIPES
 
@@ -50,7 +52,9 @@ def gap_lines(results: Results) -> list[str]:
     found = found[found.difference.notna()]
     longest = found.sort_values(["steps_hyper", "seeds"], ascending=False, kind="stable")
     chosen = longest.drop_duplicates("model").sort_values("place")
-    return [gap_text(row, results.task) for row in chosen.to_dict("records")]
+    return [
+        f"{gap_text(row, results.task)}{_weak(row, results)}" for row in chosen.to_dict("records")
+    ]
 
 
 def gap_text(row: dict, task: Task) -> str:
@@ -62,14 +66,28 @@ def gap_text(row: dict, task: Task) -> str:
     measured, published = f"{gap:{task.signed}} {task.difference}", f"{printed:{task.signed}}"
     label = escape(row["label"])
     if row["seeds"] < MIN_SEEDS or pd.isna(low):
-        seeds = f"{row['seeds']} seed" + ("" if row["seeds"] == 1 else "s")
-        told = f"{measured} ({label}), {published} in the paper"
-        return f"{head} **Undecided**: {told}. Weakened by: {seeds}, no interval."
+        return f"{head} **Undecided**: {measured} ({label}), {published} in the paper."
     interval = f"[{low:{task.signed}}, {high:{task.signed}}]"
     told = f"{measured} {interval} ({label}), {published}"
     answer = "**It may be**" if low <= printed <= high else "**No**"
     size = "" if low <= printed <= high else f", {'wider' if gap > printed else 'narrower'}"
     return f"{head} {answer}: {told} in the paper{size}."
+
+
+def _weak(row: dict, results: Results) -> str:
+    """What weakens the comparison with the published gap; "" if nothing."""
+    weak = []
+    if row["seeds"] < MIN_SEEDS:
+        weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
+    if row["across"]:
+        weak.append(crossing(row, results))
+    published = {"plain": PAPER.stored.steps, "hyper": PAPER.generated.steps}
+    shorter = [
+        f"{row[f'steps_{name}']:,} of its {steps:,} steps ({name})"
+        for name, steps in published.items()
+        if steps is not None and row[f"steps_{name}"] < steps
+    ]
+    return weakened([*weak, *shorter])
 
 
 def still_open(results: Results) -> list[str]:

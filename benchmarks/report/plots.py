@@ -79,7 +79,7 @@ def draw_forest(
     sections = _fitting(sections)
     counts = [len(section.rows) for section in sections]
     figure, all_axes = _figure(1.0 + sum(0.24 * n + 0.5 for n in counts), counts)
-    figure.suptitle("Which models do best for their number of parameters?", fontsize=12)
+    figure.suptitle("How far is each model from its plain network?", fontsize=12)
     all_ticks = [seed_ticks(section, runs) for section in sections]
     low, high = _range(sections, all_ticks, task.room)
     for section, ticks, axes in zip(sections, all_ticks, all_axes, strict=True):

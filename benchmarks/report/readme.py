@@ -9,11 +9,12 @@ from benchmarks.records.frame import load_published, load_runs
 from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import CIFAR10, known_data
-from benchmarks.report.overview import answers, mark_notes, opening, trials_by_family
+from benchmarks.report.overview import FOREST_NOTE, PAPERS_NOTE, answers, mark_notes, opening
 from benchmarks.report.page import Page
 from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import Results, load_results, paper_rows, published_gaps
 from benchmarks.report.tables import Column
+from benchmarks.report.weak_points import trials_by_family
 from benchmarks.system.files import write_atomically
 from benchmarks.tasks import IMAGES
 
@@ -72,7 +73,8 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
             frame[marks] = frame[marks].fillna("")
         if sections(results):
             folder = f"reports/{results.dataset}"
-            page.add(f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)")
+            figure = f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)"
+            page.add(figure, f"{FOREST_NOTE} {PAPERS_NOTE}")
     else:
         frame["marks"] = ""
     kept = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
@@ -84,14 +86,13 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     return page
 
 
-QUESTION = "Which models do best for their number of parameters?"
+QUESTION = "How far is each model from its plain network?"
 COUNTED = [columns.MODEL, columns.PARAMETERS, columns.flops(IMAGES)]
 MEASURED = [
     columns.mean(IMAGES),
     columns.above_pair(IMAGES),
     Column("seeds", "n", "d"),
     Column("recipe", "label"),
-    Column("hours a run", "hours", ".2f"),
 ]
 PUBLISHED = [
     Column(f"{IMAGES.difference} in the paper", "published_gap", IMAGES.signed),

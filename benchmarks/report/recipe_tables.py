@@ -13,11 +13,9 @@ from benchmarks.report.verdicts import fronts, question_text, verdicts
 from benchmarks.tasks import Task
 from benchmarks.training import recipes
 
-FIGURES_NOTE = (
-    "Lines are 95 % t-intervals over three seeds or more, ticks single seeds; the dotted line is "
-    "the Pareto front of the means"
-)
-PAPERS_NOTE = "dashed lines are the paper's gaps"
+FIGURES_NOTE = "Lines are 95 % t-intervals over three seeds or more, ticks single seeds."
+GAPS_NOTE = "Gaps of the first epochs may be outside their figure."
+FRONT_NOTE = "The dotted line among the sizes is the Pareto front of the means."
 ACROSS = "a seed of the two was run on another device, precision or torch version"
 MODEL = shared.MODEL
 SEEDS = Column("shared seeds", "seeds", "d")
@@ -58,12 +56,20 @@ def recipe_page(
     for question, file in figures.items():
         page.add(f"![{question}](../{file})")
     if figures:
-        note = f"{FIGURES_NOTE}, {PAPERS_NOTE}." if results.published_gaps else f"{FIGURES_NOTE}."
-        page.add(note)
+        page.add(_figures_note(figures))
     verdict_section(page, results, group)
     pair_section(page, results, group)
     seed_section(page, results, group)
     return page
+
+
+def _figures_note(figures: dict[str, str]) -> str:
+    """What is drawn how, in the figures that there are."""
+    notes = {"-gaps.svg": GAPS_NOTE, "-front.svg": FRONT_NOTE}
+    drawn = [
+        note for end, note in notes.items() if any(file.endswith(end) for file in figures.values())
+    ]
+    return " ".join([FIGURES_NOTE, *drawn])
 
 
 def _epochs_text(group: pd.DataFrame, text: str) -> str:

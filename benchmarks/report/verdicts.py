@@ -16,7 +16,7 @@ from benchmarks.report.summary import GROUP, OTHER, ROW, family, with_difference
 from benchmarks.tasks import Task
 
 SAME_SIZE = 1.03
-"""How much larger another kernel source may be: budgets are met within 3 %."""
+"""How much larger a rival of the same size may be: budgets are met within 3 %."""
 
 AXES = {"params": ("P", False), "flops_per_image": ("F", False), "images_per_s": ("T", True)}
 """What error is traded for: the mark of its front, and whether more is better."""
@@ -77,11 +77,11 @@ def _its_pair(pairs: pd.DataFrame) -> pd.Series:
 
 
 def _plain_of_its_parameters(pairs: pd.DataFrame) -> pd.Series:
-    return pairs.pair_other.isna() & _at_most(pairs, "params")
+    return pairs.pair_other.isna() & _at_most(pairs, "params", SAME_SIZE)
 
 
 def _plain_of_its_flops(pairs: pd.DataFrame) -> pd.Series:
-    return pairs.pair_other.isna() & _at_most(pairs, "flops_per_image")
+    return pairs.pair_other.isna() & _at_most(pairs, "flops_per_image", SAME_SIZE)
 
 
 def _other_source(pairs: pd.DataFrame) -> pd.Series:
@@ -93,8 +93,8 @@ def _other_source(pairs: pd.DataFrame) -> pd.Series:
 
 QUESTIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
     "its plain pair": _its_pair,
-    "the best plain network of at most its parameters": _plain_of_its_parameters,
-    "the best plain network of at most its FLOPs per {item}": _plain_of_its_flops,
+    "the best plain network of at most its parameters (within 3 %)": _plain_of_its_parameters,
+    "the best plain network of at most its FLOPs per {item} (within 3 %)": _plain_of_its_flops,
     "the best other kernel source on its backbone, of at most its parameters (within 3 %)": (
         _other_source
     ),
@@ -105,6 +105,37 @@ QUESTIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
 def question_text(question: str, task: Task) -> str:
     """One of `QUESTIONS` in the words of a task."""
     return question.format(item=task.item)
+
+
+def _asked_with_others(
+    summary: pd.DataFrame, models: Iterable[str] | None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows that are asked about, and each with every other row of its group (`_other`)."""
+    summary = summary.assign(family=family(summary))
+    if models is None:
+        chosen = summary.pair.notna() & summary.frozen.isna()
+    else:
+        chosen = summary.model.isin(list(models))
+    asked = summary[chosen & summary["mean"].notna()]
+    asked = asked.assign(order=range(len(asked)))
+    pairs = asked.merge(summary[summary.val_mean.notna()], on=GROUP, suffixes=("", "_other"))
+    return asked, pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]
+
+
+def smallest_as_good(
+    summary: pd.DataFrame, differences: pd.DataFrame, models: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Each model with the smallest plain network that was trained and is not measurably worse.
+
+    Worse: the interval of the paired difference, of which there must be one, is wholly below 0.
+    Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
+    `seeds`, `across`. `models` as for `verdicts`; those without such a network are left out.
+    """
+    _, pairs = _asked_with_others(summary, models)
+    pairs = with_differences(pairs[pairs.pair_other.isna()], differences)
+    pairs = pairs[(pairs.difference_high >= 0).fillna(False)]
+    smallest = pairs.sort_values(["order", "params_other", *OTHER]).drop_duplicates(RUN_KEY)
+    return smallest.drop(columns="order").reset_index(drop=True)
 
 
 def verdicts(
@@ -119,15 +150,7 @@ def verdicts(
     one); `rivals` (how many there were); `difference`, `difference_low`, `difference_high`,
     `seeds`, `across`; `answer`: yes, no, undecided or not measured.
     """
-    summary = summary.assign(family=family(summary))
-    if models is None:
-        chosen = summary.pair.notna() & summary.frozen.isna()
-    else:
-        chosen = summary.model.isin(list(models))
-    asked = summary[chosen & summary["mean"].notna()]
-    asked = asked.assign(order=range(len(asked)))
-    pairs = asked.merge(summary[summary.val_mean.notna()], on=GROUP, suffixes=("", "_other"))
-    pairs = pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]
+    asked, pairs = _asked_with_others(summary, models)
     answers = []
     for number, (question, is_rival) in enumerate(QUESTIONS.items()):
         rivals = pairs[is_rival(pairs)].sort_values(["val_mean_other", *OTHER])

@@ -141,7 +141,19 @@ def test_what_weakens_an_answer_is_said(tmp_path):
     assert undecided + "1 seed, no interval" in text
     smaller = rows("narrow_resnet16_11", (16.0, 16.1, 16.2), 70)
     text = report(tmp_path / "d", [*PAIRS, *smaller])
-    assert "(70 parameters). Weakened by: 1.14 times the rival's parameters." in text
+    assert (
+        "(70 parameters), the only one trained. Weakened by: 1.14 times the rival's parameters."
+        in text
+    )
+    dear = rows("narrow_resnet16_11", (16.0, 16.1, 16.2), 79, macs=500)
+    dear += rows("narrow_resnet22_9", (17.0, 17.1, 17.2), 79)
+    text = report(tmp_path / "e", [*PAIRS, *dear])
+    assert "(79 parameters), the best of 2. Weakened by: 2.00 times the rival's FLOPs." in text
+    assert (
+        "Which smallest plain network is not measurably worse than `hyper_resnet16_1` (80 "
+        "parameters, quick8)? `narrow_resnet16_11` (79 parameters), with 0.99 times its parameters "
+        "and 0.50 times its FLOPs: -2.10 points [" in text
+    )
     trial = {key: value for key, value in first.items() if not key.startswith("test_")}
     results = write(tmp_path / "c", PAIRS)
     store.save(results, trial | {"study": "rates"})
@@ -167,7 +179,7 @@ def test_pairs_and_comparisons_are_tables(tmp_path):
             "kind": "compare",
             "step": compared,
             "epoch": compared,
-            "descriptions": {"nn.Conv2d": "by hand", "unused": "elsewhere"},
+            "descriptions": {"nn.Conv2d": "by hand", "unused": "not here"},
         },
         head | {"kind": "compare", "batch_size": 64, "step": [], "epoch": None, "descriptions": []},
     ]
@@ -177,7 +189,7 @@ def test_pairs_and_comparisons_are_tables(tmp_path):
     assert "0.980 [0.970, 0.990]" in training
     assert "inference, generated" in inference and "valid" in inference
     assert text.count("suite plain / nn.Conv2d") == 2 and "- nn.Conv2d: by hand" in text
-    assert "elsewhere" not in text
+    assert "not here" not in text
 
 
 DIVERGED = {"status": "diverged", "error": None, "val_error": None}

@@ -40,14 +40,27 @@ def test_the_gap_is_compared_with_the_published_one(tmp_path):
     cases = (
         ((13.0, 13.2, 13.5), "**No**", "wider"),
         ((10.5, 10.6, 10.9), "**No**", "narrower"),
-        ((11.2, 11.6, 11.6), "**It may be**", "in the paper."),
+        ((11.2, 11.6, 11.6), "**It may be**", "in the paper. Weakened by"),
     )
     for number, (hyper, answer, word) in enumerate(cases):
         (line,) = lines(tmp_path / str(number), pair(plain, hyper))
         assert answer in line and word in line and "+1.29" in line
     (line,) = lines(tmp_path / "one", pair((10.0,), (11.0,)))
     assert "**Undecided**: +1.00 points (fast), +1.29 in the paper" in line
-    assert "Weakened by: 1 seed, no interval." in line
+    assert "Weakened by: 1 seed, no interval; 702 of its 140,000 steps (plain)" in line
+
+
+def test_what_weakens_a_gap_of_three_seeds_is_said(tmp_path):
+    long = {"epochs": 1911, "steps": 672_000}
+    (line,) = lines(tmp_path / "long", pair((6.0, 6.1, 6.2), (7.0, 7.1, 7.3), recipe=long))
+    assert "Weakened by" not in line
+    records = pair((6.0, 6.1, 6.2), (7.0, 7.1, 7.3), recipe=long | {"steps": 140_000})
+    records[3]["environment"] = records[3]["environment"] | {"device": "Another"}
+    (line,) = lines(tmp_path / "short", records)
+    assert line.endswith(
+        "Weakened by: seed 0 Another against A processor (without: +1.05); 140,000 of its 672,000 "
+        "steps (hyper)."
+    )
 
 
 def test_gaps_are_of_shared_seeds_of_the_longest_recipe(tmp_path):

@@ -10,8 +10,8 @@ from benchmarks.records.frame import load_published
 from benchmarks.report import columns, explore, pages, plots, readme, studies_page
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import BY_SHA256, task_of
-from benchmarks.report.overview import trials_by_family
 from benchmarks.report.summary import load_results, paper_rows
+from benchmarks.report.weak_points import trials_by_family
 from benchmarks.tasks import IMAGES, TEXT
 from tests.report.made import (
     PLAIN_PARTS,
@@ -146,13 +146,16 @@ def test_a_pair_of_one_size_is_a_section_and_the_smaller_plain_network_a_row(res
 
 
 def test_the_smaller_plain_network_answers_where_the_pair_is_larger(tmp_path):
-    larger = PLAIN_PARTS | {"readout": 33_000}
+    larger = PLAIN_PARTS | {"readout": 53_000}
     others = [entry for entry in text_records() if entry["model"] in ("lstm_256", "hyper_lstm_256")]
     records = [*others, *text_rows("lstm_312", (1.901, 1.912, 1.896), larger)]
     results = write(tmp_path, records)
     (path,) = pages.build_report(results, tmp_path / "reports")
     said = path.read_text(encoding="utf-8")
-    assert "better than the best plain network of at most its parameters? **Yes**: -0.062" in said
+    assert (
+        "better than the best plain network of at most its parameters (within 3 %)? **Yes**: -0.062"
+        in said
+    )
 
 
 def test_speeds_are_of_the_task(tmp_path):
@@ -242,7 +245,10 @@ def test_trials_are_in_the_words_of_their_task(tmp_path):
     trials = [trial(entry, "chars") for entry in text_rows("lstm_312", (1.9,), PLAIN_PARTS)]
     for entry in [*trials, trial(image, "rates")]:
         store.save(tmp_path, entry)
-    assert trials_by_family(tmp_path) == {("images", "plain"): 1, ("text", "plain"): 1}
+    assert trials_by_family(tmp_path) == {
+        ("images", "plain", "stored"): 1,
+        ("text", "plain", "stored"): 1,
+    }
     frame = studies_page.load_runs(tmp_path, studies=True)
     found = studies_page.trials_of(frame, "chars").assign(study="chars")
     told = "- `lstm_312` on `pydoc`, trials of 2 epochs: 1; the lowest validation bits per "
