@@ -29,10 +29,15 @@ def trials_by_family(results_dir: Path) -> Trials:
 
 
 def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
-    """What weakens an answer, whichever was the question: few seeds, other settings or tuning."""
+    """What weakens an answer, whichever was the question: few seeds, other settings, a
+    validation split that says something else, or tuning.
+    """
     weak = []
     if row["seeds"] < MIN_SEEDS:
         weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
+    elif not row["difference_low"] <= _on_validation(row) <= row["difference_high"]:
+        difference = f"{_on_validation(row):{results.task.signed}}"
+        weak.append(f"{difference} on the validation split, outside the interval")
     if row["across"]:
         weak.append(crossing(row, results))
     task = results.task.name
@@ -41,6 +46,10 @@ def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     if own != other:
         weak.append(f"{own} tuning trials of its kind, {other} of the rival's")
     return weak
+
+
+def _on_validation(row: dict) -> float:
+    return row["val_mean"] - row["val_mean_other"]
 
 
 def larger(row: dict) -> list[str]:

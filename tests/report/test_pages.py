@@ -145,6 +145,11 @@ def test_what_weakens_an_answer_is_said(tmp_path):
         "(70 parameters), the only one trained. Weakened by: 1.14 times the rival's parameters."
         in text
     )
+    better = rows("narrow_resnet16_11", (16.0, 16.1, 16.2), 79, val_error=9.0)
+    text = report(tmp_path / "f", [*hyper((10.0, 10.0, 10.1), val_error=11.0), *better])
+    assert (
+        "-6.07 points [" in text and "+2.00 on the validation split, outside the interval" in text
+    )
     dear = rows("narrow_resnet16_11", (16.0, 16.1, 16.2), 79, macs=500)
     dear += rows("narrow_resnet22_9", (17.0, 17.1, 17.2), 79)
     text = report(tmp_path / "e", [*PAIRS, *dear])
