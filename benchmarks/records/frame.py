@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.records.fields import at, without_folder
 from benchmarks.training.recipes import optimizer_names
 
@@ -117,7 +117,7 @@ def load_runs(
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
     - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
       `resumed_changed` (continued from a checkpoint of other code or settings), `test_wrong` (which
-      test images were wrong: `benchmarks.records.store.unpacked`),
+      test images were wrong: `benchmarks.records.validation.unpacked`),
       `schema_version`, `path` (relative to `results_dir`)
 
     `frame.attrs["problems"]` has a line for each file that is no valid record, and
@@ -177,7 +177,7 @@ def _valid(path: Path, results_dir: Path) -> dict:
     """
     record = store.load(path)
     try:
-        store.validate(record)
+        validation.validate(record)
     except store.RecordError as error:
         raise store.RecordError(f"record {path}: {error}") from None
     assert record is not None
@@ -237,15 +237,15 @@ def _run_row(record: dict, path: str) -> dict:
     )
     block = recipe.get("block")
     row = _key(record)
-    row |= {"task": store.task_of(record).name}
+    row |= {"task": validation.task_of(record).name}
     row |= {key: record.get(key) for key in _AS_IT_STANDS}
     row |= {key: environment[key] for key in _OF_ENVIRONMENT}
     row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
     row |= {f"{part}_images": data[part] for part in ("train", "validation", "test")}
     row |= _source(record)
     row |= {
-        "flops_per_image": store.doubled(record["macs_per_image"]),
-        "generator_flops": store.doubled(record["generator_macs"]),
+        "flops_per_image": validation.doubled(record["macs_per_image"]),
+        "generator_flops": validation.doubled(record["generator_macs"]),
         "uncounted": at(record, "counting", "reason"),
         "epochs": recipe.get("trained_epochs", recipe["epochs"]),
         "steps": recipe.get("steps"),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.records.fields import at, number, without_folder
 from benchmarks.tasks import IMAGES, TASKS
 
@@ -117,7 +117,7 @@ def _whole(value: object) -> int | None:
 def _speed_head(kind: str, record: dict) -> dict:
     pair, environment = record.get("pair"), record.get("environment")
     return {
-        "task": store.task_of(record).name,
+        "task": validation.task_of(record).name,
         "kind": kind,
         "model": record["model"],
         "plugin_sha256": _text(at(record, "code", "plugin_sha256")) or "",
@@ -156,7 +156,7 @@ def _items(values: object) -> Iterable[tuple[str, object]]:
 
 
 def _rates(record: dict) -> list[dict]:
-    measured, task = record.get("measurements"), store.task_of(record)
+    measured, task = record.get("measurements"), validation.task_of(record)
     rows = []
     for what, values in _items(measured):
         rows.append(_row(what if what in RATES else f"unknown rate {what}", task.speed, values))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from benchmarks.records import store
+from benchmarks.records import validation
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.summary import (
     GROUP,
@@ -82,7 +82,7 @@ def with_item_sampling(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     both say which items they got wrong. Missing where none does, as where errors are no shares.
     """
     flags = {
-        (*(getattr(run, key) for key in RUN_KEY), run.seed): store.unpacked(
+        (*(getattr(run, key) for key in RUN_KEY), run.seed): validation.unpacked(
             run.test_wrong, run.test_images
         )
         for run in runs[(runs.status == "ok") & runs.test_wrong.notna()].itertuples()

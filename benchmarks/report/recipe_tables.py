@@ -249,7 +249,7 @@ def legend(results: Results, group: pd.DataFrame) -> str:
         "Fronts: P, F and T mark a row that by the means no other dominates in "
         f"{task.metric} and parameters, FLOPs per {task.item} or training throughput, among the "
         "rows where both are known and if there are two; in brackets where others do, but none "
-        "beyond the 95 % interval of the paired difference.",
+        "beyond the 95 % interval of the paired difference (without one, the means decide).",
     ]
     if len(results.compared):
         lines.append(f"{task.speed.capitalize()}: {condition_text(results.compared)}.")

@@ -72,7 +72,7 @@ def rate_table(page: Page, speeds: pd.DataFrame, name: str, task: Task) -> None:
         f"{task.step}, an epoch the data and all bookkeeping but evaluation."
     )
     if "epoch_to_step" in rows:
-        note += " Epoch / step is of windows of its own, taken in turn: not the quotient of the columns."
+        note += " Epoch / step is of windows of its own, not the quotient of the columns."
     if speeds.optimizer.isna().any():
         note += (
             " Where no optimizer is named, it was SGD for stored kernels and Adam for generated "

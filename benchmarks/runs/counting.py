@@ -10,7 +10,7 @@ from benchmarks.measuring import costs
 from benchmarks.measuring.costs import Macs
 from benchmarks.measuring.products import CountError
 from benchmarks.measuring.second_opinion import second_opinion
-from benchmarks.records import store
+from benchmarks.records import validation
 from benchmarks.runs.building import build
 from benchmarks.system.faults import described, is_fault
 from benchmarks.training.learning import example
@@ -56,8 +56,8 @@ class Counts:
             "params_by_component": self.parts,
             "macs_per_image": macs[0],
             "generator_macs": macs[1],
-            "flops_per_image": store.doubled(macs[0]),
-            "generator_flops": store.doubled(macs[1]),
+            "flops_per_image": validation.doubled(macs[0]),
+            "generator_flops": validation.doubled(macs[1]),
             "counting": {"by": self.by, "reason": self.reason, "second_opinion": self._second()},
         }
 

@@ -3,7 +3,7 @@
 import fnmatch
 from dataclasses import dataclass
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.training.messages import nearest
 from models import naming, registry
 
@@ -145,8 +145,8 @@ def _row(
         "params_by_component": parts,
         "macs_per_image": per_image,
         "generator_macs": generator,
-        "flops_per_image": store.doubled(per_image),
-        "generator_flops": store.doubled(generator),
+        "flops_per_image": validation.doubled(per_image),
+        "generator_flops": validation.doubled(generator),
         "published": published,
         "note": note,
         "wrong": wrong,

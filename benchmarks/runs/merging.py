@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.records.fields import without_folder
 from benchmarks.runs import verify
 from benchmarks.system.files import read_text, write_atomically
@@ -93,7 +93,7 @@ def _merge_file(path: Path, folder: Path, results: Path, what: str) -> Merged:
 def _merge_record(path: Path, folder: Path, results: Path, refused: set[str]) -> Merged:
     try:
         record = store.load(path)
-        store.validate(record)
+        validation.validate(record)
         assert record is not None
         problems = list(verify.record_problems(record, path, folder))
         if record.get("study") in refused:
@@ -103,7 +103,7 @@ def _merge_record(path: Path, folder: Path, results: Path, refused: set[str]) ->
         target = store.RunId.of(record).place(results)
         existing = store.load(target)
         if existing is not None:
-            store.validate(existing)
+            validation.validate(existing)
             differing = list(_contradictions(existing, record))
             if differing:
                 reason = f"{target} has other values: {', '.join(differing)}"

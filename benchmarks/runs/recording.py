@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from benchmarks.records import store
+from benchmarks.records import validation
 from benchmarks.runs.settings import settings_environment
 from benchmarks.system.faults import one_line
 from benchmarks.training.loop import Result, Trainer
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from benchmarks.runs.runner import Run
 
 UNCOUNTED: dict = dict.fromkeys(
-    ("params", "params_by_component", *store.FLOPS.values(), *store.FLOPS)
+    ("params", "params_by_component", *validation.FLOPS.values(), *validation.FLOPS)
 ) | {"counting": {"by": None, "reason": None, "second_opinion": None}}
 """The counts of a run that failed before it was counted."""
 
@@ -35,7 +35,7 @@ def record_of(
     settings = run.settings if trainer is None else trainer.compiler.used
     plugin = {"plugin_sha256": run.plugin_sha256} if run.plugin_sha256 else {}
     record = {
-        "schema_version": store.SCHEMA_VERSION,
+        "schema_version": validation.SCHEMA_VERSION,
         "task": run.data.task.name,
         "model": run.model,
         "pair": spec.pair,
@@ -60,5 +60,5 @@ def record_of(
     record |= UNCOUNTED | counts
     if run.study:
         return record | {"study": run.study}
-    wrong = None if result.test_wrong is None else store.packed(result.test_wrong.numpy())
+    wrong = None if result.test_wrong is None else validation.packed(result.test_wrong.numpy())
     return record | {"test_error": result.test_error, "test_wrong": wrong}

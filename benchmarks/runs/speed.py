@@ -19,7 +19,7 @@ from benchmarks.measuring.timing import (
     spread,
     warm_up,
 )
-from benchmarks.records import provenance, store
+from benchmarks.records import provenance, store, validation
 from benchmarks.records.fields import at, condition
 from benchmarks.runs.bench import Bench, TimingSetup
 from benchmarks.runs.building import build
@@ -163,7 +163,7 @@ def head(kind: str, name: str, recipe: Recipe, settings: Settings, timer: Timer)
     """What every speed record begins with: what was timed, where and from which code."""
     environment = settings_environment(settings)
     return {
-        "schema_version": store.SCHEMA_VERSION,
+        "schema_version": validation.SCHEMA_VERSION,
         "task": recipe.task.name,
         "kind": kind,
         "model": name,

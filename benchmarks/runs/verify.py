@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.records.frame import load_runs
 from benchmarks.runs import weights
 from benchmarks.training import recipes
@@ -56,7 +56,7 @@ def problems(path: Path, results_dir: Path, checkpoint_dir: Path) -> list[str]:
         return list(_checkpoint_problems(path, results_dir))
     try:
         record = store.load(path)
-        store.validate(record)
+        validation.validate(record)
     except store.RecordError as error:
         return [str(error)]
     assert isinstance(record, dict)
@@ -131,7 +131,7 @@ def _checkpoint_problems(path: Path, results_dir: Path) -> Iterator[str]:
         record = store.load(folder / f"{path.stem}.json")
         if record is None:
             return
-        store.validate(record)
+        validation.validate(record)
     except store.RecordError:
         return  # a problem of the record, which is listed with it
     yield from _disagreements(state, record)

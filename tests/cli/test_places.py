@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.cli import output
 from benchmarks.cli.main import main
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.records.frame import load_published, load_runs
 from benchmarks.records.provenance import source_sha256
 from benchmarks.training import recipes, studies
@@ -208,7 +208,7 @@ def test_an_installed_copy_has_the_code_and_its_data_alone(installed, tmp_path):
     names = {path.name for path in installed.iterdir() if not path.name.startswith("parameter_")}
     assert names - {"__pycache__"} == {"bin", "benchmarks", "models", "run_bench.py"}
     schemas = list((installed / "benchmarks").rglob("*.json"))
-    assert len(schemas) == store.SCHEMA_VERSION
+    assert len(schemas) == validation.SCHEMA_VERSION
     # Inside another project's repository, the commit is that project's.
     repository = tmp_path / "other"
     shutil.copytree(installed, repository / ".venv" / "site")

@@ -2,7 +2,7 @@
 
 import json
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.records.frame import load_runs
 from benchmarks.report.known_data import BY_SHA256, CIFAR10
 from benchmarks.report.summary import differences, load_results, summarize
@@ -161,7 +161,7 @@ def write(folder, records, speeds=()):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(entry)
         else:
-            store.validate(entry)
+            validation.validate(entry)
             name = entry["recipe"]["name"]
             path = store.run_path(results, entry["dataset"], entry["model"], name, entry["seed"])
             assert not path.exists(), path

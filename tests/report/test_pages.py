@@ -7,7 +7,7 @@ import subprocess
 import pandas as pd
 import pytest
 
-from benchmarks.records import store
+from benchmarks.records import store, validation
 from benchmarks.report import pages
 from benchmarks.report.method import recipe_text
 from benchmarks.report.page import Page, write_folder
@@ -328,4 +328,4 @@ def test_committed_records_are_valid(committed):
     paths = [*store.run_files(committed), *store.trial_files(committed)]
     assert paths
     for path in paths:
-        store.validate(store.load(path))
+        validation.validate(store.load(path))

@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmarks.measuring.costs import Macs
 from benchmarks.measuring.products import CountError
-from benchmarks.records import store
+from benchmarks.records import validation
 from benchmarks.runs import counting, listing
 from benchmarks.runs.building import build
 from benchmarks.runs.matrix import train
@@ -66,7 +66,7 @@ def test_it_stops_neither_training_nor_its_neighbours(tmp_path):
     assert record["macs_per_image"] is None and record["flops_per_image"] is None
     assert record["counting"]["reason"] == "aten::_fft_c2c has no formula"
     assert "aten::fft_fft2" in record["counting"]["second_opinion"]["reason"]
-    store.validate(record)
+    validation.validate(record)
 
 
 def test_a_plugin_gives_its_own_count():
