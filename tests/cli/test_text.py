@@ -66,7 +66,9 @@ def test_a_text_goes_through_every_command(desk, words, capsys, short):
     assert record["flip"] is None and record["dataset_fingerprint"]["num_classes"] == 4
     assert record["recipe"]["sequences"] == {"clip": 1.0, "keep": 0.9, "length": 20}
     page = (desk.folder / "reports" / "words" / "README.md").read_text()
-    assert "test bits per character" in page and "%" not in page.replace("95 %", "")
+    assert "test bits per character" in page and "%" not in page.replace("95 %", "").replace(
+        "within 3 %", ""
+    )
     assert desk.code_of(*command) == 0 and "done already" in capsys.readouterr().out
     checkpoint = desk.folder / "checkpoints" / "words" / "lstm_8" / "text_demo-seed0.ckpt"
     assert desk.code_of("evaluate", checkpoint, "--dataset", words) == 0
