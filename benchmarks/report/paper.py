@@ -83,7 +83,7 @@ def _weak(row: dict, results: Results) -> str:
         weak.append(crossing(row, results))
     published = {"plain": PAPER.stored.steps, "hyper": PAPER.generated.steps}
     shorter = [
-        f"{row[f'steps_{name}']:,} of its {steps:,} steps ({name})"
+        f"{row[f'steps_{name}']:,} steps ({name}), {steps:,} in the paper"
         for name, steps in published.items()
         if steps is not None and row[f"steps_{name}"] < steps
     ]
