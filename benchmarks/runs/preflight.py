@@ -37,7 +37,7 @@ def refuse_other_task(specs: Iterable[RunSpec], dataset: str) -> None:
         if spec.recipe.task is not task:
             raise RunError(
                 f"recipe {spec.recipe.name!r} is of {spec.recipe.task.name}, {dataset} of "
-                f"{task.name}, whose default is {recipes.default_name('', task)}"
+                f"{task.name}, whose default is {recipes.default_name(dataset, task)}"
             )
 
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from benchmarks.data.batches import Batches, equal_images, evaluation_batches
 from benchmarks.data.splits import IMAGE_SIZE, DataSet, Split
 from benchmarks.training.compiling import Compiler
-from benchmarks.training.learning import Evaluated
+from benchmarks.training.learning import Evaluated, OtherTask
 from benchmarks.training.objective import Evaluation, Normalize, Objective, evaluate
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
+from models.recurrent.network import RecurrentNetwork
 
 PROBE_BATCH = 4
 
@@ -113,7 +114,13 @@ def made_up(size: int, classes: int) -> tuple[Tensor, Tensor]:
 
 
 def answers(model: nn.Module, size: int, classes: int) -> object:
-    """What the model gives for so many made-up images: logits (size, classes), if it is right."""
+    """What the model gives for so many made-up images: logits (size, classes), if it is right.
+
+    Raises:
+        OtherTask: if it reads text.
+    """
+    if isinstance(model, RecurrentNetwork):
+        raise OtherTask("a RecurrentNetwork reads text; register it with task='text'")
     return model(_MADE_UP(made_up(size, classes)[0]))
 
 

@@ -44,11 +44,13 @@ class RecurrentNetwork(nn.Module):
     The first has an input for each of `symbols`.
 
     Raises:
-        ValueError: if a cell's inputs are not what it is given.
+        ValueError: if there is no cell, or a cell's inputs are not what it is given.
     """
 
     def __init__(self, cells: Sequence[Cell], symbols: int):
         super().__init__()
+        if not cells:
+            raise ValueError("a RecurrentNetwork has one cell or more")
         inputs = symbols
         for number, cell in enumerate(cells):
             if cell.projection.shape[1] != inputs:
@@ -132,6 +134,9 @@ class RecurrentNetwork(nn.Module):
 
         The states are carried from one chunk of a text to the next. Dropout is what is given,
         whether the module is in training or not.
+
+        Raises:
+            ValueError: if a cell's states are not all of one form.
         """
         if torch.is_grad_enabled():
             states = [_differentiable(state) for state in states]
@@ -165,7 +170,7 @@ class RecurrentNetwork(nn.Module):
         self, cell: Cell, state: State, projected: Tensor, masks: Tensor | None
     ) -> tuple[Tensor, State]:
         """Outputs (T, B, units) of all steps, and the last state."""
-        step = self._steps.of(cell)
+        first, step = state, self._steps.of(cell)
         of_steps = [1.0] * len(projected) if masks is None else masks.unbind()
         products = DeferredProducts(cell, *projected.shape[:2])
         outputs = []
@@ -174,6 +179,7 @@ class RecurrentNetwork(nn.Module):
             products.keep(state, after)
             state = after
             outputs.append(state[0])
+        _refuse_other_form(cell, first, state)
         return torch.stack(outputs), state
 
 
@@ -183,6 +189,16 @@ def _of_symbols(symbols: Tensor, projection: Tensor, dropout: Dropout | None) ->
     if dropout:
         projected = projected * dropout.inputs
     return projected.to(dtype_of_products(projection))
+
+
+def _refuse_other_form(cell: Cell, before: State, after: State) -> None:
+    """A state is carried on in the memory of the one before."""
+    one, other = ([tuple(part.shape) for part in state] for state in (before, after))
+    if one != other:
+        raise ValueError(
+            f"{type(cell).__name__}: a state of shapes {one} becomes one of {other}; all states of "
+            "a cell are alike, the batch first"
+        )
 
 
 def _differentiable(state: State) -> State:

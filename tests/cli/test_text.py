@@ -41,6 +41,11 @@ def elman_8(symbols):
 @register_model("no_network", task="text")
 def no_network(symbols):
     return nn.Linear(symbols, symbols)
+
+
+@register_model("of_images")
+def of_images(classes):
+    return elman_8(classes)
 """
 
 
@@ -95,6 +100,9 @@ def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
     capsys.readouterr()
     assert desk.code_of("train", "no_network", *command) == 2
     assert "Linear is no RecurrentNetwork, which reads text" in capsys.readouterr().err
+    assert desk.code_of("train", "of_images", "--plugin", plugin) == 2
+    told = "a RecurrentNetwork reads text; register it with task='text'"
+    assert capsys.readouterr().err == f"error: model 'of_images': {told}\n"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,10 @@ def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
             "is of images, data set pydoc of text",
         ),
         ([*TRAIN[:2], "--dataset", "pydoc", "--recipe", "demo"], "recipe 'demo' is of images"),
+        (
+            ["train", "wide_resnet10_1", "--recipe", "text_demo"],
+            "digits of images, whose default is demo",
+        ),
         ([*TRAIN, "--dataset", "pydoc", "--flip"], "flip and crop_padding are of images"),
         ([*TRAIN, "--dataset", "text:/nowhere.txt"], "No such file"),
         ([*TRAIN, "--dataset", "text:"], "allowed are pydoc, text:PATH"),

@@ -543,6 +543,31 @@ def test_another_cell_has_the_same_network():
 def test_cells_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="cell 1 has 4 inputs and is given 6"):
         RecurrentNetwork([Elman(7, 6), Elman(4, 5)], 7)
+    with pytest.raises(ValueError, match="one cell or more"):
+        RecurrentNetwork([], 7)
+
+
+class OneForAll(Elman):
+    def initial(self, batch):
+        return super().initial(1)
+
+
+class Growing(Elman):
+    def step(self, state, projected, mask):
+        return (*super().step(state, projected, mask), *state)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        (OneForAll, r"OneForAll: a state of shapes \[\(1, 6\)\] becomes one of \[\(4, 6\)\]"),
+        (Growing, r"Growing: a state of shapes \[\(4, 6\)\] becomes one of \[\(4, 6\), "),
+    ],
+)
+def test_states_of_several_forms_are_refused(kind, told):
+    network = RecurrentNetwork([kind(7, 6)], 7)
+    with pytest.raises(ValueError, match=told):
+        network(symbols(), network.initial(4))
 
 
 def test_compiled_steps_are_shared_by_copies_and_no_part_of_the_state():
