@@ -12,8 +12,6 @@ from benchmarks.system.words import counted
 if TYPE_CHECKING:
     from benchmarks.runs.status import State
 
-HEADERS = ("run", "seed", "state", "epochs", "error")
-
 
 def add_parser(commands: _SubParsersAction) -> shared.Parser:
     """Its options: those of `train` that say which runs are meant."""
@@ -54,7 +52,8 @@ def run(options: Namespace) -> int:
     if options.json:
         print_json([state.as_json() for state in states])
         return exit_codes.OK
-    print_table([_row(state) for state in states], HEADERS)
+    metric = states[0].spec.recipe.task.metric
+    print_table([_row(state) for state in states], ("run", "seed", "state", "epochs", metric))
     numbers = Counter(state.state for state in states)
     listed = ", ".join(f"{count} {name}" for name, count in numbers.items())
     print(f"\n{counted(len(states), 'run')} on {states[0].dataset}: {listed}")

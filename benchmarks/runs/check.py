@@ -192,7 +192,7 @@ def macs(name: str, model: nn.Module) -> str | None:
 
 
 CHECKS: dict[str, Callable[[str, nn.Module], str | None]] = {
-    "output has shape (items, classes) and is finite": output_shape,
+    "output has shape (items, outputs) and is finite": output_shape,
     "the data set decides the number of outputs": other_classes,
     "a split can be evaluated": evaluation,
     "every parameter gets a gradient": gradients,

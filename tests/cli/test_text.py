@@ -82,7 +82,8 @@ def test_a_text_goes_through_every_command(desk, words, capsys, short):
     assert f"test bits per character {error:.3f}" in told
     assert desk.code_of("export", checkpoint, desk.folder / "out.safetensors") == 0
     assert desk.code_of("status", *models, "--dataset", words, "--recipe", "text_demo") == 0
-    assert f"{error:.3f}" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert f"{error:.3f}" in out and "bits per character" in out and "error" not in out
     assert desk.code_of("verify") == 0
 
 
