@@ -181,7 +181,7 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
     train, validation, test = coded
     fingerprint = {
         "sha256": hashlib.sha256("\0".join(parts).encode()).hexdigest(),
-        "decoded_sha256": _sha256_of(coded),
+        "decoded_sha256": _sha256_of(coded, symbols),
         "split_seed": None,
         "train": len(train),
         "validation": len(validation),
@@ -192,8 +192,9 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
     return Text(name, symbols, train, validation, fingerprint, test)
 
 
-def _sha256_of(parts: Sequence[torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _sha256_of(parts: Sequence[torch.Tensor], symbols: str) -> str:
+    """Of the numbers of the symbols, and of what they stand for."""
+    digest = hashlib.sha256(symbols.encode())
     for part in parts:
         digest.update(part.numpy().astype("<i8").tobytes())
         digest.update(b"\0")

@@ -109,8 +109,10 @@ def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
     """Replace what stands between the marks of a page by the figure, the table and its note.
 
     Raises:
-        PageError: if the page has no such marks.
+        PageError: if there is no page, or it has no such marks.
     """
+    if not page.is_file():
+        raise PageError(f"{page} is not a file; it needs lines {BEGIN!r} and {END!r}")
     text = page.read_text(encoding="utf-8")
     if not 0 <= text.find(BEGIN) < text.find(END):
         raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")

@@ -224,7 +224,7 @@ def _checked(values: dict) -> Recipe:
 
 TABLES: tuple[Any, ...] = (Recipe, Block, Rule)
 """The tables of a recipe's file, by depth."""
-TYPES = {"int_type": "int", "float_type": "float", "finite_number": "float", "string_type": "str"}
+TYPES = {"int_type": "int", "float_type": "float", "string_type": "str"}
 """What a value should be, by pydantic's type of error."""
 
 
@@ -243,6 +243,8 @@ def _one_line(error: ValidationError) -> str:
         return unknown_key(key, [field.name for field in dataclasses.fields(table)])
     if first["type"] == "dataclass_type":
         return f"{key} {shown(value)} is not a table"
+    if first["type"] == "finite_number":
+        return f"{key} {shown(value)} is no finite number"
     if first["type"] in TYPES:
         return f"{key} {shown(value)} is not of type {TYPES[first['type']]}"
     field = table.__pydantic_fields__[key]

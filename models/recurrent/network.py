@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.recurrent.cells import HyperLstmCell, LstmCell
-from models.recurrent.counts import Shape
+from models.recurrent.counts import COMPONENTS, Shape
 from models.recurrent.products import DeferredProducts, dtype_of_products
 from models.recurrent.protocol import Cell, State
 
@@ -44,7 +44,8 @@ class RecurrentNetwork(nn.Module):
     The first has an input for each of `symbols`.
 
     Raises:
-        ValueError: if there is no cell, or a cell's inputs are not what it is given.
+        ValueError: if there is no cell, a cell's inputs are not what it is given, or its
+            `components` are not those that there are.
     """
 
     def __init__(self, cells: Sequence[Cell], symbols: int):
@@ -56,6 +57,7 @@ class RecurrentNetwork(nn.Module):
             if cell.projection.shape[1] != inputs:
                 of_cell = cell.projection.shape[1]
                 raise ValueError(f"cell {number} has {of_cell} inputs and is given {inputs}")
+            _refuse_components(cell)
             inputs = cell.units
         self.cells = nn.ModuleList(cast("Sequence[nn.Module]", cells))
         self.readout = nn.Linear(inputs, symbols)
@@ -77,14 +79,16 @@ class RecurrentNetwork(nn.Module):
     def component_of(self, name: str) -> str:
         """Where a parameter counts: `recurrent`, `generator`, `layer_norms` or `readout`.
 
-        A cell that has no `components` is `recurrent` as a whole.
+        A cell that has no `components` is `recurrent` as a whole; these name its parameters, or
+        modules of it.
         """
-        head, *of_cell = name.split(".")
+        head, _, rest = name.partition(".")
         if head == "readout":
             return "readout"
-        number, parameter = of_cell[:2]
+        number, _, parameter = rest.partition(".")
         components = getattr(self.cells[int(number)], "components", {})
-        return components.get(parameter, "recurrent")
+        named = [key for key in components if f"{parameter}.".startswith(f"{key}.")]
+        return components[max(named, key=len)] if named else "recurrent"
 
     def weights(self) -> list[nn.Parameter]:
         """The matrices: neither biases nor layer norms, whatever their form."""
@@ -189,6 +193,18 @@ def _of_symbols(symbols: Tensor, projection: Tensor, dropout: Dropout | None) ->
     if dropout:
         projected = projected * dropout.inputs
     return projected.to(dtype_of_products(projection))
+
+
+def _refuse_components(cell: Cell) -> None:
+    """A component counts as one of a few, and of parameters that a cell may have."""
+    for key, component in getattr(cell, "components", {}).items():
+        if component not in COMPONENTS:
+            raise ValueError(
+                f"component {component!r} of {key!r} in {type(cell).__name__} is not allowed; "
+                f"choose from {', '.join(COMPONENTS)}"
+            )
+        if not hasattr(cell, key.split(".")[0]):
+            raise ValueError(f"{type(cell).__name__} has no {key!r}, which its components name")
 
 
 def _refuse_other_form(cell: Cell, before: State, after: State) -> None:

@@ -59,6 +59,16 @@ def test_a_fingerprint_tells_texts_and_splits_apart(folder):
     assert before["decoded_sha256"] != after["decoded_sha256"]
 
 
+def test_a_fingerprint_tells_vocabularies_apart(tmp_path):
+    """Another text may have the same numbers: a network of one cannot read the other."""
+    prints = []
+    for symbols in ("abc", "xyz"):
+        file = tmp_path / symbols
+        file.write_text(100 * symbols, encoding="utf-8")
+        prints.append(text.load(f"text:{file}").fingerprint["decoded_sha256"])
+    assert prints[0] != prints[1]
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [

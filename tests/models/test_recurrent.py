@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -545,6 +546,36 @@ def test_cells_that_do_not_fit_are_refused():
         RecurrentNetwork([Elman(7, 6), Elman(4, 5)], 7)
     with pytest.raises(ValueError, match="one cell or more"):
         RecurrentNetwork([], 7)
+
+
+class Named(Elman):
+    components: ClassVar[dict[str, str]] = {"of_h": "generator", "of_h.bias": "layer_norms"}
+
+
+def test_components_name_parameters_or_modules():
+    network = RecurrentNetwork([Named(7, 6)], 7)
+    found = {name: network.component_of(name) for name, _ in network.named_parameters()}
+    assert found["cells.0.of_h.weight"] == "generator" and found["readout.bias"] == "readout"
+    assert (
+        found["cells.0.of_h.bias"] == "layer_norms" and found["cells.0.of_x.weight"] == "recurrent"
+    )
+
+
+@pytest.mark.parametrize(
+    ("components", "told"),
+    [
+        (
+            {"of_h": "strange"},
+            "component 'strange' of 'of_h' in Elman is not allowed; choose from rec",
+        ),
+        ({"of_z.weight": "generator"}, "Elman has no 'of_z.weight', which its components name"),
+    ],
+)
+def test_components_that_there_are_not_are_refused(components, told):
+    cell = Elman(7, 6)
+    cell.components = components
+    with pytest.raises(ValueError, match=told):
+        RecurrentNetwork([cell], 7)
 
 
 class OneForAll(Elman):

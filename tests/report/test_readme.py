@@ -89,5 +89,7 @@ def test_the_note_says_on_what_and_how_long(results, dataset, what):
 def test_a_page_without_marks_is_refused(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"{readme.END}\n{readme.BEGIN}\n")
+    with pytest.raises(readme.PageError, match=r"missing\.md is not a file; it needs lines"):
+        readme.write(tmp_path, tmp_path / "missing.md", [])
     with pytest.raises(readme.PageError, match="has no lines"):
         readme.write(ROOT / "results", page, COUNTS)

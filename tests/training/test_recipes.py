@@ -310,6 +310,10 @@ def test_toml(tmp_path):
             r"betas \[0.9\] is not allowed; it is two",
         ),
         ('name="a"\nbase="epochs10"\n[stored]\nlearning_rate=nan', "learning_rate nan"),
+        (
+            'name="a"\nbase="epochs10"\n[stored]\nlearning_rate=inf',
+            "learning_rate inf is no finite number",
+        ),
         ('name="a"\nbase="epochs10"\n[stored]\noptimizer="sdg"', "optimizer 'sdg'.*nearest: sgd"),
         (
             'name="a"\nbase="epochs10"\n[scaled.embeddings]\noptimizer="adam"',
