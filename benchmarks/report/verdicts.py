@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report.summary import GROUP, OTHER, ROW, family, with_differences
+from benchmarks.report.summary import GROUP, MIN_SEEDS, OTHER, ROW, family, with_differences
 from benchmarks.tasks import Task
 
 SAME_SIZE = 1.03
@@ -127,13 +127,13 @@ def smallest_as_good(
 ) -> pd.DataFrame:
     """Each model with the smallest plain network that was trained and is not measurably worse.
 
-    Worse: the interval of the paired difference, of which there must be one, is wholly below 0.
-    Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
+    Worse: the interval of the paired difference, of three shared seeds or more, is wholly below 0.
+    That of two is so wide that it would excuse any network. Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
     `seeds`, `across`. `models` as for `verdicts`; those without such a network are left out.
     """
     _, pairs = _asked_with_others(summary, models)
     pairs = with_differences(pairs[pairs.pair_other.isna()], differences)
-    pairs = pairs[(pairs.difference_high >= 0).fillna(False)]
+    pairs = pairs[((pairs.seeds >= MIN_SEEDS) & (pairs.difference_high >= 0)).fillna(False)]
     smallest = pairs.sort_values(["order", "params_other", *OTHER]).drop_duplicates(RUN_KEY)
     return smallest.drop(columns="order").reset_index(drop=True)
 

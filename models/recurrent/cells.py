@@ -79,7 +79,7 @@ def orthogonal(units: int, inputs: int) -> Tensor:
 class LstmCell(nn.Module):
     """An LSTM: y = LN(W_h h + W_x x + b), each gate's by itself.
 
-    `components`: where a top-level parameter name counts, if it is not `recurrent`.
+    `components`: where a parameter or module of that name counts, if it is not `recurrent`.
     """
 
     components: ClassVar[dict[str, str]] = {"gate_norm": "layer_norms", "cell_norm": "layer_norms"}
@@ -141,7 +141,7 @@ class HyperLstmCell(nn.Module):
     scaling a product's rows is scaling the matrix's, which is never formed. h^ is that of the same
     step, as in the authors' code; the paper prints the one before.
 
-    `components`: where a top-level parameter name counts, if it is not `recurrent`.
+    `components`: where a parameter or module of that name counts, if it is not `recurrent`.
     """
 
     components: ClassVar[dict[str, str]] = {
