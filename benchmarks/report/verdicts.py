@@ -128,7 +128,9 @@ def smallest_as_good(
     """Each model with the smallest plain network that was trained and is not measurably worse.
 
     Worse: the interval of the paired difference, of three shared seeds or more, is wholly below 0.
-    That of two is so wide that it would excuse any network. Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
+    That of two is so wide that it would excuse any network.
+
+    Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
     `seeds`, `across`. `models` as for `verdicts`; those without such a network are left out.
     """
     _, pairs = _asked_with_others(summary, models)
