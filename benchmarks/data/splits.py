@@ -48,6 +48,7 @@ class DataSet:
     """
 
     task: ClassVar[Task] = IMAGES
+    symbols: ClassVar[None] = None
 
     name: str
     num_classes: int

@@ -63,6 +63,25 @@ class Text:
         self._reads["test"] += 1
         return self._test
 
+    def read_test_as(self, symbols: str) -> torch.Tensor:
+        """The test split as a model reads it that was trained on a text of other symbols.
+
+        Raises:
+            DataError: for what the model never saw, unless `UNKNOWN` is among its symbols.
+        """
+        test = self.read_test()
+        present = [self.symbols[number] for number in test.unique().tolist()]
+        foreign = [symbol for symbol in present if symbol not in symbols]
+        if foreign and UNKNOWN not in symbols:
+            raise DataError(
+                f"text {self.name!r} has symbols in test that the model never saw: "
+                f"{_listed(foreign)}"
+            )
+        numbers = {symbol: number for number, symbol in enumerate(symbols)}
+        rest = numbers.get(UNKNOWN, 0)
+        table = torch.tensor([numbers.get(symbol, rest) for symbol in self.symbols])
+        return table.to(test.device)[test]
+
     def to(self, device: torch.device | str) -> "Text":
         """The same text on `device`; the counter of test reads is shared."""
         moved = {name: getattr(self, name).to(device) for name in ("train", "validation", "_test")}
@@ -166,11 +185,9 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
     foreign = sorted(set(parts[1] + parts[2]) - set(symbols))
     if foreign and not unknown:
         where = [part for part, text in zip(PARTS, parts, strict=True) if {*foreign} & {*text}]
-        listed = ", ".join(repr(symbol) for symbol in foreign[:SHOWN])
-        more = f" and {len(foreign) - SHOWN} more" if len(foreign) > SHOWN else ""
         raise DataError(
             f"text {name!r} has symbols in {' and '.join(where)} that its training split lacks: "
-            f"{listed}{more}; "
+            f"{_listed(foreign)}; "
             f"text+unknown:PATH counts them as one more symbol"
         )
     if foreign and UNKNOWN not in symbols:
@@ -190,6 +207,11 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
         "unknown": len(foreign),
     }
     return Text(name, symbols, train, validation, fingerprint, test)
+
+
+def _listed(symbols: Sequence[str]) -> str:
+    more = f" and {len(symbols) - SHOWN} more" if len(symbols) > SHOWN else ""
+    return ", ".join(repr(symbol) for symbol in symbols[:SHOWN]) + more
 
 
 def _sha256_of(parts: Sequence[torch.Tensor], symbols: str) -> str:

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save
 
 from benchmarks.data.datasets import Data
+from benchmarks.data.text import Text
 from benchmarks.runs.building import build
 from benchmarks.system import generators
 from benchmarks.system.faults import one_line
@@ -68,19 +69,22 @@ def evaluate_checkpoint(
 
     Raises:
         CheckpointError: if the data set has another number of classes.
+        DataError: for a text with symbols that the model never saw.
     """
     model, identity = load_trained(checkpoint)
     task = registry.get(identity["model"]).task
     if task != data.task.name:
         raise CheckpointError(f"{checkpoint} is of {task}, {data.name} is of {data.task.name}")
-    if identity["num_classes"] != data.num_classes:
+    symbols = identity.get("symbols")
+    if symbols is None and identity["num_classes"] != data.num_classes:
         raise CheckpointError(
             f"{checkpoint} has {identity['num_classes']} {data.task.outputs}, "
             f"{data.name} has {data.num_classes}"
         )
+    test = data.read_test_as(symbols) if isinstance(data, Text) and symbols else data.read_test()
     compiler = Compiler(settings, not registry.is_built_in(identity["model"]), note)
     evaluator = evaluator_of(model.to(settings.device), data, settings, compiler)
-    tested = evaluator.evaluate(data.read_test().to(settings.device), EVALUATED)
+    tested = evaluator.evaluate(test.to(settings.device), EVALUATED)
     return {
         "model": identity["model"],
         "seed": identity["seed"],
@@ -106,7 +110,10 @@ def export(checkpoint: Path, out: Path, materialized: bool) -> int:
             kind = type(model).__name__
             raise CheckpointError(f"checkpoint {checkpoint}: {kind} has no kernel source")
         model = materialize(model)
-    write(model, out, {"model": identity["model"], "materialized": str(materialized).lower()})
+    metadata = {"model": identity["model"], "materialized": str(materialized).lower()}
+    if symbols := identity.get("symbols"):  # which a text is to be numbered by
+        metadata["symbols"] = symbols
+    write(model, out, metadata)
     return len(model.state_dict())
 
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from safetensors import safe_open
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_runs
@@ -85,6 +86,31 @@ def test_a_text_goes_through_every_command(desk, words, capsys, short):
     out = capsys.readouterr().out
     assert f"{error:.3f}" in out and "bits per character" in out and "error" not in out
     assert desk.code_of("verify") == 0
+
+
+def test_a_checkpoint_reads_other_texts_by_its_own_symbols(desk, words, tmp_path, capsys):
+    assert desk.code_of(*TRAIN, "--dataset", words) == 0
+    checkpoint = desk.folder / "checkpoints" / "words" / "lstm_8" / "text_demo-seed0.ckpt"
+
+    def told_of(train, test, code=0):
+        for part, content in (("train", train), ("valid", test), ("test", test)):
+            (tmp_path / "other").mkdir(exist_ok=True)
+            (tmp_path / "other" / f"{part}.txt").write_text(content)
+        capsys.readouterr()
+        dataset = f"text:{tmp_path / 'other'}"
+        assert desk.code_of("evaluate", checkpoint, "--dataset", dataset) == code
+        out = capsys.readouterr()
+        return out.err if code else out.out
+
+    test = "abcad" * 200
+    same = told_of("abcd", test)
+    # By their own numbers b would be another symbol, and one would be too many.
+    assert told_of("abcde", test) == same
+    assert told_of("dcabZ", test) == same
+    assert "symbols in test that the model never saw: 'x', 'y'" in told_of("abcdxy", "axy", code=2)
+    assert desk.code_of("export", checkpoint, tmp_path / "out.safetensors") == 0
+    with safe_open(tmp_path / "out.safetensors", "pt") as file:
+        assert file.metadata()["symbols"] == "abcd"
 
 
 def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
