@@ -11,7 +11,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser = shared.add_command(
         commands, "export", "write the weights of a checkpoint as safetensors"
     )
-    shared.add_data(parser)
+    shared.add_data(parser, default=None)
     shared.add_plugin(parser)
     shared.add_folders(parser)
     parser.add_argument("checkpoint", type=shared.expanded_path, metavar="CHECKPOINT")
@@ -36,11 +36,13 @@ def run(options: Namespace) -> int:
 
     shared.load_plugins(options.plugin)
     if options.out is not None:
+        if options.dataset is not None:
+            raise ValueError("--dataset is not allowed with OUT: a checkpoint knows its own")
         count = trained.export(options.checkpoint, options.out, options.materialize)
         print(f"{options.out}: {count} tensors")
         return exit_codes.OK
     if options.materialize:
         raise ValueError("--materialize is not allowed without OUT: shared weights are as trained")
-    data = datasets.load(options.dataset, options.data_dir, download=options.download)
+    data = datasets.load(options.dataset or "digits", options.data_dir, download=options.download)
     print(weights.publish(options.checkpoint, data, options.results_dir))
     return exit_codes.OK

@@ -26,7 +26,9 @@ def print_pair(record: dict, path: Path, as_json: bool) -> None:
         print_json(record)
         return
     kinds = {"training": record}
-    kinds |= {f"inference, {kind}": ratio for kind, ratio in record["inference"].items()}
+    inference = record["inference"]
+    named = "inference, {}" if len(inference) > 1 else "inference"  # of text there is one kind
+    kinds |= {named.format(kind): ratio for kind, ratio in inference.items()}
     rows = []
     for kind, ratio in kinds.items():
         noisy = "noisy" if ratio["noisy"] else ""

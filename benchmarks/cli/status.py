@@ -33,6 +33,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     )
     shared.add_arithmetic(parser)
     shared.add_runs(parser)
+    parser.set_defaults(seeds=None)  # so that it is known whether they were given
     parser.add_argument("--json", action="store_true", help="an object a run")
     return parser
 
@@ -43,12 +44,15 @@ def run(options: Namespace) -> int:
 
     if bool(options.models) == bool(options.study):
         raise ValueError("name the models, or --study FILE, and not both")
+    if options.study and (options.recipe or options.seeds):
+        raise ValueError("--recipe and --seeds are not allowed with --study, which says its own")
     shared.load_plugins(options.plugin)
     chosen = shared.run_options(options)
     if options.study:
         states = status_of_study(options.study, options.dataset, chosen)
     else:
-        states = status(options.models, options.dataset, options.recipe, options.seeds, chosen)
+        seeds = options.seeds or [0]
+        states = status(options.models, options.dataset, options.recipe, seeds, chosen)
     if options.json:
         print_json([state.as_json() for state in states])
         return exit_codes.OK

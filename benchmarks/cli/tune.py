@@ -4,7 +4,7 @@ from argparse import Namespace, _SubParsersAction
 
 from benchmarks.cli import exit_codes
 from benchmarks.cli import options as shared
-from benchmarks.cli.output import printed_progress
+from benchmarks.cli.output import print_note, printed_progress
 from benchmarks.cli.plan import print_plan
 from benchmarks.cli.trials import print_trials
 
@@ -27,7 +27,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         type=shared.whole(9),
         default=5,
         metavar="N",
-        help="how many, 1 to 9 (%(default)s); give rivals as many",
+        help="how many, 1 to 9, or 7 where the recipe has no L2 (%(default)s); give rivals as many",
     )
     shared.add_recipe(parser)
     return parser
@@ -39,6 +39,7 @@ def run(options: Namespace) -> int:
     from benchmarks.runs import tuning
     from benchmarks.runs.matrix import run_study, specs_of_trials
     from benchmarks.runs.planning import plan_specs
+    from benchmarks.system.files import write_atomically
     from benchmarks.training import studies
     from benchmarks.training.recipes import default_name
 
@@ -47,11 +48,14 @@ def run(options: Namespace) -> int:
     base = options.recipe or default_name(name, task_of(options.dataset))
     text = tuning.study_text(options.model, base, options.trials, options.seeds)
     file = tuning.study_file(options.results_dir, options.model, base)
+    text = tuning.continued(file, text)
+    study = studies.parsed(text, file)
+    if len(study.trials) > options.trials:
+        print_note(f"{file} has {len(study.trials)} trials already; they stay")
     if options.dry_run:
-        study = studies.parsed(text, file)
         specs = specs_of_trials(study, chosen)
         return print_plan(plan_specs(specs, options.dataset, chosen, study.name))
-    tuning.write_study(file, text)
+    write_atomically(file, text)
     outcomes = run_study(file, options.dataset, chosen, printed_progress())
     if not options.detach:  # else none has ended yet
         print_trials(options.results_dir, file, name, options.model, base)

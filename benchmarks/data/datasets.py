@@ -82,6 +82,17 @@ def dataset_name(spec: str) -> str:
     return name
 
 
+def refuse_missing(spec: str) -> None:
+    """Refuse a data set that is named by a path where nothing lies; nothing is loaded.
+
+    Raises:
+        DataError: naming the path.
+    """
+    prefix, _, path = spec.partition(":")
+    if f"{prefix}:" in PATHS and not Path(path).expanduser().exists():
+        raise DataError(f"data set {spec}: there is no {path}")
+
+
 def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = True) -> Data:
     """Load one of `ALLOWED` on the CPU.
 
@@ -102,6 +113,9 @@ def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = 
 
 def _nearest(spec: str) -> str:
     """ "; nearest: ..." for what a text may have meant, or nothing."""
+    prefix, colon, path = spec.partition(":")
+    if f"{prefix.lower()}{colon}" in PATHS:
+        return f"; nearest: {prefix.lower()}:{path}"
     plain = re.sub(r"[^a-z0-9]", "", spec.lower())
     known = (*NAMES, *text.NAMES)
     near = [plain] if plain in known else difflib.get_close_matches(plain, known, n=2)

@@ -53,36 +53,37 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     """A page with the figure, the table and its note.
 
     `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
+
+    Raises:
+        PageError: if no row was measured.
     """
     published = load_published().dropna(subset=["registry_name"])
     published = published[published.data == CIFAR10.published]
     rows = paper_rows(published)
-    found, page = measured(results_dir, rows), Page()
+    found = measured(results_dir, rows)
+    if found is None:
+        raise PageError(f"{results_dir} has no run of the paper's rows on CIFAR-10: no table")
+    results, measured_rows = found
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
     frame = frame[["model", "params", "flops_per_image"]]
     errors = published.set_index("registry_name").test_error
     frame["published_gap"] = frame.model.map(published_gaps(published))
     frame["published_error"] = frame.model.map(errors)
-    if found is not None:
-        results, measured_rows = found
-        names = [column.value for column in MEASURED]
-        names += ["std", "difference_low", "difference_high", "across_mark", "marks"]
-        measured_rows = measured_rows.assign(marks=row_marks(measured_rows))
-        frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
-        for marks in ("across_mark", "marks"):
-            frame[marks] = frame[marks].fillna("")
-        if sections(results):
-            folder = f"reports/{results.dataset}"
-            figure = f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)"
-            page.add(figure, f"{FOREST_NOTE} {PAPERS_NOTE}")
-    else:
-        frame["marks"] = ""
-    kept = [*COUNTED, *(MEASURED if found is not None else []), *PUBLISHED]
-    page.table("paper", frame, kept)
-    if found is not None:
-        page.add(" ".join([opening(results), *mark_notes(measured_rows)]))
-        lines = answers(results, trials_by_family(results_dir))
-        page.add("\n".join(f"- {line}" for line in lines))
+    names = [column.value for column in MEASURED]
+    names += ["std", "difference_low", "difference_high", "across_mark", "marks"]
+    measured_rows = measured_rows.assign(marks=row_marks(measured_rows))
+    frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
+    for marks in ("across_mark", "marks"):
+        frame[marks] = frame[marks].fillna("")
+    page = Page()
+    if sections(results):
+        folder = f"reports/{results.dataset}"
+        figure = f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)"
+        page.add(figure, f"{FOREST_NOTE} {PAPERS_NOTE}")
+    page.table("paper", frame, [*COUNTED, *MEASURED, *PUBLISHED])
+    page.add(" ".join([opening(results), *mark_notes(measured_rows)]))
+    lines = answers(results, trials_by_family(results_dir))
+    page.add("\n".join(f"- {line}" for line in lines))
     return page
 
 
@@ -109,7 +110,7 @@ def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
     """Replace what stands between the marks of a page by the figure, the table and its note.
 
     Raises:
-        PageError: if there is no page, or it has no such marks.
+        PageError: if there is no page, it has no such marks, or no row was measured.
     """
     if not page.is_file():
         raise PageError(f"{page} is not a file; it needs lines {BEGIN!r} and {END!r}")

@@ -119,7 +119,9 @@ def wide(speeds: pd.DataFrame) -> pd.DataFrame:
 def pair_table(page: Page, speeds: pd.DataFrame, name: str, task: Task) -> None:
     """Model / plain pair, interleaved, each with the A/A run that came first."""
     verdicts = speeds.noisy.map({True: "noisy, no verdict", False: "valid"})
+    several = speeds.what.eq("inference_materialized").any()
     what = speeds.what.str.replace("inference_", "inference, ").str.replace("_", " ")
+    what = what if several else what.str.replace("inference, generated", "inference")
     rows = speeds.assign(verdict=verdicts, what=what)
     columns = [
         Column("model", "model", name=True),

@@ -115,6 +115,7 @@ def located(
     """
     preflight.refuse_other_task(specs, dataset)
     name = datasets.dataset_name(dataset)
+    datasets.refuse_missing(dataset)
     results_dir = Path(options.results_dir)
     folders = OutputFolders(results_dir, Path(options.checkpoint_dir))
     data = None

@@ -30,9 +30,11 @@ def refuse_other_task(specs: Iterable[RunSpec], dataset: str) -> None:
     for spec in specs:
         if registry.get(spec.model).task != task.name:
             other = TASKS[registry.get(spec.model).task]
+            built_in = registry.is_built_in(spec.model)
+            hint = "" if built_in else f", or its plugin registers it with task={task.name!r}"
             raise RunError(
                 f"model {spec.model!r} is of {other.name}, data set {dataset} of {task.name}; its "
-                f"data sets are {', '.join(datasets.ALLOWED_OF[other.name])}"
+                f"data sets are {', '.join(datasets.ALLOWED_OF[other.name])}{hint}"
             )
         if spec.recipe.task is not task:
             raise RunError(

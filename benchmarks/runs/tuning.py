@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.runs.planning import kind_of_model
-from benchmarks.system.files import read_text, write_atomically
+from benchmarks.system.files import read_text
 from benchmarks.training import recipes
 from benchmarks.training.recipes import Block, Recipe, RecipeError
 from benchmarks.training.studies import StudyError
@@ -106,27 +106,27 @@ def _toml(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def write_study(file: Path, text: str) -> None:
-    """Write the study, or add trials to the one that is there; a longer one stays.
+def continued(file: Path, text: str) -> str:
+    """The study that `text` makes of the one that is there: whichever has more trials.
 
     Raises:
         StudyError: if the study that is there has another base, other seeds or other trials.
     """
-    if file.exists():
-        existing, wanted = _content(read_text(file), file), tomllib.loads(text)
-        ((model, trials),) = wanted["trials"].items()
-        there = existing.get("trials", {}).get(model, {})
-        shared = min(len(there), len(trials))
-        same = list(there.items())[:shared] == list(trials.items())[:shared]
-        keys = ("base", "seeds", "fixed")
-        if not same or any(existing.get(key) != wanted[key] for key in keys):
-            raise StudyError(
-                f"study {file} has another base, other seeds or other trials; "
-                "remove its folder to start again"
-            )
-        if len(there) >= len(trials):
-            return
-    write_atomically(file, text)
+    if not file.exists():
+        return text
+    old = read_text(file)
+    existing, wanted = _content(old, file), tomllib.loads(text)
+    ((model, trials),) = wanted["trials"].items()
+    there = existing.get("trials", {}).get(model, {})
+    shared = min(len(there), len(trials))
+    same = list(there.items())[:shared] == list(trials.items())[:shared]
+    keys = ("base", "seeds", "fixed")
+    if not same or any(existing.get(key) != wanted[key] for key in keys):
+        raise StudyError(
+            f"study {file} has another base, other seeds or other trials; "
+            "remove its folder to start again"
+        )
+    return text if len(trials) > len(there) else old
 
 
 def _content(text: str, file: Path) -> dict:

@@ -25,6 +25,12 @@ HINTS = [
     (["train", "wrn_40_1"], "unknown model 'wrn_40_1'; nearest: wide_resnet40_1;"),
     ([*TRAIN, "--dataset", "cifr"], "unknown data set 'cifr'; .*nearest: cifar10, cifar100$"),
     ([*TRAIN, "--dataset", "cifar10-jpeg"], "nearest: folder:PATH/cifar10-jpeg, cifar10$"),
+    ([*TRAIN, "--dataset", "Folder:there"], "unknown data set .*; nearest: folder:there$"),
+    ([*TRAIN, "--dataset", "Text+Unknown:there"], "nearest: text\\+unknown:there$"),
+    (["status", "lstm_8", "--dataset", "text:/nowhere"], "there is no /nowhere$"),
+    ([*TRAIN, "--dataset", "folder:/nowhere", "--dry-run"], "there is no /nowhere$"),
+    (["status", "--study", "a.toml", "--seeds", "1"], "--recipe and --seeds are not allowed"),
+    (["export", "a.ckpt", "out", "--dataset", "svhn"], "--dataset is not allowed with OUT"),
     (["report", "--dataset", "cifar10-jpg"], "nearest: cifar10-jpeg"),
 ]
 

@@ -130,6 +130,8 @@ def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
     assert desk.code_of("train", "of_images", "--plugin", plugin) == 2
     told = "a RecurrentNetwork reads text; register it with task='text'"
     assert capsys.readouterr().err == f"error: model 'of_images': {told}\n"
+    assert desk.code_of("train", "of_images", *command) == 2
+    assert "or its plugin registers it with task='text'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

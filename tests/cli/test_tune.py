@@ -74,8 +74,11 @@ def test_tuning_makes_a_study_and_prints_the_best(fast_demo, desk, capsys, monke
     # More trials are added, fewer change nothing.
     assert desk.code_of(*command, "3") == 0
     assert capsys.readouterr().out.count("done already") == 2
-    assert desk.code_of(*command, "1") == 0
-    assert capsys.readouterr().out.count("done already") == 3
+    for dry_run in ([], ["--dry-run"]):
+        assert desk.code_of(*command, "1", *dry_run) == 0
+        told = capsys.readouterr()
+        assert "3 runs: 3 done already" in told.out or told.out.count("done already") == 3
+        assert "has 3 trials already; they stay" in told.err
     assert desk.code_of(*command, "3", "--seeds", "1") == 2
     assert "has another base, other seeds or other trials" in capsys.readouterr().err
 

@@ -177,8 +177,10 @@ def test_pairs_and_comparisons_are_tables(tmp_path):
     }
     head = {"model": "hyper_resnet16_1", "device": "A processor", "batch_size": 128}
     compared = {"ratios": {"suite plain / nn.Conv2d": ratio}}
+    valid = of_pair | {"noisy": False}
+    inference = {"generated": valid, "materialized": valid}
     entries = [
-        head | {"kind": "pair", **of_pair, "inference": {"generated": of_pair | {"noisy": False}}},
+        head | {"kind": "pair", **of_pair, "inference": inference},
         head
         | {
             "kind": "compare",
@@ -189,10 +191,13 @@ def test_pairs_and_comparisons_are_tables(tmp_path):
         head | {"kind": "compare", "batch_size": 64, "step": [], "epoch": None, "descriptions": []},
     ]
     text = report(tmp_path, PAIRS, entries)
-    training, inference = [line for line in text.splitlines() if "1.000 [0.970, 0.990]" in line]
+    training, generated, materialized = [
+        line for line in text.splitlines() if "1.000 [0.970, 0.990]" in line
+    ]
     assert "training step" in training and "noisy" in training
     assert "0.980 [0.970, 0.990]" in training
-    assert "inference, generated" in inference and "valid" in inference
+    assert "inference, generated" in generated and "valid" in generated
+    assert "inference, materialized" in materialized
     assert text.count("suite plain / nn.Conv2d") == 2 and "- nn.Conv2d: by hand" in text
     assert "not here" not in text
 

@@ -199,6 +199,7 @@ def test_published_numbers_stand_beside_those_of_the_same_text_alone(tmp_path):
 
 def test_published_rows_of_a_text_are_in_no_report_of_images(tmp_path):
     records = [entry | {"dataset": "cifar10"} for entry in [record(), *hyper((11.0,))]]
+    records.append(record("wide_resnet40_1", dataset="cifar10"))
     results = results_of(tmp_path, records, (), "cifar10")
     assert set(results.published.task) == {"images"}
     page = readme.table(tmp_path / "results", [{"model": name} | COUNT for name in ROWS]).text

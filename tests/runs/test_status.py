@@ -71,14 +71,14 @@ def test_it_is_not_in_the_way_of_a_run(options):
     assert outcome.status == "ok"
 
 
-def test_epochs_are_those_of_the_steps_of_a_models_block(options):
+def test_epochs_are_those_of_the_steps_of_a_models_block(options, tmp_path):
     """A recipe that counts steps gives generated kernels more of them."""
     models, paper = ["wide_resnet10_1", "hyper_resnet10_1"], RECIPES["paper"]
     steps = [paper.block(kind).steps for kind in ("stored", "generated")]
     waiting = status(models, recipe=paper, options=options)
     an_epoch = TRAIN_ITEMS["digits"] // paper.batch_size
     assert [run.epochs for run in waiting] == [math.ceil(count / an_epoch) for count in steps]
-    unknown = status(models, "folder:nowhere", paper, options=options)
+    unknown = status(models, f"folder:{tmp_path}", paper, options=options)
     assert [run.epochs for run in unknown] == [None, None]
     few = {"stored": dataclasses.replace(RECIPE.stored, steps=15)}
     recipe = dataclasses.replace(RECIPE, name="steps", **few)
