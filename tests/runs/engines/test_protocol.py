@@ -26,6 +26,30 @@ SHORT = dataclasses.replace(recipes.load("epochs2"), name="short", batch_size=25
 """Of no name that a worker knows: eight steps on digits."""
 
 
+def _short_text():
+    demo = recipes.load("text_demo")
+    blocks = {
+        kind: dataclasses.replace(demo.block(kind), steps=4) for kind in ("stored", "generated")
+    }
+    return dataclasses.replace(demo, name="short_text", batch_size=64, **blocks)
+
+
+SHORT_TEXT = _short_text()
+"""Four steps of text, two epochs of `WORDS`."""
+WORDS = "abcad" * 800
+
+
+@pytest.fixture(params=["images", "text"])
+def wanted(request, plugin, tmp_path):
+    """What `train` is called with: two models of a task, the last of them built in."""
+    if request.param == "images":
+        return {"models": ["quick", "wide_resnet10_1"], "recipe": SHORT}
+    file = tmp_path / "words.txt"
+    file.write_text(WORDS)
+    models = ["lstm_8", "hyper_lstm_4_m6"]
+    return {"models": models, "recipe": SHORT_TEXT, "dataset": f"text:{file}"}
+
+
 @pytest.fixture(params=PARAMS, ids=str)
 def chosen(request, options):
     """The options of an engine."""
@@ -36,9 +60,9 @@ def chosen(request, options):
     return dataclasses.replace(options, **ENGINES[request.param])
 
 
-def test_records_and_events_are_those_of_this_process(plugin, chosen, alone):
+def test_records_and_events_are_those_of_this_process(wanted, chosen, alone):
     told = Told()
-    wanted = {"models": ["quick"], "recipe": SHORT, "seeds": [0, 1]}
+    wanted |= {"models": wanted["models"][:1], "seeds": [0, 1]}
     outcomes = train(**wanted, options=chosen, progress=told)
     expected = train(**wanted, options=alone)
     assert [outcome.spec for outcome in outcomes] == [outcome.spec for outcome in expected]
@@ -62,10 +86,9 @@ def test_a_run_that_fails_stops_no_other(plugin, chosen):
     assert told.of("raises", 0) == ["begin", "failed"]
 
 
-def test_what_is_stopped_resumes_exactly(plugin, chosen, alone):
+def test_what_is_stopped_resumes_exactly(wanted, chosen, alone):
     """The first call may take a step of each run that it begins, and says what it left."""
     stopped = dataclasses.replace(chosen, time_limit=1e-9)
-    wanted = {"models": ["quick", "wide_resnet10_1"], "recipe": SHORT, "seeds": [0]}
     outcomes = train(**wanted, options=stopped)
     assert {outcome.status for outcome in outcomes} <= {"interrupted", "not_started"}
     if chosen.engine == "local":  # others may stop what has not begun yet
