@@ -1,4 +1,4 @@
-"""The README's figure and table: the rows of the paper, measured and published."""
+"""The README's figure and tables: the rows of the paper, measured and published; and text."""
 
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from benchmarks.report.summary import Results, load_results, paper_rows, publish
 from benchmarks.report.tables import Column
 from benchmarks.report.weak_points import trials_by_family
 from benchmarks.system.files import write_atomically
-from benchmarks.tasks import IMAGES
+from benchmarks.tasks import IMAGES, TEXT
 
 BEGIN = "<!-- Figure and table are written by `python run_bench.py report --readme README.md`. -->"
 END = "<!-- End of the table. -->"
+TEXT_BEGIN = "<!-- The table of text is written by the same command. -->"
 SHOWN = ("itself", "other")
 """On which data errors are shown (`KnownData.form`), the first that has any of the rows."""
 
@@ -87,6 +88,21 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     return page
 
 
+def text_table(results_dir: Path) -> Page:
+    """A page with the table of all texts: of each model the longest recipe; empty without any."""
+    rows, page = [], Page()
+    for dataset in store.datasets(results_dir):
+        if set(load_runs(results_dir, dataset).task) == {TEXT.name}:
+            found = comparison(load_results(results_dir, dataset))
+            rows.append(found.assign(marks=row_marks(found)))
+    if rows:
+        frame = pd.concat(rows, ignore_index=True)
+        frame["text"] = frame.dataset.where(frame.dataset != frame.dataset.shift(fill_value=""), "")
+        page.table("text", frame, OF_TEXT)
+        page.add(" ".join([TEXT_NOTE, *mark_notes(frame)]))
+    return page
+
+
 QUESTION = "How far is each model from its plain network?"
 COUNTED = [columns.MODEL, columns.PARAMETERS, columns.flops(IMAGES)]
 MEASURED = [
@@ -106,8 +122,26 @@ PUBLISHED = [
 ]
 
 
+TEXT_NOTE = (
+    f"{TEXT.metric.capitalize()} of the test split, mean ± standard deviation over seeds; "
+    f"{TEXT.difference} over the seeds that both have, with the 95 % t-interval of three or more."
+)
+OF_TEXT = [
+    Column("text", "text"),
+    columns.MODEL,
+    columns.PARAMETERS,
+    columns.flops(TEXT),
+    columns.mean(TEXT),
+    columns.above_pair(TEXT),
+    Column("seeds", "n", "d"),
+    Column("recipe", "label"),
+]
+
+
 def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
-    """Replace what stands between the marks of a page by the figure, the table and its note.
+    """Replace what stands between the marks of a page by figure, table and note.
+
+    The table of text has its marks too, in a page that wants it.
 
     Raises:
         PageError: if there is no page, it has no such marks, or no row was measured.
@@ -117,5 +151,13 @@ def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
     text = page.read_text(encoding="utf-8")
     if not 0 <= text.find(BEGIN) < text.find(END):
         raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")
-    before, after = text[: text.index(BEGIN) + len(BEGIN)], text[text.index(END) :]
-    write_atomically(page, f"{before}\n\n{table(results_dir, counts).text}\n{after}")
+    text = _between(text, BEGIN, table(results_dir, counts).text)
+    if 0 <= text.find(TEXT_BEGIN) < text.rfind(END):
+        text = _between(text, TEXT_BEGIN, text_table(results_dir).text)
+    write_atomically(page, text)
+
+
+def _between(text: str, begin: str, content: str) -> str:
+    """A page with the content after a mark, up to the next end."""
+    start = text.index(begin) + len(begin)
+    return f"{text[:start]}\n\n{content}\n{text[text.index(END, start) :]}"

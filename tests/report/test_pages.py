@@ -334,3 +334,11 @@ def test_committed_records_are_valid(committed):
     assert paths
     for path in paths:
         validation.validate(store.load(path))
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_the_index_says_what_each_report_is_of(tmp_path):
+    text = report(tmp_path, PAIRS)
+    opening = text.split("\n\n")[1]
+    index = (tmp_path / "reports" / "README.md").read_text()
+    assert f"- [made](made/README.md): {opening}\n" in index and "run" in opening

@@ -6,7 +6,7 @@ from benchmarks.report import readme
 from benchmarks.runs import listing
 from models import registry
 from tests.conftest import ROOT
-from tests.report.made import FINGERPRINT, FOLDERS, record, write
+from tests.report.made import FINGERPRINT, FOLDERS, record, text_records, write
 
 COUNTS = [listing.listed(registry.get(name)) for name in registry.PAPER_TABLE]
 
@@ -106,3 +106,22 @@ def test_a_page_without_marks_is_refused(tmp_path):
         readme.write(tmp_path, tmp_path / "missing.md", [])
     with pytest.raises(readme.PageError, match="has no lines"):
         readme.write(ROOT / "results", page, COUNTS)
+
+
+def test_the_texts_have_a_table_of_their_own(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        f"{readme.BEGIN}\n{readme.END}\nbetween\n{readme.TEXT_BEGIN}\n{readme.END}\nafter\n"
+    )
+    results = write(
+        tmp_path, [record("wide_resnet40_1", 0, 20.0, dataset="cifar10-jpeg"), *text_records()]
+    )
+    readme.write(results, page, COUNTS)
+    images, texts = page.read_text().split("between")
+    assert "20.00 %" in images and "lstm" not in images
+    assert "1.890 ± 0.007" in texts and "-0.013 [" in texts and "%" not in texts.replace("95 %", "")
+    assert texts.count("| pydoc ") == 1 and texts.endswith("after\n")
+    assert [texts.count(f"| `{name}`") for name in ("lstm_312", "ln_lstm_312")] == [1, 1]
+    before = page.read_text()
+    readme.write(results, page, COUNTS)
+    assert page.read_text() == before
