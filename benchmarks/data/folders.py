@@ -67,7 +67,8 @@ def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
     digests = _map(lambda path: _file_sha256(root / path), paths, f"{name}: hash", progress)
     sha256 = listing_sha256(paths, digests)
     number: dict[str, int] = {}
-    for index, label in enumerate(sorted(classes)):
+    labelled = tuple(sorted(classes))
+    for index, label in enumerate(labelled):
         number |= dict.fromkeys(classes[label], index)
     labels = np.array([number[path] for path in paths], dtype=np.int64)
     place = cache / f"{name}-{sha256[:16]}.v{images.VERSION}.npy"
@@ -77,7 +78,7 @@ def load_folder(name: str, root: Path, cache: Path, progress: bool) -> DataSet:
         _write_cache(place, pixels, sha256, labels)
     is_test = np.array([path.startswith("test/") for path in paths])
     parts = (*hold_out(np.flatnonzero(~is_test)), np.flatnonzero(is_test))
-    return assemble(name, pixels, labels, parts, sha256, len(classes), flip=True)
+    return assemble(name, pixels, labels, parts, sha256, len(classes), flip=True, outputs=labelled)
 
 
 def _decoded(root: Path, paths: list[str], title: str, progress: bool) -> np.ndarray:

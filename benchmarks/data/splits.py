@@ -44,11 +44,10 @@ class DataSet:
 
     `mean` and `std`: of the train split, by channel, on the 0..1 scale. `flip`: whether a mirrored
     image keeps its meaning. `fingerprint`: hashes and sizes for the record. `read_test()` is the
-    only way to the test split.
+    only way to the test split. `outputs`: the names of the classes, where the data have them.
     """
 
     task: ClassVar[Task] = IMAGES
-    symbols: ClassVar[None] = None
 
     name: str
     num_classes: int
@@ -59,6 +58,7 @@ class DataSet:
     flip: bool
     fingerprint: dict
     _test: Split = field(repr=False)
+    outputs: tuple[str, ...] | None = None
     _reads: dict = field(default_factory=lambda: {"test": 0}, repr=False)
 
     @property
@@ -90,9 +90,10 @@ def assemble(
     sha256: str,
     num_classes: int,
     flip: bool,
+    outputs: tuple[str, ...] | None = None,
 ) -> DataSet:
     """A DataSet from all images (uint8, NHWC), all labels, and the indices of train, validation
-    and test.
+    and test; `outputs`: the names of the classes, where the data have them.
     """
     splits = [
         Split(torch.from_numpy(images[part]), torch.from_numpy(labels[part])) for part in parts
@@ -112,7 +113,9 @@ def assemble(
         "test": len(test),
         "num_classes": num_classes,
     }
-    return DataSet(name, num_classes, train, validation, mean, std, flip, fingerprint, test)
+    return DataSet(
+        name, num_classes, train, validation, mean, std, flip, fingerprint, test, outputs
+    )
 
 
 Channels = tuple[float, float, float]

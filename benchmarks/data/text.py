@@ -54,6 +54,11 @@ class Text:
         return len(self.symbols)
 
     @property
+    def outputs(self) -> str:
+        """What stands for each of them: itself."""
+        return self.symbols
+
+    @property
     def test_reads(self) -> int:
         """How often the test split was read, through this object or its copies on other devices."""
         return self._reads["test"]

@@ -283,7 +283,7 @@ class Run:
             "compile": self.settings.compile,
             "deterministic": self.settings.deterministic,
             "num_classes": self.data.num_classes,
-            "symbols": self.data.symbols,
+            "outputs": self.data.outputs,
             "plugin_sha256": self.plugin_sha256,
         }
         return Trainer(

@@ -1,5 +1,6 @@
 """What is done with a checkpoint after its run: load the model, evaluate it, export its weights."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import torch
 from safetensors.torch import save
 
 from benchmarks.data.datasets import Data
+from benchmarks.data.splits import Split
 from benchmarks.data.text import Text
 from benchmarks.runs.building import build
 from benchmarks.system import generators
@@ -68,23 +70,18 @@ def evaluate_checkpoint(
     `note` is called if the model cannot be compiled and is evaluated eagerly.
 
     Raises:
-        CheckpointError: if the data set has another number of classes.
+        CheckpointError: if the data set has other classes, or another number of them.
         DataError: for a text with symbols that the model never saw.
     """
     model, identity = load_trained(checkpoint)
     task = registry.get(identity["model"]).task
     if task != data.task.name:
         raise CheckpointError(f"{checkpoint} is of {task}, {data.name} is of {data.task.name}")
-    symbols = identity.get("symbols")
-    if symbols is None and identity["num_classes"] != data.num_classes:
-        raise CheckpointError(
-            f"{checkpoint} has {identity['num_classes']} {data.task.outputs}, "
-            f"{data.name} has {data.num_classes}"
-        )
-    test = data.read_test_as(symbols) if isinstance(data, Text) and symbols else data.read_test()
     compiler = Compiler(settings, not registry.is_built_in(identity["model"]), note)
     evaluator = evaluator_of(model.to(settings.device), data, settings, compiler)
-    tested = evaluator.evaluate(test.to(settings.device), EVALUATED)
+    tested = evaluator.evaluate(
+        _test_split(checkpoint, identity, data).to(settings.device), EVALUATED
+    )
     return {
         "model": identity["model"],
         "seed": identity["seed"],
@@ -93,6 +90,24 @@ def evaluate_checkpoint(
         "test_error": tested.error,
         "test_loss": tested.loss,
     }
+
+
+def _test_split(checkpoint: Path, identity: dict, data: Data) -> Split | torch.Tensor:
+    """The test split, whose labels or symbols mean what they meant in training."""
+    outputs, number = identity.get("outputs"), identity["num_classes"]
+    if isinstance(data, Text) and outputs:
+        return data.read_test_as(outputs)
+    if number != data.num_classes:
+        raise CheckpointError(
+            f"{checkpoint} has {number} {data.task.outputs}, {data.name} has {data.num_classes}"
+        )
+    if outputs and data.outputs:
+        for own, other in zip(outputs, data.outputs, strict=True):
+            if own != other:
+                raise CheckpointError(
+                    f"{checkpoint} has a class {own!r} where {data.name} has {other!r}"
+                )
+    return data.read_test()
 
 
 def export(checkpoint: Path, out: Path, materialized: bool) -> int:
@@ -111,8 +126,8 @@ def export(checkpoint: Path, out: Path, materialized: bool) -> int:
             raise CheckpointError(f"checkpoint {checkpoint}: {kind} has no kernel source")
         model = materialize(model)
     metadata = {"model": identity["model"], "materialized": str(materialized).lower()}
-    if symbols := identity.get("symbols"):  # which a text is to be numbered by
-        metadata["symbols"] = symbols
+    if outputs := identity.get("outputs"):  # what the numbers of the network's outputs mean
+        metadata["outputs"] = json.dumps(outputs)
     write(model, out, metadata)
     return len(model.state_dict())
 

@@ -45,6 +45,7 @@ def test_folder_loads_and_the_cache_gives_the_same(tmp_path, monkeypatch, capsys
     ):
         assert torch.equal(a.images, b.images) and torch.equal(a.labels, b.labels)
     assert (first.name, first.num_classes, first.flip) == ("pets", 2, True)
+    assert first.outputs == ("cat", "dog")
     assert [first.fingerprint[k] for k in ("train", "validation", "test")] == [18, 2, 6]
     test = first.read_test()
     pixels = np.asarray(Image.open(root / "test" / "dog" / "1.png"))

@@ -1,6 +1,7 @@
 """What becomes of a checkpoint after its run: test error and exported weights."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -9,7 +10,12 @@ from safetensors import safe_open
 from benchmarks.data.batches import evaluation_batches
 from benchmarks.runs.building import build
 from benchmarks.runs.trained import evaluate_checkpoint, export
-from benchmarks.training.checkpoints import CHECKPOINT_VERSION, CheckpointError, write_checkpoint
+from benchmarks.training.checkpoints import (
+    CHECKPOINT_VERSION,
+    CheckpointError,
+    load_checkpoint,
+    write_checkpoint,
+)
 from benchmarks.training.objective import Evaluation, Normalize, evaluate
 from models import registry
 from tests.conftest import one_line
@@ -53,6 +59,23 @@ def test_a_data_set_of_other_classes_is_refused(digits, trained):
     with pytest.raises(CheckpointError) as error:
         evaluate_checkpoint(trained[1], dataclasses.replace(digits, num_classes=100), CPU)
     assert "has 10 classes, digits has 100" in one_line(error)
+
+
+def test_classes_of_other_names_are_refused(digits, trained, tmp_path):
+    named = dataclasses.replace(digits, outputs=tuple("abcdefghij"))
+    state = load_checkpoint(trained[1])
+    state["identity"]["outputs"] = named.outputs
+    write_checkpoint(trained[1], state)
+    assert evaluate_checkpoint(trained[1], named, CPU) == evaluate_checkpoint(
+        trained[1], digits, CPU
+    )
+    other = dataclasses.replace(digits, outputs=tuple("abcdefghik"))
+    with pytest.raises(CheckpointError) as error:
+        evaluate_checkpoint(trained[1], other, CPU)
+    assert "has a class 'j' where digits has 'k'" in one_line(error)
+    export(trained[1], tmp_path / "out.safetensors", materialized=False)
+    with safe_open(tmp_path / "out.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["outputs"]) == list("abcdefghij")
 
 
 @pytest.mark.parametrize("materialized", [False, True])
