@@ -1,5 +1,6 @@
 """Progress of runs on the terminal."""
 
+import math
 import sys
 
 from tqdm import tqdm
@@ -35,10 +36,13 @@ class PrintedProgress(PrintedNotes):
 
     LONG = 60
     """From so many seconds on, what is left is printed."""
+    SILENT = 300
+    """After so many seconds without a line, a run that has no bar says its step."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bars: dict[RunId, tqdm] = {}
+        self.told: dict[RunId, float] = {}
         self.remaining = Remaining()
         self.wanted = self.ended_runs = 0
         self.together = False
@@ -61,21 +65,33 @@ class PrintedProgress(PrintedNotes):
             print(f"{run.title}: {how}", flush=True)
             hidden = not sys.stderr.isatty()
             self._close(run)
+            self.told[run.id] = self.remaining.clock()
             self.bars[run.id] = tqdm(leave=False, disable=hidden, unit="step")
         self.together = self.together or len(self.bars) > 1
 
     def step(self, run: Run, step: int, steps: int) -> None:
-        """The bar of the run moves on."""
+        """The bar of the run moves on; without a terminal, a line every few minutes."""
         bar = self.bars.get(run.id)
         if bar is None:
+            return
+        if bar.disable:
+            self._say_step(run, step, steps)
             return
         if bar.total != steps or step < bar.n:
             bar.reset(total=steps)
         bar.update(step - bar.n)
 
+    def _say_step(self, run: Run, step: int, steps: int) -> None:
+        left, now = self.remaining.step(run, step, steps), self.remaining.clock()
+        if now - self.told[run.id] < self.SILENT or math.isnan(left):
+            return
+        self.told[run.id] = now
+        print(f"  {run.title}: step {step}/{steps} of the epoch, {duration(left)} left", flush=True)
+
     def epoch(self, run: Run, entry: dict, epochs: int) -> None:
         """A line with losses, errors and the time that is left."""
         bar, left = self.bars[run.id], self._left(run, entry["epoch"], epochs)
+        self.told[run.id] = self.remaining.clock()
         bar.set_description(left, refresh=False)
         prefix, shown = f"{run.title}: " if self.together else "", run.data.task.shown
         bar.write(
@@ -124,6 +140,7 @@ class PrintedProgress(PrintedNotes):
 
     def _close(self, run: Run) -> None:
         """Take its bar away, if it has begun."""
+        self.told.pop(run.id, None)
         bar = self.bars.pop(run.id, None)
         if bar is not None:
             bar.close()

@@ -1,5 +1,6 @@
 """How long the runs of a matrix still take, judged by the epochs that it has made so far."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -19,6 +20,7 @@ class Remaining:
         self.to_come: list[Run] = []
         self._begun: dict[RunId, float] = {}
         self._first: dict[RunId, tuple[int, float]] = {}
+        self._first_step: dict[RunId, tuple[int, float]] = {}
 
     def planned(self, runs: list[Run]) -> None:
         """These runs are to be made."""
@@ -31,12 +33,26 @@ class Remaining:
         for run_id in ids:
             self._begun[run_id] = self.clock()
             self._first.pop(run_id, None)
+            self._first_step.pop(run_id, None)
 
     def ended(self, run: Run) -> None:
         """It takes no more time."""
         self.to_come = [other for other in self.to_come if other.id != run.id]
         self._begun.pop(run.id, None)
         self._first.pop(run.id, None)
+        self._first_step.pop(run.id, None)
+
+    def step(self, run: Run, step: int, steps: int) -> float:
+        """What is left of an epoch after step `step` of its `steps`.
+
+        Judged by its steps after the first that is seen, which may compile; nan if there is none.
+        """
+        now = self.clock()
+        first, since = self._first_step.setdefault(run.id, (step, now))
+        if step <= first:
+            self._first_step[run.id] = step, now
+            return math.nan
+        return (now - since) / (step - first) * (steps - step)
 
     def epoch(self, run: Run, epoch: int, epochs: int) -> tuple[float, float]:
         """What is left after epoch `epoch` of a run: of the run, and of all runs.

@@ -159,17 +159,42 @@ def test_runs_of_unknown_macs_take_as_long_as_this_one(options, few_are_loaded, 
         assert remaining.epoch(first, 1, 10) == (450.0, 950.0)
 
 
+ENTRY = {"epoch": 1, "train_loss": 1.0, "train_error": 50.0, "val_error": 50.0, "seconds": 9.0}
+
+
 def test_what_is_left_is_printed_where_it_is_long(options, few_are_loaded, capsys):
     (run,) = runs_of(["wide_resnet10_1"], options)
-    entry = {"epoch": 1, "train_loss": 1.0, "train_error": 50.0, "val_error": 50.0, "seconds": 9.0}
     for seconds, told in ((2.0, "9.0 s\n"), (600.0, "9.0 s, 90 min left\n")):
         progress = PrintedProgress()
         progress.remaining.clock = clock = Clock()
         progress.planned([run])
         progress.started([run])
         clock.now += seconds
-        progress.epoch(run, entry, 10)
+        progress.epoch(run, ENTRY, 10)
         assert capsys.readouterr().out.endswith(told.replace("90 min", "1.5 h"))
+
+
+def test_a_long_epoch_says_its_step_where_there_is_no_bar(options, few_are_loaded, capsys):
+    (run,) = runs_of(["wide_resnet10_1"], options)
+    progress = PrintedProgress()
+    progress.remaining.clock = clock = Clock()
+    progress.planned([run])
+    progress.started([run])
+    capsys.readouterr()
+    for step in range(1, 100):  # the first takes 100 s, each of the others 10
+        clock.now += 10.0 if step > 1 else 100.0
+        progress.step(run, step, 200)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        f"  {run.title}: step {step}/200 of the epoch, {left} min left"
+        for step, left in ((21, 30), (51, 25), (81, 20))
+    ]
+    progress.epoch(run, ENTRY, 10)
+    capsys.readouterr()
+    for step in (1, 2):
+        clock.now += 299.0
+        progress.step(run, step, 200)
+    assert "step 2/200 of the epoch, 16.4 h left" in capsys.readouterr().out
 
 
 def test_a_plugins_count_that_raises_stops_no_plan(options, own_models):
