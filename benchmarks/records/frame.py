@@ -13,6 +13,7 @@ import pandas as pd
 
 from benchmarks.records import store, validation
 from benchmarks.records.fields import at, without_folder
+from benchmarks.training.recipe_types import steps_per_epoch
 from benchmarks.training.recipes import optimizer_names
 
 RUN_KEY = ["dataset", "data_sha256", "recipe", "recipe_hash", "model", "plugin_sha256"]
@@ -108,8 +109,8 @@ def load_runs(
       bits per character)
     - `params`: trainable parameters; `macs_per_image`, `generator_macs` (a forward pass, whatever
       the batch), `flops_per_image`, `generator_flops` (2 x MACs); `uncounted`: why there are none
-    - `epochs`, `steps` of training; `block` of the recipe that was used (stored, generated,
-      scaled); `optimizer`: its optimizers without their rates
+    - `epochs` (a part where steps decide), `steps` of training; `block` of the recipe that was used
+      (stored, generated, scaled); `optimizer`: its optimizers without their rates
     - `train_images_per_s`; `train_seconds`: training without evaluation; `steady_seconds`: if every
       epoch had taken as long as the median one, which other programs disturb least
     - `device`, `device_type`, `precision`, `compile`, `threads`, `memory_format`, `fallbacks`,
@@ -247,7 +248,7 @@ def _run_row(record: dict, path: str) -> dict:
         "flops_per_image": validation.doubled(record["macs_per_image"]),
         "generator_flops": validation.doubled(record["generator_macs"]),
         "uncounted": at(record, "counting", "reason"),
-        "epochs": recipe.get("trained_epochs", recipe["epochs"]),
+        "epochs": _epochs(recipe, data["train"]),
         "steps": recipe.get("steps"),
         "block": block,
         "optimizer": optimizer_names(block, recipe[block]) if block else None,
@@ -262,6 +263,16 @@ def _run_row(record: dict, path: str) -> dict:
         if kind == "Int64" and row[key] is not None:
             row[key] = _whole_number(row[key], f"record {path}: {key}")
     return row
+
+
+def _epochs(recipe: dict, items: int) -> float:
+    """How often the training split was read: a part of once, where steps decide."""
+    told = recipe.get("trained_epochs", recipe["epochs"])
+    if at(recipe, recipe.get("block", ""), "steps") is None:
+        return told
+    length = at(recipe, "sequences", "length")
+    per_epoch = steps_per_epoch(items, recipe["batch_size"], length)
+    return recipe["steps"] / per_epoch if per_epoch else told
 
 
 def _steady_seconds(history: list[dict]) -> float | None:

@@ -13,7 +13,7 @@ from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, family
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
 from benchmarks.report.verdicts import QUESTIONS, question_text, smallest_as_good, verdicts
 from benchmarks.report.weak_points import Trials, larger, weak_points, weakened
-from benchmarks.system.words import counted
+from benchmarks.system.words import amount, counted
 from benchmarks.tasks import Task
 
 
@@ -67,8 +67,7 @@ def opening(results: Results) -> str:
     if ended.empty:
         return f"{note} No run has ended well."
     epochs = ended.epochs.dropna()
-    length = f"{epochs.min():,.0f}" if epochs.nunique() == 1 else f"{epochs.min():,.0f} to "
-    length += "" if epochs.nunique() == 1 else f"{epochs.max():,.0f}"
+    length = " to ".join(dict.fromkeys([amount(epochs.min()), amount(epochs.max())]))
     devices = " and ".join(escape(name) for name in sorted(ended.device.dropna().unique()))
     precisions = ", ".join(sorted(ended.precision.dropna().unique()))
     hours = ended.train_seconds.sum() / 3600

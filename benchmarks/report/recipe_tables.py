@@ -10,6 +10,7 @@ from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
 from benchmarks.report.tables import BLANK, Column, code, escape, known
 from benchmarks.report.verdicts import fronts, question_text, verdicts
+from benchmarks.system.words import amount
 from benchmarks.tasks import Task
 from benchmarks.training import recipes
 
@@ -75,7 +76,7 @@ def _figures_note(figures: dict[str, str]) -> str:
 def _epochs_text(group: pd.DataFrame, text: str) -> str:
     """`text` with the numbers of epochs; "" where none are known."""
     epochs = sorted(group.epochs.dropna().unique())
-    return text.format(" or ".join(f"{count:,.0f}" for count in epochs)) if epochs else ""
+    return text.format(" or ".join(amount(count) for count in epochs)) if epochs else ""
 
 
 def _description(first: pd.Series) -> str:

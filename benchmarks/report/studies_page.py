@@ -83,7 +83,7 @@ def chosen(trials: pd.DataFrame) -> str:
                 f"the lowest validation {task.metric} is {task.shown(best['mean'])} "
                 f"({best.study}, {code(best.recipe)})"
             )
-        what = f"{code(model)} on {code(dataset)}, trials of {counted(round(epochs), 'epoch')}"
+        what = f"{code(model)} on {code(dataset)}, trials of {counted(epochs, 'epoch')}"
         lines.append(f"- {what}: {len(tried)}; {told}.")
     return "\n".join(lines)
 

@@ -121,6 +121,13 @@ class Sequences:
     clip: Rate
 
 
+def steps_per_epoch(items: int, batch_size: int, length: int | None) -> int:
+    """The steps in which `items` of training are read once; `length`: of text, of a step."""
+    if length is None:
+        return items // batch_size
+    return max(0, items // batch_size - 1) // length
+
+
 @dataclass(frozen=True, config=CONFIG)
 class Recipe:
     """A named recipe: a block for stored kernels, one for generated ones, and perhaps one for
@@ -224,9 +231,8 @@ class Recipe:
 
     def steps_per_epoch(self, items: int) -> int:
         """The steps in which `items` of training are read once; what is left over is dropped."""
-        if self.sequences is None:
-            return items // self.batch_size
-        return max(0, items // self.batch_size - 1) // self.sequences.length
+        length = self.sequences.length if self.sequences else None
+        return steps_per_epoch(items, self.batch_size, length)
 
     def flips(self, default: bool | None) -> bool | None:
         """Whether training mirrors images; `default` is what the data set says."""

@@ -17,6 +17,7 @@ from benchmarks.records.frame import (
 from benchmarks.records.speeds import SPEED_COLUMNS, load_speeds
 from tests.conftest import ROOT
 from tests.records.test_store import RECORD
+from tests.report.made import BLOCK, PLAIN_PARTS, TEXT_RECIPE, record, text_rows, write
 
 
 def test_the_columns_are_a_contract(tmp_path):
@@ -196,3 +197,26 @@ def test_published_rows():
     paper = frame.dropna(subset=["paper_row"])
     assert paper.test_error.tolist() == [6.73, 8.02, 5.66, 7.23]
     assert frame.source.notna().all() and frame.test_error.between(0, 100).all()
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"steps": None}, 2),  # as recorded
+        ({"steps": 70}, 70 / 351),
+        ({"steps": 702}, 2),
+    ],
+)
+def test_epochs_may_be_a_part_where_steps_decide(tmp_path, own, told):
+    recipe = {"block": "stored", "stored": BLOCK | own, "steps": own["steps"] or 702}
+    recipe |= {"trained_epochs": 2, "batch_size": 128}
+    results = write(tmp_path, [record(recipe=recipe)])
+    assert load_runs(results).epochs.tolist() == [told]
+
+
+def test_epochs_of_a_text_are_of_its_streams(tmp_path):
+    (entry,) = text_rows("lstm_312", (1.9,), PLAIN_PARTS)
+    recipe = TEXT_RECIPE | {"block": "stored", "stored": BLOCK | {"steps": 12}, "steps": 12}
+    results = write(tmp_path, [entry | {"recipe": recipe}])
+    # 128 streams of 2,444 symbols make 24 chunks of 100.
+    assert load_runs(results).epochs.tolist() == [12 / 24]

@@ -137,6 +137,11 @@ function whole(value) {
   return value === null ? DASH : Math.round(value).toLocaleString("en");
 }
 
+// A number of things, of which there may be a part.
+function part(value) {
+  return value === null || value >= 10 ? whole(value) : String(Number(value.toPrecision(2)));
+}
+
 function si(value, unit = "") {
   if (value === null) return DASH;
   const power = value < 1000 ? 0 : Math.min(4, Math.floor(Math.log10(value) / 3));

@@ -14,7 +14,7 @@ const COLUMNS = [
   { key: "flops_per_image", title: TASK.flops, number: (row) => si(row.flops_per_image) },
   { key: "images_per_s", title: QUANTITIES.images_per_s.label, number: (row) => whole(row.images_per_s) },
   { key: "train_seconds", title: "training time", number: (row) => duration(row.train_seconds) },
-  { key: "epochs", title: "epochs", number: (row) => whole(row.epochs) },
+  { key: "epochs", title: "epochs", number: (row) => part(row.epochs) },
   { key: "published_error", title: `published ${TASK.metric}`, number: (row) =>
     inUnit(row.published_error) },
   { key: "pair", title: "pair" },
