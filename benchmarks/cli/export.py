@@ -36,8 +36,10 @@ def run(options: Namespace) -> int:
 
     shared.load_plugins(options.plugin)
     if options.out is not None:
-        if options.dataset is not None:
-            raise ValueError("--dataset is not allowed with OUT: a checkpoint knows its own")
+        if options.dataset is not None or options.download:
+            raise ValueError(
+                "--dataset and --download are not allowed with OUT: no data set is read"
+            )
         count = trained.export(options.checkpoint, options.out, options.materialize)
         print(f"{options.out}: {count} tensors")
         return exit_codes.OK

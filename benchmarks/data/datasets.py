@@ -89,7 +89,7 @@ def refuse_missing(spec: str) -> None:
         DataError: naming the path.
     """
     prefix, _, path = spec.partition(":")
-    if f"{prefix}:" in PATHS and not Path(path).expanduser().exists():
+    if f"{prefix}:" in PATHS and not os.path.exists(os.path.expanduser(path)):
         raise DataError(f"data set {spec}: there is no {path}")
 
 

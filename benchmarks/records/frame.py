@@ -267,12 +267,12 @@ def _run_row(record: dict, path: str) -> dict:
 
 def _epochs(recipe: dict, items: int) -> float:
     """How often the training split was read: a part of once, where steps decide."""
-    told = recipe.get("trained_epochs", recipe["epochs"])
-    if at(recipe, recipe.get("block", ""), "steps") is None:
+    told, steps = recipe.get("trained_epochs", recipe["epochs"]), recipe.get("steps")
+    if steps is None or at(recipe, recipe.get("block", ""), "steps") is None:
         return told
     length = at(recipe, "sequences", "length")
     per_epoch = steps_per_epoch(items, recipe["batch_size"], length)
-    return recipe["steps"] / per_epoch if per_epoch else told
+    return steps / per_epoch if per_epoch else told
 
 
 def _steady_seconds(history: list[dict]) -> float | None:

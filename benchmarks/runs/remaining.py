@@ -60,6 +60,7 @@ class Remaining:
         The first epoch that is seen does not count where there is another: it compiles.
         """
         now = self.clock()
+        self._first_step.pop(run.id, None)
         first, since = self._first.setdefault(run.id, (epoch, now))
         each = (now - since) / (epoch - first) if epoch > first else now - self._begun[run.id]
         own = each * (epochs - epoch)

@@ -3,7 +3,8 @@
 
 def counted(count: float, noun: str) -> str:
     """So many of something: "1 run", "1,200 runs", "0.19 epochs"."""
-    return f"{amount(count)} {noun}{'' if count == 1 else 's'}"
+    told = amount(count)
+    return f"{told} {noun}{'' if told == '1' else 's'}"
 
 
 def amount(count: float) -> str:
