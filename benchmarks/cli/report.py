@@ -34,7 +34,7 @@ def add_parser(commands: _SubParsersAction) -> Parser:
         "--readme",
         type=expanded_path,
         metavar="PAGE",
-        help="also rewrite the table of the paper's rows in this page",
+        help="also rewrite the tables of the paper's rows and of text in this page",
     )
     return parser
 

@@ -39,7 +39,7 @@ def run(options: Namespace) -> int:
     from benchmarks.runs import tuning
     from benchmarks.runs.matrix import run_study, specs_of_trials
     from benchmarks.runs.planning import plan_specs
-    from benchmarks.system.files import write_atomically
+    from benchmarks.system.files import read_text, write_atomically
     from benchmarks.training import studies
     from benchmarks.training.recipes import default_name
 
@@ -50,12 +50,14 @@ def run(options: Namespace) -> int:
     file = tuning.study_file(options.results_dir, options.model, base)
     text = tuning.continued(file, text)
     study = studies.parsed(text, file)
-    if len(study.trials) > options.trials:
-        print_note(f"{file} has {len(study.trials)} trials already; they stay")
+    count = sum(model == options.model for model, _ in study.trials)
+    if count > options.trials:
+        print_note(f"{file} has {count} trials already; they stay")
     if options.dry_run:
         specs = specs_of_trials(study, chosen)
         return print_plan(plan_specs(specs, options.dataset, chosen, study.name))
-    write_atomically(file, text)
+    if not file.exists() or read_text(file) != text:
+        write_atomically(file, text)
     outcomes = run_study(file, options.dataset, chosen, printed_progress())
     if not options.detach:  # else none has ended yet
         print_trials(options.results_dir, file, name, options.model, base)

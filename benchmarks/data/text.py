@@ -46,6 +46,7 @@ class Text:
     validation: torch.Tensor
     fingerprint: dict
     _test: torch.Tensor = field(repr=False)
+    _test_text: str = field(repr=False)
     _reads: dict = field(default_factory=lambda: {"test": 0}, repr=False)
 
     @property
@@ -74,18 +75,13 @@ class Text:
         Raises:
             DataError: for what the model never saw, unless `UNKNOWN` is among its symbols.
         """
-        test = self.read_test()
-        present = [self.symbols[number] for number in test.unique().tolist()]
-        foreign = [symbol for symbol in present if symbol not in symbols]
+        foreign = sorted(set(self._test_text) - set(symbols))
         if foreign and UNKNOWN not in symbols:
             raise DataError(
                 f"text {self.name!r} has symbols in test that the model never saw: "
                 f"{_listed(foreign)}"
             )
-        numbers = {symbol: number for number, symbol in enumerate(symbols)}
-        rest = numbers.get(UNKNOWN, 0)
-        table = torch.tensor([numbers.get(symbol, rest) for symbol in self.symbols])
-        return table.to(test.device)[test]
+        return _coded(self._test_text, symbols).to(self.read_test().device)
 
     def to(self, device: torch.device | str) -> "Text":
         """The same text on `device`; the counter of test reads is shared."""
@@ -197,9 +193,7 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
         )
     if foreign and UNKNOWN not in symbols:
         symbols += UNKNOWN
-    numbers = {symbol: number for number, symbol in enumerate(symbols)}
-    rest = numbers.get(UNKNOWN, 0)
-    coded = [torch.tensor([numbers.get(symbol, rest) for symbol in text]) for text in parts]
+    coded = [_coded(text, symbols) for text in parts]
     train, validation, test = coded
     fingerprint = {
         "sha256": hashlib.sha256("\0".join(parts).encode()).hexdigest(),
@@ -211,7 +205,14 @@ def assemble(name: str, parts: Sequence[str], unknown: bool) -> Text:
         "num_classes": len(symbols),
         "unknown": len(foreign),
     }
-    return Text(name, symbols, train, validation, fingerprint, test)
+    return Text(name, symbols, train, validation, fingerprint, test, parts[2])
+
+
+def _coded(text: str, symbols: str) -> torch.Tensor:
+    """The numbers of a text's symbols; what is not among them has that of `UNKNOWN`."""
+    numbers = {symbol: number for number, symbol in enumerate(symbols)}
+    rest = numbers.get(UNKNOWN, 0)
+    return torch.tensor([numbers.get(symbol, rest) for symbol in text])
 
 
 def _listed(symbols: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ SHOWN = ("itself", "other")
 
 
 class PageError(ValueError):
-    """A page without the marks; the message is one line for the user."""
+    """A page that cannot be written; the message is one line for the user."""
 
 
 def measured(results_dir: Path, rows: list[str]) -> tuple[Results, pd.DataFrame] | None:
@@ -53,17 +53,15 @@ def _cifar10_first(results_dir: Path) -> list[str]:
 def table(results_dir: Path, counts: list[dict]) -> Page:
     """A page with the figure, the table and its note.
 
-    `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact).
-
-    Raises:
-        PageError: if no row was measured.
+    `counts`: of the paper's rows, as `list --json` has them (parameters and MACs are exact). The
+    page is empty if none of these was measured.
     """
     published = load_published().dropna(subset=["registry_name"])
     published = published[published.data == CIFAR10.published]
     rows = paper_rows(published)
     found = measured(results_dir, rows)
     if found is None:
-        raise PageError(f"{results_dir} has no run of the paper's rows on CIFAR-10: no table")
+        return Page()
     results, measured_rows = found
     frame = pd.DataFrame(counts).set_index("model").loc[rows].reset_index()
     frame = frame[["model", "params", "flops_per_image"]]
@@ -141,23 +139,37 @@ OF_TEXT = [
 def write(results_dir: Path, page: Path, counts: list[dict]) -> None:
     """Replace what stands between the marks of a page by figure, table and note.
 
-    The table of text has its marks too, in a page that wants it.
+    A page may have the marks of images, of text, or both. What was not measured stays as it is.
 
     Raises:
-        PageError: if there is no page, it has no such marks, or no row was measured.
+        PageError: if there is no page, it has no such marks, or nothing was measured.
     """
     if not page.is_file():
         raise PageError(f"{page} is not a file; it needs lines {BEGIN!r} and {END!r}")
     text = page.read_text(encoding="utf-8")
-    if not 0 <= text.find(BEGIN) < text.find(END):
+    marks = [mark for mark in (BEGIN, TEXT_BEGIN) if mark in text]
+    if not marks:
         raise PageError(f"{page} has no lines {BEGIN!r} and {END!r}")
-    text = _between(text, BEGIN, table(results_dir, counts).text)
-    if 0 <= text.find(TEXT_BEGIN) < text.rfind(END):
-        text = _between(text, TEXT_BEGIN, text_table(results_dir).text)
+    made = {
+        mark: table(results_dir, counts) if mark == BEGIN else text_table(results_dir)
+        for mark in marks
+    }
+    if not any(part.parts for part in made.values()):
+        raise PageError(
+            f"{page} stays as it is: {results_dir} has no run of the paper's rows on CIFAR-10, "
+            "and none of text"
+        )
+    for mark, part in made.items():
+        before, after = _around(page, text, mark)
+        if part.parts:
+            text = f"{before}\n\n{part.text}\n{after}"
     write_atomically(page, text)
 
 
-def _between(text: str, begin: str, content: str) -> str:
-    """A page with the content after a mark, up to the next end."""
-    start = text.index(begin) + len(begin)
-    return f"{text[:start]}\n\n{content}\n{text[text.index(END, start) :]}"
+def _around(page: Path, text: str, mark: str) -> tuple[str, str]:
+    """A page up to the end of a mark, and from the next `END` on."""
+    start = text.index(mark) + len(mark)
+    end = text.find(END, start)
+    if end < 0 or any(other in text[start:end] for other in (BEGIN, TEXT_BEGIN)):
+        raise PageError(f"{page} has no line {END!r} after {mark!r}")
+    return text[:start], text[end:]

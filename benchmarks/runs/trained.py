@@ -126,10 +126,14 @@ def export(checkpoint: Path, out: Path, materialized: bool) -> int:
             raise CheckpointError(f"checkpoint {checkpoint}: {kind} has no kernel source")
         model = materialize(model)
     metadata = {"model": identity["model"], "materialized": str(materialized).lower()}
-    if outputs := identity.get("outputs"):  # what the numbers of the network's outputs mean
-        metadata["outputs"] = json.dumps(outputs)
-    write(model, out, metadata)
+    write(model, out, metadata | names_of_outputs(identity))
     return len(model.state_dict())
+
+
+def names_of_outputs(identity: dict) -> dict[str, str]:
+    """The metadata that says what the network's outputs stand for, where the data had names."""
+    outputs = identity.get("outputs")
+    return {"outputs": json.dumps(list(outputs))} if outputs else {}
 
 
 def write(model: torch.nn.Module, out: Path, metadata: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks.runs.planning import kind_of_model
 from benchmarks.system.files import read_text
-from benchmarks.training import recipes
+from benchmarks.training import recipes, studies
 from benchmarks.training.recipes import Block, Recipe, RecipeError
 from benchmarks.training.studies import StudyError
 from models import registry
@@ -115,7 +115,8 @@ def continued(file: Path, text: str) -> str:
     if not file.exists():
         return text
     old = read_text(file)
-    existing, wanted = _content(old, file), tomllib.loads(text)
+    studies.parsed(old, file)  # refuses what is no study
+    existing, wanted = tomllib.loads(old), tomllib.loads(text)
     ((model, trials),) = wanted["trials"].items()
     there = existing.get("trials", {}).get(model, {})
     shared = min(len(there), len(trials))
@@ -127,13 +128,6 @@ def continued(file: Path, text: str) -> str:
             "remove its folder to start again"
         )
     return text if len(trials) > len(there) else old
-
-
-def _content(text: str, file: Path) -> dict:
-    try:
-        return tomllib.loads(text)
-    except ValueError as error:
-        raise StudyError(f"study {file}: {error}") from None
 
 
 def recipe_text(model: str, base: str, changed: dict[str, object]) -> str:

@@ -76,6 +76,7 @@ def publish(checkpoint: Path, data: Data, results_dir: Path) -> Path:
         "logits": logits.tolist(),
     }
     texts = {"model": identity["model"], "dataset": data.name, "recipe": record["recipe"]["name"]}
+    texts |= trained.names_of_outputs(identity)
     trained.write(model, out, texts | {key: json.dumps(value) for key, value in numbers.items()})
     return out
 

@@ -114,8 +114,13 @@ def load_weights(model: nn.Module, state: dict) -> None:
 
 
 def differences(state: dict, identity: dict) -> dict:
-    """What a checkpoint's identity says otherwise than a run's: by key, [checkpoint's, run's]."""
+    """What a checkpoint's identity says otherwise than a run's: by key, [checkpoint's, run's].
+
+    The names of outputs are long, and the data set's hash tells them apart.
+    """
     saved = state["identity"]
     return {
-        key: [saved.get(key), value] for key, value in identity.items() if saved.get(key) != value
+        key: [saved.get(key), value]
+        for key, value in identity.items()
+        if saved.get(key) != value and key != "outputs"
     }

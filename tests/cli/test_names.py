@@ -30,7 +30,10 @@ HINTS = [
     (["status", "lstm_8", "--dataset", "text:/nowhere"], "there is no /nowhere$"),
     ([*TRAIN, "--dataset", "folder:/nowhere", "--dry-run"], "there is no /nowhere$"),
     (["status", "--study", "a.toml", "--seeds", "1"], "--recipe and --seeds are not allowed"),
-    (["export", "a.ckpt", "out", "--dataset", "svhn"], "--dataset and --download are not allowed with OUT"),
+    (
+        ["export", "a.ckpt", "out", "--dataset", "svhn"],
+        "--dataset and --download are not allowed with OUT",
+    ),
     (["report", "--dataset", "cifar10-jpg"], "nearest: cifar10-jpeg"),
 ]
 

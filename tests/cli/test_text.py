@@ -110,7 +110,7 @@ def test_a_checkpoint_reads_other_texts_by_its_own_symbols(desk, words, tmp_path
     assert "symbols in test that the model never saw: 'x', 'y'" in told_of("abcdxy", "axy", code=2)
     assert desk.code_of("export", checkpoint, tmp_path / "out.safetensors") == 0
     with safe_open(tmp_path / "out.safetensors", "pt") as file:
-        assert json.loads(file.metadata()["outputs"]) == "abcd"
+        assert json.loads(file.metadata()["outputs"]) == list("abcd")
 
 
 def test_a_cell_from_a_users_file(desk, words, own_models, capsys):
