@@ -92,7 +92,8 @@ def text_table(results_dir: Path) -> Page:
     for dataset in store.datasets(results_dir):
         if set(load_runs(results_dir, dataset).task) == {TEXT.name}:
             found = comparison(load_results(results_dir, dataset))
-            rows.append(found.assign(marks=row_marks(found)))
+            if len(found):  # else no run has ended well
+                rows.append(found.assign(marks=row_marks(found)))
     if rows:
         frame = pd.concat(rows, ignore_index=True)
         frame["text"] = frame.dataset.where(frame.dataset != frame.dataset.shift(fill_value=""), "")

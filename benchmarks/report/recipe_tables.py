@@ -76,7 +76,7 @@ def _figures_note(figures: dict[str, str]) -> str:
 def _epochs_text(group: pd.DataFrame, text: str) -> str:
     """`text` with the numbers of epochs; "" where none are known."""
     epochs = sorted(group.epochs.dropna().unique())
-    return text.format(" or ".join(amount(count) for count in epochs)) if epochs else ""
+    return text.format(" or ".join(dict.fromkeys(map(amount, epochs)))) if epochs else ""
 
 
 def _description(first: pd.Series) -> str:

@@ -56,8 +56,8 @@ def plan(
     """What `train` with these arguments would do.
 
     Raises:
-        ValueError: as `train` does, also for a data set that is not there and is needed to tell
-            whether a record is of it.
+        ValueError: as `train` does, also for a path where no data set lies, and for another one
+            that is not there and is needed to tell whether a record is of it.
     """
     options = options or RunOptions()
     return plan_specs(specs_of(models, dataset, recipe, seeds, options), dataset, options)

@@ -58,8 +58,8 @@ def status(
     """The states of the runs that `train` with these arguments makes, in their order.
 
     Raises:
-        ValueError: as `train` does, also for a data set that is not there and is needed to tell
-            whether a record is of it.
+        ValueError: as `train` does, also for a path where no data set lies, and for another one
+            that is not there and is needed to tell whether a record is of it.
     """
     options = options or RunOptions()
     return _states(specs_of(models, dataset, recipe, seeds, options), dataset, options)
