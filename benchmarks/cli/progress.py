@@ -123,7 +123,9 @@ class PrintedProgress(PrintedNotes):
         prefix = f"{run.title}: " if self.together else ""
         if outcome.status == "submitted":
             return
-        if record is None:
+        if outcome.status == "busy":
+            print_note(str(outcome.reason))
+        elif record is None:
             print_error(str(outcome.reason))
         elif outcome.status == "ok":
             kind = "validation" if run.study else "test"

@@ -39,7 +39,6 @@ def run(options: Namespace) -> int:
     from benchmarks.runs import tuning
     from benchmarks.runs.matrix import run_study, specs_of_trials
     from benchmarks.runs.planning import plan_specs
-    from benchmarks.system.files import read_text, write_atomically
     from benchmarks.training import studies
     from benchmarks.training.recipes import default_name
 
@@ -56,8 +55,7 @@ def run(options: Namespace) -> int:
     if options.dry_run:
         specs = specs_of_trials(study, chosen)
         return print_plan(plan_specs(specs, options.dataset, chosen, study.name))
-    if not file.exists() or read_text(file) != text:
-        write_atomically(file, text)
+    tuning.write(file, text)
     outcomes = run_study(file, options.dataset, chosen, printed_progress())
     if not options.detach:  # else none has ended yet
         print_trials(options.results_dir, file, name, options.model, base)

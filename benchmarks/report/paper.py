@@ -11,6 +11,8 @@ from benchmarks.training.recipes import RECIPES
 
 PAPER = RECIPES["paper"]
 """The paper's own schedules; a run of as many steps may be compared with its errors."""
+PAPER_TEXT = RECIPES["text_paper"]
+"""The paper's own of text."""
 
 
 def gaps(results: Results) -> pd.DataFrame:
@@ -91,12 +93,17 @@ def _weak(row: dict, results: Results) -> str:
 
 
 def still_open(results: Results) -> list[str]:
-    """What a reader of the paper's table would still want measured, from what has no record."""
-    rows, summary = results.paper_rows, results.summary
-    if not rows:
-        return []
-    lines = []
-    ended = summary[summary["mean"].notna() & summary.model.isin(rows)]
+    """What a reader would still want measured, from what has no record."""
+    ended = results.summary[results.summary["mean"].notna()]
+    by_table = _open_rows(results, ended) if results.paper_rows else _shorter(results, ended)
+    speeds = _untimed(results) if results.paper_rows else []
+    return [*by_table, *_few_seeds(results, ended), *speeds]
+
+
+def _open_rows(results: Results, ended: pd.DataFrame) -> list[str]:
+    """Of the paper's table: rows without a run, and the length of the others."""
+    rows, lines = results.paper_rows, []
+    ended = ended[ended.model.isin(rows)]
     missing = [name for name in rows if name not in set(ended.model)]
     if missing:
         lines.append(f"Rows of the paper without a run: {codes(missing)}.")
@@ -108,14 +115,29 @@ def still_open(results: Results) -> list[str]:
             f"Runs as long as the paper's (recipe `{PAPER.name}`: {plain:,} steps of the plain "
             f"networks, {hyper:,} of the hypernetworks)."
         )
-    every = summary[summary["mean"].notna()].groupby("model").n.max()
-    seeds = every.reindex([*rows, *every.index.difference(rows)]).dropna()
+    return lines
+
+
+def _shorter(results: Results, ended: pd.DataFrame) -> list[str]:
+    """Where single rows have published numbers: those that were trained for fewer epochs."""
+    longest = ended.groupby("model").epochs.max().reindex(results.published.registry_name.unique())
+    short = longest.index[(longest < PAPER_TEXT.epochs).fillna(False)].tolist()
+    if not short:
+        return []
+    recipe = f"recipe `{PAPER_TEXT.name}`, {PAPER_TEXT.epochs} epochs"
+    return [f"Runs as long as the paper's ({recipe}) of {codes(short)}."]
+
+
+def _few_seeds(results: Results, ended: pd.DataFrame) -> list[str]:
+    every = ended.groupby("model").n.max()
+    order = [*results.paper_rows, *every.index.difference(results.paper_rows)]
+    seeds = every.reindex(order).dropna()
     few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < MIN_SEEDS]
-    if few:
-        lines.append(f"{MIN_SEEDS} seeds of {', '.join(few)}.")
+    return [f"{MIN_SEEDS} seeds of {', '.join(few)}."] if few else []
+
+
+def _untimed(results: Results) -> list[str]:
     speeds = results.speeds
     on_gpu = speeds[(speeds.kind == "speed") & (speeds.device_type == "cuda")]
-    untimed = [name for name in rows if name not in set(on_gpu.model)]
-    if untimed:
-        lines.append(f"Speed on a GPU of {codes(untimed)}.")
-    return lines
+    untimed = [name for name in results.paper_rows if name not in set(on_gpu.model)]
+    return [f"Speed on a GPU of {codes(untimed)}."] if untimed else []

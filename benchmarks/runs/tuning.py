@@ -10,7 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from benchmarks.runs.planning import kind_of_model
-from benchmarks.system.files import read_text
+from benchmarks.system.files import locked, read_text, write_atomically
 from benchmarks.training import recipes, studies
 from benchmarks.training.recipes import Block, Recipe, RecipeError
 from benchmarks.training.studies import StudyError
@@ -128,6 +128,19 @@ def continued(file: Path, text: str) -> str:
             "remove its folder to start again"
         )
     return text if len(trials) > len(there) else old
+
+
+def write(file: Path, text: str) -> None:
+    """Write what `continued` gives, unless it is there: another process may tune meanwhile.
+
+    Raises:
+        StudyError: as `continued`.
+        OSError: if the file or its lock cannot be written.
+    """
+    with locked(file.with_suffix(".lock")):
+        text = continued(file, text)
+        if not file.exists() or read_text(file) != text:
+            write_atomically(file, text)
 
 
 def recipe_text(model: str, base: str, changed: dict[str, object]) -> str:

@@ -4,7 +4,13 @@ import glob
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock
+
+from benchmarks.system.faults import described
 
 
 def read_text(path: Path) -> str:
@@ -36,6 +42,25 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         os.unlink(temporary)
         raise
     _sync_folder(path.parent)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock in the file `path`, which is made; waits for whoever holds it.
+
+    Raises:
+        OSError: where it cannot be made, or the file system has no locks.
+    """
+    lock = FileLock(path, fallback_to_soft=False)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise OSError(f"{path.parent} cannot be locked: {described(error)}") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def refuse_unwritable(folder: Path) -> None:

@@ -1,12 +1,15 @@
 """`tune`: a study of one model from a grid that all models share."""
 
+import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from benchmarks.data.splits import DataSet
 from benchmarks.runs import tuning
+from benchmarks.system.files import locked
 from benchmarks.training import recipes, studies
 from models import registry
 from tests.cli.conftest import code_of
@@ -81,6 +84,23 @@ def test_tuning_makes_a_study_and_prints_the_best(fast_demo, desk, capsys, monke
         assert "has 3 trials already; they stay" in told.err
     assert desk.code_of(*command, "3", "--seeds", "1") == 2
     assert "has another base, other seeds or other trials" in capsys.readouterr().err
+
+
+def test_two_that_tune_at_once_lose_no_trial(tmp_path):
+    file = tmp_path / "study.toml"
+    texts = [tuning.study_text("wide_resnet16_1", "demo", n, seeds=[0]) for n in range(1, 8)]
+    with ThreadPoolExecutor(len(texts)) as pool:
+        list(pool.map(lambda text: tuning.write(file, text), reversed(texts)))
+    assert len(studies.load(file).trials) == 7
+    with ThreadPoolExecutor(1) as pool:
+        with locked(file.with_suffix(".lock")):
+            waiting = pool.submit(tuning.write, file, texts[0])
+            time.sleep(0.2)
+            assert not waiting.done()
+            longer = tuning.study_text("wide_resnet16_1", "demo", 8, seeds=[0])
+            file.write_text(longer)
+        waiting.result(timeout=60)
+    assert file.read_text() == longer
 
 
 def test_the_recipe_of_the_best_trial_is_one(tmp_path):

@@ -103,6 +103,9 @@ def test_nothing_is_open_when_all_is_there(tmp_path):
     assert still_open(tmp_path, records, "cifar10", speeds) == ""
 
 
-def test_other_data_have_no_such_lines(tmp_path):
+def test_other_data_have_no_rows_of_the_paper(tmp_path):
     assert lines(tmp_path / "a", [record()], "svhn") == []
-    assert still_open(tmp_path / "b", [record()], "svhn") == ""
+    three = [record("wide_resnet40_1", seed=seed) for seed in range(3)]
+    one = still_open(tmp_path / "b", three[:1], "svhn")
+    assert one == "3 seeds of `wide_resnet40_1` (1)."
+    assert still_open(tmp_path / "c", three, "svhn") == ""

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_published
-from benchmarks.report import columns, explore, pages, plots, readme, studies_page
+from benchmarks.report import columns, explore, pages, paper, plots, readme, studies_page
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import BY_SHA256, task_of
 from benchmarks.report.summary import load_results, paper_rows
@@ -187,6 +187,10 @@ def test_published_numbers_stand_beside_those_of_the_same_text_alone(tmp_path):
     assert results.paper_rows == [] and results.published_gaps == {}
     (row,) = comparison(results).to_dict("records")
     assert row["published_error"] == 1.312
+    assert paper.still_open(results) == [
+        "Runs as long as the paper's (recipe `text_paper`, 100 epochs) of `lstm_1000`.",
+        "3 seeds of `lstm_1000` (1).",
+    ]
     (path,) = pages.build_report(tmp_path / "ptb" / "results", tmp_path / "reports")
     assert "published bits per character" in path.read_text(encoding="utf-8")
     page = (path.parent / "recipes" / "chars.md").read_text(encoding="utf-8")
@@ -195,6 +199,7 @@ def test_published_numbers_stand_beside_those_of_the_same_text_alone(tmp_path):
     assert "`lstm_1000`: Ha et al. 2017, Table 3 (own run)" in method
     other = published_on(tmp_path / "other", "0" * 64)
     assert other.published.empty and not other.comparable
+    assert paper.still_open(other) == ["3 seeds of `lstm_1000` (1)."]
 
 
 def test_published_rows_of_a_text_are_in_no_report_of_images(tmp_path):

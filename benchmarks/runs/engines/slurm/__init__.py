@@ -6,11 +6,8 @@ command finds them again by the job's name. A task that was stopped requeues its
 """
 
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-
-from filelock import FileLock
 
 from benchmarks.records.store import RunId
 from benchmarks.runs.engines.local import ended_meanwhile
@@ -23,7 +20,7 @@ from benchmarks.runs.options import RunOptions
 from benchmarks.runs.outcomes import without_record
 from benchmarks.runs.progress import Outcome, Progress
 from benchmarks.runs.runner import Run
-from benchmarks.system.faults import described
+from benchmarks.system.files import locked
 
 
 class Slurm:
@@ -46,7 +43,7 @@ class Slurm:
     def _tasks(self, work: Work, progress: Progress) -> tuple[list[Task], dict[RunId, Outcome]]:
         """The tasks of the runs, found in Slurm's queue or submitted; and what ended since."""
         home = Path(work.options.checkpoint_dir).absolute() / "slurm"
-        with locked(home):  # two drivers do not submit a run twice
+        with locked(home / "lock"):  # two drivers do not submit a run twice
             tasks = queued(home, work, progress)
             known = {task.run.id for task in tasks}
             others = [run for run in work.runs if run.id not in known]
@@ -90,25 +87,6 @@ def left(tasks: Sequence[Task], progress: Progress) -> dict[RunId, Outcome]:
 def counted(tasks: Sequence[Task]) -> str:
     """`1 run is` or `4 runs are`."""
     return "1 run is" if len(tasks) == 1 else f"{len(tasks)} runs are"
-
-
-@contextmanager
-def locked(home: Path) -> Iterator[None]:
-    """Hold the lock of all drivers with these checkpoints.
-
-    Raises:
-        EngineError: where the file system has no locks.
-    """
-    lock = FileLock(home / "lock", fallback_to_soft=False)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except (OSError, NotImplementedError) as error:
-        raise EngineError(f"{home} cannot be locked: {described(error)}") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def queued(home: Path, work: Work, progress: Progress) -> list[Task]:
