@@ -10,7 +10,6 @@ from benchmarks.records import validation
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.summary import (
     GROUP,
-    MIN_SEEDS,
     OTHER,
     ROW,
     Results,
@@ -26,14 +25,25 @@ ONE_SIZE = 1.15
 def longest(summary: pd.DataFrame) -> pd.DataFrame:
     """Of each model, on each kind of data, the row of the longest recipe that ended well.
 
-    Of equally long ones, that with most seeds.
+    It is the longest that both members of a pair have, where there is one: a longer run of one
+    alone compares with nothing. Of equally long ones, that with most seeds.
     """
     ended = summary[summary["mean"].notna()]
-    order = ended.assign(_length=ended.steps.fillna(0)).sort_values(
-        ["_length", "n"], ascending=False, kind="stable"
-    )
-    chosen = order.drop_duplicates(["dataset", "data_sha256", *ROW]).drop(columns="_length")
+    keys = {"_both": _both_members(ended), "_length": ended.steps.fillna(0)}
+    order = ended.assign(**keys).sort_values([*keys, "n"], ascending=False, kind="stable")
+    chosen = order.drop_duplicates(["dataset", "data_sha256", *ROW]).drop(columns=list(keys))
     return chosen.sort_index()
+
+
+def _both_members(ended: pd.DataFrame) -> list[bool]:
+    """Whether the pair of each row, or a model that it is the pair of, has a row in its group."""
+    own, partners = ended[[*GROUP, "model"]], ended.dropna(subset="pair")[[*GROUP, "pair"]]
+    models = set(own.itertuples(index=False, name=None))
+    pairs = set(partners.itertuples(index=False, name=None))
+    return [
+        (*key, model) in pairs if pd.isna(pair) else (*key, pair) in models
+        for *key, model, pair in ended[[*GROUP, "model", "pair"]].itertuples(index=False, name=None)
+    ]
 
 
 def sizes(params: pd.Series) -> pd.Series:
@@ -49,10 +59,11 @@ def sizes(params: pd.Series) -> pd.Series:
 def comparison(results: Results) -> pd.DataFrame:
     """The comparison table's frame: `longest`, each with its distance to its plain pair.
 
-    Columns: those of `summary`; `difference` and its interval (of `MIN_SEEDS` or more), `seeds`,
-    `across` and its mark (as `against_pair` has them), `images_half` (half the 95 % interval from
-    the test items alone); `published_error`; `hours` (training of a run); `size` (the middle of
-    those of about as many parameters). The paper's rows come first, then the others by size.
+    Columns: those of `summary`; `difference` and its interval, `seeds`, `across` and its mark (as
+    `against_pair` has them), `images_half` (half the 95 % interval from the test items alone);
+    `published_error`; `hours` (training of a run, on the device and in the precision of most rows;
+    those of others do not compare); `size` (the middle of those of about as many parameters). The
+    paper's rows come first, then the others by size.
     """
     rows = longest(results.summary)
     pairs = with_item_sampling(against_pair(results.summary, results.differences), results.runs)
@@ -60,11 +71,8 @@ def comparison(results: Results) -> pd.DataFrame:
     rows = rows.merge(pairs[[*RUN_KEY, *names]], on=RUN_KEY, how="left")
     published = results.published.set_index("registry_name").test_error
     rows["published_error"] = rows.model.map(published)
-    few = (rows.seeds.fillna(0) < MIN_SEEDS).astype(bool)
-    for end in ("difference_low", "difference_high"):
-        rows[end] = rows[end].mask(few)
     rows["across_mark"] = rows.across.map({True: "§"}).fillna("")
-    rows["hours"] = rows.train_seconds / 3600
+    rows["hours"] = (rows.train_seconds / 3600).where(_is_commonest(rows.timed_on))
     rows["size"] = rows.groupby(sizes(rows.params)).params.transform("median").astype("Float64")
     place = {model: number for number, model in enumerate(results.paper_rows)}
     rows["place"] = rows.model.map(place).fillna(len(place))
@@ -72,6 +80,11 @@ def comparison(results: Results) -> pd.DataFrame:
     ascending = [True, False, *[True] * (len(order) - 2)]
     rows = rows.sort_values(order, ascending=ascending, kind="stable")
     return rows.drop(columns="place").reset_index(drop=True)
+
+
+def _is_commonest(values: pd.Series) -> pd.Series:
+    """Whether each value is the one that occurs most; of equals, the first in order."""
+    return values.isin(values.mode().head(1)) & values.notna()
 
 
 def with_item_sampling(pairs: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:

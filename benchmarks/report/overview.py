@@ -3,16 +3,15 @@ what is missing."""
 
 import pandas as pd
 
-from benchmarks.records.frame import RUN_KEY
 from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, longest
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
-from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, family
+from benchmarks.report.summary import GROUP, MIN_SEEDS, ROW, Results, family
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
 from benchmarks.report.verdicts import QUESTIONS, question_text, smallest_as_good, verdicts
-from benchmarks.report.weak_points import Trials, larger, weak_points, weakened
+from benchmarks.report.weak_points import Trials, larger, passed_over, weak_points, weakened
 from benchmarks.system.words import amount, counted
 from benchmarks.tasks import Task
 
@@ -79,7 +78,7 @@ def opening(results: Results) -> str:
 
 
 def add_comparison(page: Page, results: Results) -> None:
-    """A row a model: of each the longest recipe that was measured."""
+    """A row a model, of its longest recipe (`longest`)."""
     rows = comparison(results)
     if rows.empty:
         return
@@ -120,15 +119,16 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
     task = results.task
     lines = [
         f"Test {task.metric} of the last epoch, mean ± standard deviation over seeds, of each "
-        f"model's longest recipe. {task.difference.capitalize()}: over the seeds that both have, "
-        "with the 95 % t-interval of three or more."
+        f"model's longest recipe that its pair has too. {task.difference.capitalize()}: over the "
+        "seeds that both have, with the 95 % t-interval of three or more."
     ]
     if any(column.value == "published_error" for column in kept):
         lines.append(f"Published {task.metrics} are of the paper's own training.")
     if any(column.value == "hours" for column in kept):
         lines.append(
-            "Hours: the median epoch times the epochs, of the fastest seed that did not move "
-            "to another device or code; other runs may have shared it."
+            "Hours: the median epoch times the epochs on "
+            f"{escape(rows[rows.hours.notna()].iloc[0].timed_on)}, of the fastest seed that did "
+            "not move to another device or code; other runs may have shared it."
         )
     if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
@@ -163,36 +163,47 @@ def _speed_note(results: Results) -> str:
 
 
 def answers(results: Results, trials: Trials, question: str | None = None) -> list[str]:
-    """A line a question that was measured, each with what weakens it.
+    """A line a question and model, each with what weakens it; `question`: a model to ask about.
 
-    Of the models asked about, the one with most seeds, then the longest training, answers.
+    Of a model its recipe with seeds enough for an interval answers, then the longest one. Of the
+    hypernetworks, those answer that have most of both.
     """
-    rows = longest(results.summary)
-    models = [question] if question else _asked(rows)
+    models = [question] if question else _asked(longest(results.summary))
     found = verdicts(results.summary, results.differences, models)
     found = found[found.model_other.notna() & found.difference.notna()]
-    found = found.merge(rows[RUN_KEY], on=RUN_KEY)
     lines, said = [], set()
     for asked in QUESTIONS:
-        candidates = found[found.question == asked].sort_values(
-            ["seeds", "steps", "params"], ascending=False, kind="stable"
-        )
-        for row in candidates.head(None if question else 1).to_dict("records"):
+        candidates = _strongest(found[found.question == asked])
+        if not question:
+            candidates = candidates[_equal_to_first(candidates[STRENGTH])]
+        for row in candidates.to_dict("records"):
             rival = (row["model"], row["recipe_hash"], row["model_other"])
             if rival not in said:
                 said.add(rival)
-                weak = weakened([*larger(row), *weak_points(row, results, trials)])
-                lines.append(f"{answer_text(row, results.task)}{weak}")
-    return [*lines, *_savings(results, rows, models, trials)]
+                weak = [*larger(row), *passed_over(row, results.task)]
+                weak += weak_points(row, results, trials)
+                lines.append(f"{answer_text(row, results.task)}{weakened(weak)}")
+    return [*lines, *_savings(results, models, trials)]
 
 
-def _savings(
-    results: Results, rows: pd.DataFrame, models: list[str] | None, trials: Trials
-) -> list[str]:
+STRENGTH = ["enough", "steps"]
+"""What makes an answer strong: seeds, as far as an interval needs them, and training."""
+
+
+def _strongest(found: pd.DataFrame) -> pd.DataFrame:
+    """Of each model and kind of data the strongest answer, the strongest of all first."""
+    found = found.assign(enough=found.seeds.clip(upper=MIN_SEEDS), steps=found.steps.fillna(0))
+    found = found.sort_values([*STRENGTH, "params"], ascending=False, kind="stable")
+    return found.drop_duplicates(["data_sha256", *ROW])
+
+
+def _equal_to_first(rows: pd.DataFrame) -> pd.Series:
+    return (rows == rows.iloc[0]).all(axis=1) if len(rows) else rows.any(axis=1)
+
+
+def _savings(results: Results, models: list[str] | None, trials: Trials) -> list[str]:
     """A line a model that was asked about: the smallest plain network not measurably worse."""
-    found = smallest_as_good(results.summary, results.differences, models).merge(
-        rows[RUN_KEY], on=RUN_KEY
-    )
+    found = _strongest(smallest_as_good(results.summary, results.differences, models))
     return [
         f"{saving_text(row, results.task)}{weakened(weak_points(row, results, trials))}"
         for row in found.to_dict("records")
@@ -234,7 +245,7 @@ def answer_text(row: dict, task: Task) -> str:
 def _difference(row: dict, task: Task) -> str:
     """A paired difference, with its interval where there are seeds enough."""
     told = f"{row['difference']:{task.signed}} {task.difference}"
-    if row["seeds"] < MIN_SEEDS or pd.isna(row["difference_low"]):
+    if pd.isna(row["difference_low"]):
         return told
     low, high = (f"{row[f'difference_{end}']:{task.signed}}" for end in ("low", "high"))
     return f"{told} [{low}, {high}]"

@@ -2,10 +2,10 @@
 
 import pandas as pd
 
+from benchmarks.report.comparison import longest
 from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, with_differences
 from benchmarks.report.tables import code, codes, escape
-from benchmarks.report.weak_points import crossing, weakened
-from benchmarks.system.words import counted
+from benchmarks.report.weak_points import crossing, weakened, without_interval
 from benchmarks.tasks import Task
 from benchmarks.training.recipes import RECIPES
 
@@ -67,7 +67,7 @@ def gap_text(row: dict, task: Task) -> str:
     head = f"Is the gap of {code(row['model'])} to its plain network the paper's?"
     measured, published = f"{gap:{task.signed}} {task.difference}", f"{printed:{task.signed}}"
     label = escape(row["label"])
-    if row["seeds"] < MIN_SEEDS or pd.isna(low):
+    if pd.isna(low):
         return f"{head} **Undecided**: {measured} ({label}), {published} in the paper."
     interval = f"[{low:{task.signed}}, {high:{task.signed}}]"
     told = f"{measured} {interval} ({label}), {published}"
@@ -79,8 +79,8 @@ def gap_text(row: dict, task: Task) -> str:
 def _weak(row: dict, results: Results) -> str:
     """What weakens the comparison with the published gap; "" if nothing."""
     weak = []
-    if row["seeds"] < MIN_SEEDS:
-        weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
+    if pd.isna(row["difference_low"]):
+        weak.append(without_interval(row))
     if row["across"]:
         weak.append(crossing(row, results))
     published = {"plain": PAPER.stored.steps, "hyper": PAPER.generated.steps}
@@ -129,9 +129,10 @@ def _shorter(results: Results, ended: pd.DataFrame) -> list[str]:
 
 
 def _few_seeds(results: Results, ended: pd.DataFrame) -> list[str]:
-    every = ended.groupby("model").n.max()
-    order = [*results.paper_rows, *every.index.difference(results.paper_rows)]
-    seeds = every.reindex(order).dropna()
+    """Of the recipes that the comparison shows."""
+    shown = longest(ended).groupby("model").n.min()
+    order = [*results.paper_rows, *shown.index.difference(results.paper_rows)]
+    seeds = shown.reindex(order).dropna()
     few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < MIN_SEEDS]
     return [f"{MIN_SEEDS} seeds of {', '.join(few)}."] if few else []
 

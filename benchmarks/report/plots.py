@@ -15,7 +15,7 @@ import pandas as pd
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.comparison import Section, seed_ticks, sizes
 from benchmarks.report.looks import COLOURS, LOOKS
-from benchmarks.report.summary import GROUP, MIN_SEEDS, family
+from benchmarks.report.summary import GROUP, family
 from benchmarks.report.verdicts import pareto
 from benchmarks.system.files import write_atomically
 from benchmarks.tasks import Task
@@ -180,7 +180,7 @@ def _draw_section(
         own = ticks[(ticks[RUN_KEY] == key).all(axis=1)].difference.astype(float)
         axes.plot(own, [place] * len(own), "|", color=colour, alpha=opacity, markersize=9)
         mean, low, high = (row[f"difference{end}"] for end in ("", "_low", "_high"))
-        if row["seeds"] >= MIN_SEEDS and not pd.isna(low):
+        if not pd.isna(low):
             line: dict[str, Any] = {"color": colour, "alpha": opacity}
             _draw_interval(axes, place, (low, high), limits, line)
         inside = min(max(mean, limits[0]), limits[1])
@@ -212,7 +212,7 @@ def draw_front(rows: pd.DataFrame, differences: pd.DataFrame, title: str, task: 
     rows = rows.assign(family=family(rows))
     for row in rows.to_dict("records"):
         colour, marker = look(row["family"])
-        if row["n"] >= MIN_SEEDS and not pd.isna(row["low"]):
+        if not pd.isna(row["low"]):
             axes.plot([row["params"]] * 2, [row["low"], row["high"]], color=colour, linewidth=1.2)
         axes.plot(row["params"], row["mean"], marker, color=colour)
     front = rows[pareto(rows, "params", differences).reindex(rows.index) == "front"]
@@ -340,7 +340,7 @@ def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str, task: Task) 
         key = pd.Series({name: row[name] for name in RUN_KEY})
         seeds = ended[(ended[RUN_KEY] == key).all(axis=1)].test_error.astype(float)
         axes.plot(seeds, [place] * len(seeds), "|", color=colour, markersize=9)
-        if row["n"] >= MIN_SEEDS and not pd.isna(row["low"]):
+        if not pd.isna(row["low"]):
             _draw_interval(axes, place, (row["low"], row["high"]), limits, {"color": colour})
         axes.plot(row["mean"], place, marker, color=colour, markersize=6)
         count = "" if pd.isna(row["params"]) else f"  {row['params']:,}"

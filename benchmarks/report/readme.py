@@ -8,7 +8,7 @@ from benchmarks.records import store
 from benchmarks.records.frame import load_published, load_runs
 from benchmarks.report import columns
 from benchmarks.report.comparison import comparison, sections
-from benchmarks.report.known_data import CIFAR10, known_data
+from benchmarks.report.known_data import CIFAR10
 from benchmarks.report.overview import FOREST_NOTE, PAPERS_NOTE, answers, mark_notes, opening
 from benchmarks.report.page import Page
 from benchmarks.report.recipe_tables import row_marks
@@ -30,24 +30,20 @@ class PageError(ValueError):
 
 
 def measured(results_dir: Path, rows: list[str]) -> tuple[Results, pd.DataFrame] | None:
-    """The first data set that has a run of the paper's rows, and its comparison of them."""
-    for dataset in _cifar10_first(results_dir):
-        results = load_results(results_dir, dataset)
-        found = comparison(results)
-        found = found[found.model.isin(rows) & (found.plugin_sha256 == "")]
-        if len(found):
-            return results, found.drop_duplicates("model")
-    return None
+    """The data set that has most of the paper's rows, then most seeds, and its comparison of them.
 
-
-def _cifar10_first(results_dir: Path) -> list[str]:
-    """The data sets of CIFAR-10's images, by what they hold: no folder's name decides."""
-    places = []
+    CIFAR-10 itself comes before its other forms, by what it holds: no folder's name decides.
+    """
+    candidates = []
     for dataset in store.datasets(results_dir):
-        data = known_data(dataset, load_runs(results_dir, dataset))
-        if data.published == CIFAR10.published:
-            places.append((SHOWN.index(data.form), dataset))
-    return [dataset for _, dataset in sorted(places)]
+        results = load_results(results_dir, dataset)
+        if results.data.published == CIFAR10.published:
+            found = comparison(results)
+            found = found[found.model.isin(rows) & (found.plugin_sha256 == "")]
+            found = found.drop_duplicates("model")
+            size = (-SHOWN.index(results.data.form), len(found), found.n.sum())
+            candidates += [(size, (results, found))] if len(found) else []
+    return max(candidates, key=lambda candidate: candidate[0])[1] if candidates else None
 
 
 def table(results_dir: Path, counts: list[dict]) -> Page:

@@ -144,7 +144,8 @@ def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     page.add(
         "## Is it better than its rivals?",
         f"Yes or no where the 95 % t-interval of the difference in test {task.metric}, paired over "
-        f"seeds, excludes 0. The rival is the one with the lowest validation {task.metric}. "
+        f"seeds, excludes 0. The rival is the one with the lowest validation {task.metric} of "
+        "those with three shared seeds, or with most. "
         f"Answers are of this budget of training alone.{across}",
     )
     columns = [
@@ -250,7 +251,7 @@ def legend(results: Results, group: pd.DataFrame) -> str:
         "Fronts: P, F and T mark a row that by the means no other dominates in "
         f"{task.metric} and parameters, FLOPs per {task.item} or training throughput, among the "
         "rows where both are known and if there are two; in brackets where others do, but none "
-        "beyond the 95 % interval of the paired difference (without one, the means decide).",
+        "beyond the 95 % interval of the paired difference, or by fewer than three seeds.",
     ]
     if len(results.compared):
         lines.append(f"{task.speed.capitalize()}: {condition_text(results.compared)}.")

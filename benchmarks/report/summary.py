@@ -32,7 +32,7 @@ ROW = RUN_KEY[4:]
 OTHER = [f"{column}_other" for column in ROW]
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
-"""An interval of fewer seeds is not shown, and an answer by fewer is weak."""
+"""There is no interval of fewer seeds, and no answer by fewer."""
 FACTS = [
     "task",
     "pair",
@@ -60,12 +60,13 @@ def estimates(errors: SeriesGroupBy) -> pd.DataFrame:
     """Mean, standard deviation (n - 1) and two-sided 95 % t-interval of each group of values.
 
     Columns `mean`, `std`, `low`, `high`, `n`. The interval is mean ± t(n - 1) s / sqrt(n), that of
-    `scipy.stats.ttest_1samp` (of differences: `ttest_rel`), for all groups at once; it is missing
-    where n is 1.
+    `scipy.stats.ttest_1samp` (of differences: `ttest_rel`), for all groups at once. It is missing
+    where n is less than `MIN_SEEDS`, or all values are equal: a width of 0 would answer anything.
     """
     found = errors.agg(mean="mean", std="std", n="count")
     quantile = stats.t.ppf((1 + CONFIDENCE) / 2, np.maximum(found.n - 1, 1).astype(float))
     half = quantile * found["std"] / np.sqrt(found.n.astype(float))
+    half = half.where((found.n >= MIN_SEEDS) & (found["std"] > 1e-9 * found["mean"].abs()))
     return found.assign(low=found["mean"] - half, high=found["mean"] + half)
 
 
@@ -83,12 +84,13 @@ def summarize(
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
     well; `val_mean` (mean validation error); `train_seconds` (`steady_seconds` of the seed that was
     disturbed least, not of those that were resumed elsewhere or with changes: they have the time
-    of no one device); `device`, `precision` (all that there are); `sampling` (of the items that
-    `error` is the share of; missing where it is none); `statuses` ("1 failed, 2 ok"); `dirty`,
-    `resumed_changed` (of any run), `mixed` (its seeds differ in `SETTING`); `label` (the recipe's
-    name, with its hash where two have the name), `slug` (the same for files); `other_data` (the
-    runs of its data set have more than one fingerprint); `other_code` (its model's plugin has more
-    than one hash in the group); and `FACTS`, those of runs that ended well before those of others.
+    of no one device); `timed_on` (that seed's device and precision); `device`, `precision` (all
+    that there are); `sampling` (of the items that `error` is the share of; missing where it is
+    none); `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its
+    seeds differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name),
+    `slug` (the same for files); `other_data` (the runs of its data set have more than one
+    fingerprint); `other_code` (its model's plugin has more than one hash in the group); and
+    `FACTS`, those of runs that ended well before those of others.
     """
     runs = runs.assign(ended=runs.status == "ok").sort_values(
         ["ended", "seed"], ascending=[False, True], kind="stable"
@@ -99,7 +101,10 @@ def summarize(
     summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
     summary["n"] = summary.n.fillna(0).astype("Int64")
     unchanged = ended[~ended.resumed_changed.fillna(False).astype(bool)]
-    summary["train_seconds"] = unchanged.groupby(RUN_KEY).steady_seconds.min()
+    timed = unchanged.assign(timed_on=unchanged.device + " (" + unchanged.precision + ")")
+    timed = timed.dropna(subset="steady_seconds").sort_values("steady_seconds", kind="stable")
+    fastest = timed.drop_duplicates(RUN_KEY).set_index(RUN_KEY)
+    summary["train_seconds"], summary["timed_on"] = fastest.steady_seconds, fastest.timed_on
     for column in ("device", "precision"):
         summary[column] = ended.groupby(RUN_KEY)[column].agg(_distinct)
     summary["val_mean"] = ended.groupby(RUN_KEY).val_error.mean()
@@ -158,18 +163,20 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
     """The test error of each row minus that of every other of its group, over their shared seeds.
 
     Columns: `RUN_KEY`, `model_other`, `plugin_sha256_other`; `mean`, `std`, `low`, `high`, `n` in
-    the task's unit of differences; `across`: a shared seed was run by the two in different
-    `SETTING`s.
+    the task's unit of differences; `val_difference`: the mean of the validation errors' over the
+    same seeds; `across`: a shared seed was run by the two in different `SETTING`s.
     """
-    columns = [*RUN_KEY, "seed", "test_error", *SETTING]
+    columns = [*RUN_KEY, "seed", "test_error", "val_error", *SETTING]
     ended = runs.loc[runs.status == "ok", columns]
     both = ended.merge(ended, on=[*GROUP, "seed"], suffixes=("", "_other"))
     both["difference"] = both.test_error - both.test_error_other
+    both["val_difference"] = both.val_error - both.val_error_other
     settings = both[SETTING].fillna("").to_numpy()
     others = both[[f"{column}_other" for column in SETTING]].fillna("").to_numpy()
     both["across"] = (settings != others).any(axis=1)
     by_pair = both.groupby([*RUN_KEY, *OTHER])
-    found = estimates(by_pair.difference).join(by_pair.across.any()).reset_index()
+    found = estimates(by_pair.difference).join(by_pair.val_difference.mean())
+    found = found.join(by_pair.across.any()).reset_index()
     same = (found[ROW].to_numpy() == found[OTHER].to_numpy()).all(axis=1)
     return found[~same].reset_index(drop=True)
 

@@ -3,7 +3,7 @@ rivals.
 
 A verdict is yes or no where the 95 % t-interval of the paired difference in test error excludes 0,
 else undecided, and not measured without a rival. The rival is the one with the lowest validation
-error, so that the test set chooses nothing.
+error of those with seeds enough for an interval, so that the test set chooses nothing.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,6 +13,7 @@ import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.summary import GROUP, MIN_SEEDS, OTHER, ROW, family, with_differences
+from benchmarks.report.tables import codes
 from benchmarks.tasks import Task
 
 SAME_SIZE = 1.03
@@ -41,8 +42,8 @@ def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Seri
     """Whether each row whose cost and error are known is on the front: front, perhaps or beyond.
 
     On the front: no other row is at least as cheap and as low in mean test error, and better in
-    one. Perhaps: others are, but 0 is in the interval of each paired difference. There is no front
-    of fewer than two rows.
+    one. Perhaps: others are, but each paired difference has no interval, or 0 in it. There is no
+    front of fewer than two rows.
     """
     known = group[group["mean"].notna() & (group[axis] > 0)]
     if len(known) < 2:
@@ -56,16 +57,17 @@ def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Seri
     better = (other < cost) | (pairs.mean_other < pairs["mean"])
     pairs["dominated"] = no_worse & better
     pairs = with_differences(pairs, differences)
-    beyond = pairs.dominated & ~_includes_zero(pairs)
+    beyond = pairs.dominated & ~_undecided(pairs)
     by_row = pairs.assign(beyond=beyond).groupby(ROW)[["dominated", "beyond"]].any()
     flags = known[ROW].merge(by_row, left_on=ROW, right_index=True, how="left")
     places = np.select([~flags.dominated, ~flags.beyond], ["front", "perhaps"], "beyond")
     return pd.Series(places, index=known.index)
 
 
-def _includes_zero(pairs: pd.DataFrame) -> pd.Series:
-    """Whether the interval of the difference is known and has 0 in it."""
-    return ((pairs.difference_low <= 0) & (pairs.difference_high >= 0)).fillna(False).astype(bool)
+def _undecided(pairs: pd.DataFrame) -> pd.Series:
+    """Whether the difference has no interval, or 0 in it."""
+    apart = (pairs.difference_low > 0) | (pairs.difference_high < 0)
+    return ~apart.fillna(False).astype(bool)
 
 
 def _at_most(pairs: pd.DataFrame, column: str, times: float = 1.0) -> pd.Series:
@@ -127,15 +129,15 @@ def smallest_as_good(
 ) -> pd.DataFrame:
     """Each model with the smallest plain network that was trained and is not measurably worse.
 
-    Worse: the interval of the paired difference, of three shared seeds or more, is wholly below 0.
-    That of two is so wide that it would excuse any network.
+    Worse: the interval of the paired difference is wholly below 0. A network without one says
+    nothing.
 
     Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
     `seeds`, `across`. `models` as for `verdicts`; those without such a network are left out.
     """
     _, pairs = _asked_with_others(summary, models)
     pairs = with_differences(pairs[pairs.pair_other.isna()], differences)
-    pairs = pairs[((pairs.seeds >= MIN_SEEDS) & (pairs.difference_high >= 0)).fillna(False)]
+    pairs = pairs[(pairs.difference_high >= 0).fillna(False)]
     smallest = pairs.sort_values(["order", "params_other", *OTHER]).drop_duplicates(RUN_KEY)
     return smallest.drop(columns="order").reset_index(drop=True)
 
@@ -149,26 +151,43 @@ def verdicts(
     (models with a frozen part).
 
     Columns: those of `summary`; `question`; the rival's with the suffix `_other` (missing without
-    one); `rivals` (how many there were); `difference`, `difference_low`, `difference_high`,
-    `seeds`, `across`; `answer`: yes, no, undecided or not measured.
+    one); `rivals` (how many there were); `passed_over` (a text: those of fewer seeds with a lower
+    validation error); `difference`, `difference_low`, `difference_high`, `val_difference`, `seeds`,
+    `across`; `answer`: yes, no, undecided or not measured.
     """
     asked, pairs = _asked_with_others(summary, models)
     answers = []
     for number, (question, is_rival) in enumerate(QUESTIONS.items()):
-        rivals = pairs[is_rival(pairs)].sort_values(["val_mean_other", *OTHER])
-        counts = rivals.groupby(RUN_KEY).size().rename("rivals").reset_index()
-        best = rivals.drop_duplicates(RUN_KEY)
-        best = best[[*RUN_KEY, *(name for name in best if name.endswith("_other"))]]
-        rows = asked.merge(best, on=RUN_KEY, how="left").merge(counts, on=RUN_KEY, how="left")
+        best = _best(pairs[is_rival(pairs)], differences)
+        rows = asked.merge(best, on=RUN_KEY, how="left")
         answers.append(rows.assign(question=question, number=number))
     found = with_differences(pd.concat(answers, ignore_index=True), differences)
     found = found.sort_values(["order", "number"]).drop(columns=["order", "number"])
     found["rivals"] = found.rivals.fillna(0).astype(int)
     conditions = [
         found.model_other.isna(),
-        found.difference_low.isna() | _includes_zero(found),
+        _undecided(found),
         (found.difference < 0).fillna(False),
     ]
     conditions = [condition.to_numpy(dtype=bool) for condition in conditions]
     found["answer"] = np.select(conditions, ["not measured", "undecided", "yes"], "no")
     return found.reset_index(drop=True)
+
+
+def _best(rivals: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
+    """Of each row its rival with the lowest validation error, of those with most shared seeds.
+
+    More than `MIN_SEEDS` seeds count as that many. Columns: `RUN_KEY`, the rival's (`_other`),
+    `rivals` and `passed_over`.
+    """
+    kept = [*RUN_KEY, *(name for name in rivals if name.endswith("_other"))]
+    shared = with_differences(rivals, differences).seeds
+    rivals = rivals.assign(enough=shared.fillna(0).clip(upper=MIN_SEEDS).to_numpy())
+    rivals = rivals.sort_values(
+        ["enough", "val_mean_other", *OTHER], ascending=[False, True, True, True]
+    )
+    by_row = rivals.groupby(RUN_KEY)
+    best = rivals.assign(rivals=by_row.val_mean_other.transform("size")).drop_duplicates(RUN_KEY)
+    lower = rivals.val_mean_other < by_row.val_mean_other.transform("first")
+    passed = rivals[lower].groupby(RUN_KEY).model_other.agg(codes).rename("passed_over")
+    return best[[*kept, "rivals"]].merge(passed.reset_index(), on=RUN_KEY, how="left")

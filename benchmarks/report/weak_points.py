@@ -9,6 +9,7 @@ from benchmarks.report.summary import GROUP, MIN_SEEDS, SETTING, Results, family
 from benchmarks.report.tables import escape
 from benchmarks.report.verdicts import SAME_SIZE
 from benchmarks.system.words import counted
+from benchmarks.tasks import Task
 
 Trials = dict[tuple[str, str, str], int]
 """How many settings studies have tried, by task, family of models and block of the recipe."""
@@ -33,10 +34,11 @@ def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     validation split that says something else, or tuning.
     """
     weak = []
-    if row["seeds"] < MIN_SEEDS:
-        weak.append(f"{counted(row['seeds'], 'seed')}, no interval")
-    elif not row["difference_low"] <= _on_validation(row) <= row["difference_high"]:
-        difference = f"{_on_validation(row):{results.task.signed}}"
+    validation = row["val_difference"]
+    if pd.isna(row["difference_low"]):
+        weak.append(without_interval(row))
+    elif not row["difference_low"] <= validation <= row["difference_high"]:
+        difference = f"{validation:{results.task.signed}}"
         weak.append(f"{difference} on the validation split, outside the interval")
     if row["across"]:
         weak.append(crossing(row, results))
@@ -48,8 +50,11 @@ def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     return weak
 
 
-def _on_validation(row: dict) -> float:
-    return row["val_mean"] - row["val_mean_other"]
+def without_interval(row: dict) -> str:
+    """Why a difference has no interval."""
+    if row["seeds"] < MIN_SEEDS:
+        return f"{counted(row['seeds'], 'seed')}, no interval"
+    return "the same difference for every seed, no interval"
 
 
 def larger(row: dict) -> list[str]:
@@ -60,6 +65,14 @@ def larger(row: dict) -> list[str]:
         if not pd.isna(ratio) and ratio > SAME_SIZE:
             found.append(f"{ratio:.2f} times the rival's {what}")
     return found
+
+
+def passed_over(row: dict, task: Task) -> list[str]:
+    """Rivals that the validation error would have chosen, had they seeds enough."""
+    if pd.isna(row["passed_over"]):
+        return []
+    names = row["passed_over"]
+    return [f"too few shared seeds with {names}, which has a lower validation {task.metric}"]
 
 
 def weakened(weak: list[str]) -> str:

@@ -132,3 +132,26 @@ def test_the_texts_have_a_table_of_their_own(tmp_path):
         path.unlink()
     readme.write(results, page, COUNTS)
     assert page.read_text() == before  # the table of text is not emptied
+
+
+def test_a_longer_run_of_one_member_hides_no_pair(results):
+    for seed, error in enumerate((12.0, 13.0)):
+        run(results, "wide_resnet40_1", error, seed)
+        run(results, "hyper_resnet40_1", error + 2, seed)
+    run(results, "hyper_resnet40_1", 9.0, recipe="longer", steps=99)
+    found = cells(results, "hyper_resnet40_1")
+    assert "+2.00" in found and "r" in found and "longer" not in found
+    run(results, "wide_resnet40_1", 8.0, recipe="longer", steps=99)
+    found = cells(results, "hyper_resnet40_1")
+    assert "+1.00" in found and "longer" in found
+
+
+def test_the_data_with_most_rows_and_seeds_is_shown(results):
+    """A first run on other data of the same images does not empty the table."""
+    for model in ("wide_resnet40_1", "hyper_resnet40_1"):
+        run(results, model, 12.0, dataset="cifar10-9980")
+    run(results, "wide_resnet40_1", 3.0, dataset="cifar10")
+    assert cells(results, "wide_resnet40_1")[3] == "12.00 %"
+    run(results, "hyper_resnet40_1", 4.0, dataset="cifar10")
+    run(results, "hyper_resnet40_1", 4.0, seed=1, dataset="cifar10")
+    assert cells(results, "wide_resnet40_1")[3] == "3.00 %"

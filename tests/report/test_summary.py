@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.records.frame import RUN_KEY, load_published, load_runs
 from benchmarks.records.speeds import load_speeds
+from benchmarks.report.comparison import comparison
 from benchmarks.report.summary import (
     against_pair,
     choose_condition,
@@ -33,12 +34,13 @@ def estimate(values):
 
 
 def test_t_interval_by_hand():
-    """t(2) at 97.5 % is 4.3027, t(1) 12.706."""
+    """t(2) at 97.5 % is 4.3027."""
     found = estimate([10.0, 11.0, 12.0])
     assert (found["mean"], found["std"], found.n) == (11.0, 1.0, 3)
     half = pytest.approx(4.3027 / 3**0.5, abs=1e-4)
     assert found.high - 11 == half and 11 - found.low == half
-    assert estimate([1.0, 2.0]).high == pytest.approx(1.5 + 12.706 * 0.5, abs=1e-3)
+    for values in ([1.0, 2.0], [0.1, 0.1, 0.1], [-0.01, 12.33 - 12.34, 0.02 - 0.03], [0.0] * 3):
+        assert pd.isna(estimate(values).low) and pd.isna(estimate(values).high)
     single = estimate([3.0])
     assert single["mean"] == 3.0 and pd.isna(single["std"])
     assert pd.isna(single.low) and pd.isna(single.high)
@@ -259,3 +261,25 @@ def test_known_data_are_known_by_their_fingerprint_and_not_by_a_folders_name(tmp
     itself = on("cifar10-9980", record()) | {"dataset": "my-copy"}
     found = results_of(tmp_path / "b", [itself], dataset="my-copy")
     assert found.comparable and found.data.note.startswith("CIFAR-10 itself")
+
+
+def test_the_validation_difference_is_of_the_shared_seeds(tmp_path):
+    plain = rows("wide_resnet16_1", (10.0, 11.0, 12.0, 50.0, 60.0))
+    _, pairs = frames(tmp_path, [*plain, *hyper((12.0, 13.0, 17.0))])
+    (pair,) = pairs[pairs.model == "hyper_resnet16_1"].to_dict("records")
+    assert pair["n"] == 3 and pair["val_difference"] == pair["mean"] == 3.0
+
+
+def test_hours_are_of_one_device(tmp_path):
+    other = {"device": "Another"}
+    records = [
+        *rows("narrow_resnet16_11", (12.0,)),
+        *rows("wide_resnet16_1", (10.0,)),
+        *hyper((11.0,), environment=other),
+    ]
+    found = comparison(results_of(tmp_path, records)).set_index("model").hours
+    assert found.notna().to_dict() == {
+        "narrow_resnet16_11": True,
+        "wide_resnet16_1": True,
+        "hyper_resnet16_1": False,
+    }

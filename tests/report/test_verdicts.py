@@ -39,7 +39,7 @@ def test_the_pairing_decides_what_the_spread_hides(tmp_path):
     """Seeds that move both models alike: the intervals overlap by far, the difference is clear."""
     drift = (0.0, 4.0, 8.0)
     records = hyper([10 + d for d in drift])
-    records += rows("narrow_resnet16_11", [10.5 + d for d in drift], 79)
+    records += rows("narrow_resnet16_11", [10.4, 14.5, 18.6], 79)
     (_, first, *_) = verdicts(*frames(tmp_path, records)).to_dict("records")
     assert (first["answer"], first["model_other"]) == ("yes", "narrow_resnet16_11")
     assert first["high"] > 15 and first["difference"] == pytest.approx(-0.5)
@@ -48,14 +48,31 @@ def test_the_pairing_decides_what_the_spread_hides(tmp_path):
 def test_the_rival_is_chosen_by_validation_error(tmp_path):
     better_on_test = rows("narrow_resnet16_11", (5.0, 5.0, 5.1), 70, val_error=9.0)
     better_on_validation = rows("wide_resnet10_1", (30.0, 30.0, 30.1), 75, val_error=8.0)
-    records = [*hyper((10.0, 10.0, 10.1)), *better_on_test, *better_on_validation]
-    assert answers(tmp_path, records)[1] == ("yes", "wide_resnet10_1")
+    records = [*hyper((10.0, 10.1, 10.0)), *better_on_test, *better_on_validation]
+    assert answers(tmp_path / "a", records)[1] == ("yes", "wide_resnet10_1")
+    # One seed, or seeds of its own, give no interval: such a rival is named and passed over.
+    for number, errors in enumerate([(31.0,), (31.0, 31.2), (None, None, None, 31.0)]):
+        few = rows("narrow_resnet16_10", errors, 72, val_error=7.0)
+        found = verdicts(*frames(tmp_path / f"few{number}", [*records, *few]))
+        row = found.to_dict("records")[1]
+        assert (row["answer"], row["model_other"]) == ("yes", "wide_resnet10_1")
+        assert row["passed_over"] == "`narrow_resnet16_10`" and row["rivals"] == 3
+        alone = verdicts(*frames(tmp_path / f"alone{number}", [*records[:3], *few]))
+        row = alone.to_dict("records")[1]
+        assert (row["answer"], row["model_other"]) == ("undecided", "narrow_resnet16_10")
+        assert pd.isna(row["passed_over"])
+
+
+def test_two_seeds_or_equal_differences_answer_nothing(tmp_path):
+    for number, errors in enumerate([(12.0, 12.1), (10.01, 11.01, 12.01)]):
+        records = [*hyper((10.0, 11.0, 12.0)), *rows("narrow_resnet16_11", errors, 79)]
+        assert answers(tmp_path / str(number), records)[1][0] == "undecided"
 
 
 def test_rivals_are_of_at_most_its_size_and_its_flops(tmp_path):
     on_16, on_22 = {"pair": "wide_resnet16_1"}, {"pair": "wide_resnet22_1"}
     records = [
-        *hyper((10.0, 10.0, 10.1)),
+        *hyper((10.0, 10.1, 10.0)),
         *rows("wide_resnet16_1", (1.0, 1.0, 1.1), 83),  # more than 3 % larger
         *rows("narrow_resnet22_9", (2.0, 2.0, 2.1), 82, macs=1031),  # costlier
         *rows("separable_resnet16_1", (3.0, 3.0, 3.1), 80, macs=10, **on_16),  # a source too
@@ -78,7 +95,7 @@ def test_the_smallest_plain_network_that_is_not_measurably_worse(tmp_path):
         *hyper((10.0, 10.2, 10.1)),
         *rows("narrow_resnet16_8", (12.0, 12.3, 12.1), 40),  # worse
         *rows("narrow_resnet16_9", (9.0,), 50),  # one seed: no interval
-        *rows("narrow_resnet16_7", (14.0, 19.0), 30),  # two: an interval that excuses anything
+        *rows("narrow_resnet16_7", (14.0, 19.0), 30),  # two: none either
         *rows("template_resnet16_1", (10.0, 10.2, 10.1), 60, pair="wide_resnet16_1"),  # not plain
         *rows("narrow_resnet22_9", (10.3, 10.2, 10.4), 120),  # within its interval
         *rows("wide_resnet16_1", (8.0, 8.1, 8.2), 130),
@@ -102,7 +119,7 @@ def test_a_plugins_model_is_judged_by_its_row_and_not_by_its_name(tmp_path):
     """A foreign module called hyper_resnet without a pair is a plain network."""
     code = record()["code"] | {"plugin_sha256": "f" * 64}
     named = rows("hyper_resnet99", (5.0, 5.0, 5.1), 70, code=code)
-    found = answers(tmp_path, [*hyper((10.0, 10.0, 10.1)), *named])
+    found = answers(tmp_path, [*hyper((10.0, 10.1, 10.0)), *named])
     assert found[1] == ("no", "hyper_resnet99") and len(found) == 4
 
 
@@ -172,7 +189,7 @@ def test_more_throughput_is_better(tmp_path):
         record(name, error=error) for name, error in zip("abc", (10.0, 12.0, 13.0), strict=True)
     ]
     rates = {"a": 100.0, "b": 300.0, "c": 200.0}
-    assert front(tmp_path, records, "images_per_s", images_per_s=rates) == (["a", "b"], [])
+    assert front(tmp_path, records, "images_per_s", images_per_s=rates) == (["a", "b"], ["c"])
 
 
 def test_equal_rows_are_both_on_the_front(tmp_path):
