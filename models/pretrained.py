@@ -16,6 +16,8 @@ from models import registry
 FOLDER = Path(__file__).resolve().parents[1] / "results" / "weights"
 NUMBERS = ("num_classes", "seed", "mean", "std", "test_error", "logits")
 """Of the metadata, which holds text: what stands in it as JSON."""
+TEXTS = ("model", "dataset", "recipe")
+"""What stands in it as text."""
 
 
 class WeightsError(ValueError):
@@ -34,6 +36,8 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle is no dict
         for key in NUMBERS:
             metadata[key] = json.loads(metadata[key])
+        for key in TEXTS:
+            metadata[key]  # raises where it is missing
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise WeightsError(f"weights {path} cannot be read: {error}") from None
     return tensors, metadata

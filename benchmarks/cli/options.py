@@ -146,7 +146,7 @@ def add_arithmetic(parser: Parser) -> None:
     parser.add_argument(
         "--compile",
         choices=recipes.COMPILE_MODES,
-        help="the recipe's (evaluate: off), or: off, a mode of torch.compile, or graph (on CUDA "
+        help="the recipe's (evaluate: off), or: off, default (torch.compile), or graph (on CUDA "
         "the whole step is one CUDA graph); auto is graph on CUDA, default on a CPU with a C++ "
         "compiler, else off",
     )

@@ -63,7 +63,7 @@ def run(options: Namespace) -> int:
     result = reproduce(**wanted, progress=printed_progress())
     code = exit_codes.of_runs(result.runs)
     if result.halted:
-        return code
+        return max(code, exit_codes.STOPPED) if result.stopped else code
     if any(timing.record is None for timing in result.timings):
         code = exit_codes.FAILED
     name = dataset_name(dataset)

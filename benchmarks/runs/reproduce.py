@@ -28,11 +28,13 @@ class Reproduction:
 
     runs: list[Outcome]
     timings: list[Timing]
+    stopped: bool = False
+    """By a signal or the time limit, when all runs had ended: some models are not timed."""
 
     @property
     def halted(self) -> bool:
-        """Whether runs were stopped or refused, so that the table is not complete."""
-        return any(outcome.status in HALTED for outcome in self.runs)
+        """Whether it was stopped, or runs were refused, so that the table is not complete."""
+        return self.stopped or any(outcome.status in HALTED for outcome in self.runs)
 
 
 def reproduce(
@@ -66,7 +68,7 @@ def reproduce(
         return result
     failed = {outcome.spec.model for outcome in runs if outcome.status not in store.DONE}
     ended = [name for name in names if name not in failed]
-    return Reproduction(runs, _time_missing(ended, matrix, options, progress))
+    return Reproduction(runs, *_time_missing(ended, matrix, options, progress))
 
 
 def usual_jobs(models: list[str], dataset: str) -> int:
@@ -77,8 +79,11 @@ def usual_jobs(models: list[str], dataset: str) -> int:
 
 def _time_missing(
     models: list[str], matrix: Matrix, options: RunOptions, progress: Progress
-) -> list[Timing]:
-    """Time the models that have no speed record of this device, recipe and settings."""
+) -> tuple[list[Timing], bool]:
+    """Time the models that have no speed record of this device, recipe and settings.
+
+    Gives what came of it, and whether it was stopped.
+    """
     recipe, settings = matrix.runs[0].recipe, matrix.settings
     protocol = (
         SHORT if matrix.data.name == matrix.data.task.bundled else protocol_of(settings.device)
@@ -87,4 +92,10 @@ def _time_missing(
     setup = TimingSetup(data, recipe, settings, protocol, options.traceback)
     results_dir = Path(options.results_dir)
     missing = untimed(models, results_dir, recipe, settings)
-    return time_models(missing, setup, results_dir, progress)
+    timings: list[Timing] = []
+    for name in missing:
+        if reason := matrix.stop():
+            progress.note(f"{reason} before all models were timed; run again to resume")
+            return timings, True
+        timings += time_models([name], setup, results_dir, progress)
+    return timings, False

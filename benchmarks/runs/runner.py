@@ -59,6 +59,8 @@ class EngineUse:
 
 REFUSALS = (Busy, CheckpointError, Unrecorded, store.RecordError)
 """Why a run may have no record."""
+MOVED = ("device", "threads")
+"""Of a checkpoint's identity: what may be another where a run is resumed."""
 
 
 @dataclass(frozen=True)
@@ -225,10 +227,17 @@ class Run:
     ) -> dict:
         """Write the record and give it; if it cannot be written, one that says why.
 
+        A run that did not end does not replace the record of one that did, which another process
+        has put there meanwhile.
+
         Raises:
             Unrecorded: if not even that can be written.
         """
         try:
+            if result.status not in store.DONE and self.done():
+                existing = store.load(self.record_path)
+                assert existing is not None
+                return existing
             record = record_of(self, result, counts, trainer, provenance)
             store.save(self.folders.results, record)
             return record
@@ -249,7 +258,8 @@ class Run:
             return
         differing = differences(state, trainer.identity)
         refused = {} if self.resume_changed else dict(differing)
-        refused.pop("device", None)  # a run may move to another machine; its record says so
+        for key in MOVED:  # a run may move to another machine; its record says so
+            refused.pop(key, None)
         if refused:
             listed = [f"{key} {then!r} there, {now!r} here" for key, (then, now) in refused.items()]
             raise CheckpointError(
@@ -281,6 +291,7 @@ class Run:
             "device_type": self.settings.device.type,
             "precision": self.settings.precision,
             "compile": self.settings.compile,
+            "threads": None if self.settings.device.type == "cuda" else torch.get_num_threads(),
             "deterministic": self.settings.deterministic,
             "num_classes": self.data.num_classes,
             "outputs": self.data.outputs,
@@ -307,7 +318,7 @@ def lock_of(checkpoint_path: Path, timeout: float = 0) -> FileLock:
 
 
 def is_locked(checkpoint_path: Path) -> bool:
-    """Whether some process is at a run; one that asks at the same moment may be told so too."""
+    """Whether some process is known to be at a run; one that asks just then may be told so too."""
     lock = lock_of(checkpoint_path)
     if not Path(lock.lock_file).exists():
         return False
@@ -316,6 +327,8 @@ def is_locked(checkpoint_path: Path) -> bool:
             return False
     except Timeout:
         return True
+    except (OSError, NotImplementedError):  # of another user, or on a file system without locks
+        return False
 
 
 def side_by_side(runs: list[Run], count: int) -> list[list[Run]]:

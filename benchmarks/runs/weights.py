@@ -98,7 +98,10 @@ def problems(path: Path, results_dir: Path) -> Iterator[str]:
     dataset, name, _ = path.relative_to(results_dir / "weights").parts
     if (metadata["dataset"], metadata["model"]) != (dataset, name):
         yield f"it is of {metadata['model']} on {metadata['dataset']}"
-    record = store.load(store.run_folder(results_dir, dataset, name) / f"{path.stem}.json")
+    try:
+        record = store.load(store.run_folder(results_dir, dataset, name) / f"{path.stem}.json")
+    except store.RecordError:  # which `verify` tells by itself
+        record = None
     if record is None or record["status"] != "ok":
         yield "there is no record of a run that ended well"
     elif record["test_error"] != metadata["test_error"]:

@@ -26,10 +26,17 @@ def write_checkpoint(path: Path, state: dict) -> None:
 
 
 def write_content(path: Path, content: bytes) -> None:
-    """Write the bytes of a checkpoint's file; the one that was there is kept as `previous`."""
-    if path.exists():
+    """Write the bytes of a checkpoint's file; the one that was there is kept as `previous`.
+
+    A damaged one is not kept: in the place of the last good one it would leave none.
+    """
+    if path.exists() and _is_whole(path.read_bytes()):
         keep_previous(path, previous(path))
     write_atomically(path, content)
+
+
+def _is_whole(content: bytes) -> bool:
+    return hashlib.sha256(content[32:]).digest() == content[:32]
 
 
 def previous(path: Path) -> Path:
@@ -47,11 +54,10 @@ def load_checkpoint(path: Path, device: str = "cpu") -> dict:
         content = path.read_bytes()
     except OSError as error:
         raise CheckpointError(f"checkpoint {path}: {error.strerror}") from None
-    digest, data = content[:32], content[32:]
-    if hashlib.sha256(data).digest() != digest:
+    if not _is_whole(content):
         raise CheckpointError(f"checkpoint {path} is damaged (SHA-256 differs) or no checkpoint")
     try:
-        state = torch.load(io.BytesIO(data), map_location=device, weights_only=True)
+        state = torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
     except Exception as error:  # noqa: BLE001 - whatever a foreign file makes torch.load raise, it is no checkpoint
         raise CheckpointError(
             f"checkpoint {path} cannot be read: {' '.join(str(error).split())[:200]}"
@@ -116,11 +122,12 @@ def load_weights(model: nn.Module, state: dict) -> None:
 def differences(state: dict, identity: dict) -> dict:
     """What a checkpoint's identity says otherwise than a run's: by key, [checkpoint's, run's].
 
-    The names of outputs are long, and the data set's hash tells them apart.
+    The names of outputs are long, and the data set's hash tells them apart. Older checkpoints do
+    not say how many threads there were.
     """
     saved = state["identity"]
     return {
         key: [saved.get(key), value]
         for key, value in identity.items()
-        if saved.get(key) != value and key != "outputs"
+        if saved.get(key) != value and key != "outputs" and (key != "threads" or key in saved)
     }

@@ -38,14 +38,14 @@ class WrongGradientError(Exception):
 
 
 class _Inductor:
-    """torch's compiler in one mode, which counts what it compiles.
+    """torch's compiler, which counts what it compiles.
 
     The backward pass is compiled with the forward pass, so that whatever fails does so before a
     step has changed anything.
     """
 
-    def __init__(self, mode: str):
-        self.options = _options(mode)
+    def __init__(self) -> None:
+        self.options = _options()
         self.compilations = 0
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list) -> Any:
@@ -59,14 +59,13 @@ def instead(used: str, asked: str) -> str:
     return f"compile {used} instead of {asked}: "
 
 
-def _options(mode: str) -> dict[str, Any]:
-    """Those of a mode, without the faulty passes that this torch has."""
+def _options() -> dict[str, Any]:
+    """Without the faulty passes that this torch has."""
     known = torch._inductor.config.get_config_copy()
-    off = {name: False for name in FAULTY if name in known}
-    return torch._inductor.list_mode_options(mode) | off
+    return {name: False for name in FAULTY if name in known}
 
 
-_inductor = functools.cache(_Inductor)  # one a mode: torch keeps compiled code by its compiler
+_inductor = functools.cache(_Inductor)  # one: torch keeps compiled code by its compiler
 
 
 class Compiler:
@@ -143,11 +142,9 @@ class Compiler:
         """The module or function, compiled into one graph unless the settings say "off"."""
         if not self.compiles:
             return module
-        mode = "default" if self.settings.compile == "graph" else self.settings.compile
         if not self.foreign:
-            options = _options(mode)
-            return torch.compile(module, options=options, dynamic=False, fullgraph=True)
-        return _CompiledOrEager(self, module, mode)
+            return torch.compile(module, options=_options(), dynamic=False, fullgraph=True)
+        return _CompiledOrEager(self, module)
 
     def fall_back(self, reason: str) -> None:
         """Run everything eagerly from now on."""
@@ -158,9 +155,9 @@ class Compiler:
 class _CompiledOrEager:
     """A foreign module, compiled as long as that works."""
 
-    def __init__(self, compiler: Compiler, module: Callable, mode: str):
+    def __init__(self, compiler: Compiler, module: Callable):
         self.compiler, self.module = compiler, module
-        self.backend = _inductor(mode)
+        self.backend = _inductor()
         self.compiled = torch.compile(module, backend=self.backend, dynamic=False, fullgraph=True)
         self.compilations: Counter[tuple] = Counter()
 

@@ -55,8 +55,9 @@ class Objective(nn.Module):
         if isinstance(self.model, KernelNetwork):
             kernels = self.model.generate()
             logits = self.model.classify(x, kernels)
-            penalty = self.model.kernels.penalty(kernels)
-            weights = [dense(kernel) for kernel in kernels] + self.model.stored_weights()
+            with torch.autocast(x.device.type, enabled=False):  # as the kernels are generated
+                penalty = self.model.kernels.penalty(kernels)
+                weights = [dense(kernel) for kernel in kernels] + self.model.stored_weights()
         else:
             logits = self.model(x)
             penalty = 0.0

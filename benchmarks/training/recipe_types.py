@@ -14,7 +14,7 @@ from benchmarks.tasks import IMAGES, TEXT, Task
 Optimizer = Literal["sgd", "adam"]
 Schedule = Literal["cosine", "steps"]
 Precision = Literal["auto", "fp32", "bf16"]
-CompileMode = Literal["auto", "off", "default", "reduce-overhead", "max-autotune", "graph"]
+CompileMode = Literal["auto", "off", "default", "graph"]
 
 PRECISIONS: tuple[str, ...] = get_args(Precision)
 COMPILE_MODES: tuple[str, ...] = get_args(CompileMode)

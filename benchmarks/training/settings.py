@@ -10,8 +10,8 @@ import torch
 class Settings:
     """How the arithmetic is done.
 
-    `precision`: "fp32" or "bf16". `compile`: "off", a mode of torch.compile, or "graph": compiled,
-    and on CUDA the whole step (forward, backward, optimizer) is replayed as one graph.
+    `precision`: "fp32" or "bf16". `compile`: "off", "default" (by torch.compile) or "graph":
+    compiled, and on CUDA the whole step (forward, backward, optimizer) is replayed as one graph.
     `fallbacks`: what was asked for and could not be had. `parallel_seeds`: how many runs are
     interleaved on the device.
     """

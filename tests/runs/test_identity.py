@@ -124,6 +124,31 @@ def test_a_run_that_moves_to_another_device_says_so(tmp_path, options, monkeypat
     assert load_runs(options.results_dir).resumed_changed.all()
 
 
+def test_a_run_that_goes_on_with_other_threads_says_so(tmp_path, options):
+    """Sums are made in another order then: it is not the run that one number would give."""
+    stopped = dataclasses.replace(options, time_limit=1e-9)
+    data = pets(tmp_path, 1)
+    assert made(stopped, "wide_resnet10_1", data) == (["interrupted"], 1)
+    assert made(dataclasses.replace(options, threads=2), "wide_resnet10_1", data) == (["ok"], 1)
+    (path,) = store.run_files(options.results_dir)
+    (resumed,) = store.load(path)["resumed"]
+    assert resumed["differing"] == {"threads": [1, 2]}
+
+
+def test_a_run_that_did_not_end_leaves_the_record_of_one_that_did(tmp_path, options, monkeypatch):
+    """Two processes with other checkpoints, or `merge` while a run is at work."""
+    data = pets(tmp_path, 1)
+    assert made(options, "wide_resnet10_1", data) == (["ok"], 1)
+    (path,) = store.run_files(options.results_dir)
+    ended = path.read_text()
+    path.unlink()
+
+    monkeypatch.setattr(runner, "remove_leftovers", lambda _: path.write_text(ended))  # meanwhile
+    other = dataclasses.replace(options, time_limit=1e-9, checkpoint_dir=tmp_path / "other")
+    (outcome,) = train("wide_resnet10_1", data, recipe=RECIPE, options=other)
+    assert outcome.status == "ok" and path.read_text() == ended
+
+
 def identity(**changes):
     return dataclasses.replace(store.RunId.of(RECORD), **changes)
 

@@ -13,6 +13,7 @@ from benchmarks.runs import reproduce, runner
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
+from benchmarks.system.stop import Stop
 from benchmarks.training import image_learning, recipes
 from benchmarks.training.checkpoints import load_checkpoint, write_checkpoint
 from benchmarks.training.recipes import RECIPES
@@ -140,6 +141,17 @@ def test_reproduce_trains_and_times_what_is_missing(options, monkeypatch):
     )
     monkeypatch.setattr(reproduce, "SHORT", shortened)
     monkeypatch.setitem(registry.TABLES, "images", tuple(MODELS[:1]))
+    leave = Stop.__exit__
+
+    def stopped(stop, *exception):  # by a signal that came in the last evaluation
+        leave(stop, *exception)
+        stop.signal = "stopped by SIGTERM"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Stop, "__exit__", stopped)
+        late = reproduce.reproduce(recipe=RECIPE, options=options)
+    assert [outcome.status for outcome in late.runs] == ["ok"]
+    assert late.halted and late.stopped and late.timings == []
     result = reproduce.reproduce(recipe=RECIPE, options=options)
     assert [outcome.status for outcome in result.runs] == ["ok"] and not result.halted
     (timing_of,) = result.timings

@@ -5,6 +5,7 @@ import json
 import math
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -101,3 +102,10 @@ def test_the_command(options, capsys):
     assert rows[0]["epoch"] == rows[0]["epochs"] == 1 and rows[0]["error"] is not None
     assert main(["status", *folders]) == 2
     assert "name the models, or --study FILE" in capsys.readouterr().err
+
+
+def test_a_lock_that_cannot_be_opened_hides_nothing(options):
+    """Of another user, or on a file system that has no locks."""
+    checkpoint = options.checkpoint_dir / "digits" / "wide_resnet10_1" / "short-seed0.ckpt"
+    Path(f"{checkpoint}.lock").mkdir(parents=True)
+    assert states(["wide_resnet10_1"], options)[0].state == "waiting"

@@ -1,10 +1,12 @@
 """Shared weights: written from a checkpoint, checked by `verify`, loaded by torch.hub."""
 
 import dataclasses
+import json
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import hubconf
 from benchmarks.cli.main import main
@@ -104,3 +106,18 @@ def test_large_weights_want_a_file(trained, few, monkeypatch):
     monkeypatch.setattr(weights, "LARGEST", 1000)
     with pytest.raises(pretrained.WeightsError, match="name a file to write"):
         weights.publish(trained[0], few, trained[1])
+
+
+def test_a_damaged_record_does_not_end_the_verification(trained, few, capsys):
+    checkpoint, results_dir = trained
+    path = weights.publish(checkpoint, few, results_dir)
+    record_path = store.run_files(results_dir)[0]
+    record_path.write_text("{torn")
+    assert main(["verify", "--results-dir", str(results_dir)]) == 1
+    out = capsys.readouterr().out
+    assert str(record_path) in out and "there is no record of a run that ended well" in out
+    tensors, metadata = load_file(path), pretrained.read(path)[1]
+    del metadata["model"]
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    save_file(tensors, path, texts)
+    assert "cannot be read: 'model'" in next(weights.problems(path, results_dir))

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from benchmarks.training import checkpoints
 from benchmarks.training.checkpoints import (
     CheckpointError,
     differences,
@@ -57,3 +58,25 @@ def test_what_differs_is_named(digits, tiny):
     assert differences({"identity": first.identity}, trainer(digits, tiny, seed=1).identity) == {
         "seed": [0, 1]
     }
+
+
+def test_a_damaged_checkpoint_never_takes_the_place_of_a_good_one(
+    digits, tiny, tmp_path, monkeypatch
+):
+    """A kill or a full disk after the damage: the next checkpoint is not there yet."""
+    path, first = tmp_path / "run.ckpt", trainer(digits, tiny)
+    first.save(path)
+    good = path.read_bytes()
+    first.save(path)
+    path.write_bytes(good[:-1])
+
+    def full(*arguments):
+        raise OSError("No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "write_atomically", full)
+        with pytest.raises(OSError, match="No space"):
+            first.save(path)
+    assert "the one before it was used" in load_newest(path)[1]
+    first.save(path)
+    assert previous(path).read_bytes() == good and load_newest(path)[1] is None

@@ -15,6 +15,7 @@ from benchmarks.training.loop import Interrupted, Settings, Trainer
 from benchmarks.training.objective import Evaluation, Normalize, Objective, evaluate
 from benchmarks.training.recipes import Block, Rule
 from models import registry
+from models.kernels.protocol import dense
 
 CPU = Settings(torch.device("cpu"))
 NORMALIZE = Normalize((0.5,) * 3, (0.25,) * 3)
@@ -98,6 +99,24 @@ def test_l2_acts_on_generated_kernels_only():
     assert float(with_l2 - without) == pytest.approx(
         0.5 * sum(float(w.detach().square().sum()) for w in weights), rel=1e-4
     )
+
+
+@pytest.mark.parametrize("name", ["basis_resnet10_1", "tucker_resnet10_1"])
+def test_penalty_and_l2_are_in_fp32_under_autocast(name):
+    """In half precision the Gram matrix's rounding would outweigh the task's gradient."""
+    model = runner.build(name, 10, seed=0).train()
+    with torch.no_grad():
+        for parameter in model.kernels.parameters():
+            parameter.mul_(1 + 0.01 * torch.randn_like(parameter))
+        kernels = model.generate()
+        weights = [*map(dense, kernels), *model.stored_weights()]
+        squares = sum(float(weight.square().sum()) for weight in weights)
+        expected = float(model.kernels.penalty(kernels)) + 0.5 * 0.01 * squares
+        x, y = batch()
+        with torch.autocast("cpu", torch.bfloat16):
+            loss, _ = Objective(model, NORMALIZE, l2=0.01)(x, y)
+            logits = model(NORMALIZE(x)).float()
+    assert float(loss - nn.functional.cross_entropy(logits, y)) == pytest.approx(expected, rel=1e-5)
 
 
 def test_l2_of_a_foreign_module_is_on_its_matrices():

@@ -24,7 +24,7 @@ from benchmarks.runs.progress import Outcome, Progress
 from benchmarks.runs.runner import EngineUse, Run, execute_together, side_by_side
 from benchmarks.system.version import VERSION
 
-WORKER = (sys.executable, "-m", "benchmarks.runs.engines.worker")
+WORKER = (sys.executable, "-P", "-m", "benchmarks.runs.engines.worker")
 
 
 class InProcess:
@@ -126,7 +126,12 @@ class Worker:
     def _listen(self, heard: queue.Queue) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            heard.put((self, json.loads(line)))
+            try:
+                event = json.loads(line)
+            except ValueError:  # printed by what Python loads before the worker takes stdout over
+                sys.stderr.write(line)
+                continue
+            heard.put((self, event))
         self.process.wait()
         heard.put((self, None))
 

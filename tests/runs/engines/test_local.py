@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -182,3 +183,23 @@ def test_wrong_options_in_python(wrong):
     (name,) = wrong
     with pytest.raises(OptionError, match=f"{name} .* is not allowed"):
         RunOptions(**wrong)
+
+
+def test_what_a_process_prints_before_its_events_is_no_event(monkeypatch, capfd):
+    """As a `sitecustomize` may: the driver must hear all events, and the end."""
+    says = "print('hello'); print('[1]'); print('{torn')"
+    monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", says))
+    heard = queue.Queue()
+    worker = local.Worker(0, RunOptions(), 1, heard)
+    assert heard.get(timeout=60) == (worker, [1])
+    assert heard.get(timeout=60) == (worker, None)
+    assert capfd.readouterr().err == "hello\n{torn\n"
+
+
+def test_a_process_imports_nothing_of_the_current_folder(monkeypatch, tmp_path):
+    for name in ("queue", "benchmarks"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('of the user')")
+    monkeypatch.chdir(tmp_path)
+    worker = local.Worker(0, RunOptions(), 1, queue.Queue())
+    worker.close()
+    assert worker.fate == "its process ended with code 0"

@@ -30,7 +30,7 @@ SCRIPT = """\
 export PYTHONPATH={root}${{PYTHONPATH:+:$PYTHONPATH}}
 export OMP_NUM_THREADS=${{SLURM_CPUS_PER_TASK:-$SLURM_CPUS_ON_NODE}}
 [ -n "$SLURM_CPUS_PER_TASK" ] && export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK
-srun --nodes=1 --ntasks=1 --unbuffered {python} -m benchmarks.runs.engines.slurm.task {folder}
+srun --nodes=1 --ntasks=1 --unbuffered {python} -P -m benchmarks.runs.engines.slurm.task {folder}
 code=$?
 # 75: stopped with a checkpoint. 143: ended by SIGTERM before the run could catch it.
 # After scancel this script is gone, so that the task does not come back.
