@@ -44,6 +44,11 @@ _MORE = list(product(COLOURS, "<>ph*d"))
 PALE = 0.35
 """Opacity of what is shown beside the longest recipe."""
 MAX_CURVES = 4
+LONG = 10
+"""Epochs from which on a figure of gaps has the last third alone."""
+SHADES = (0.0, -0.55, 0.5, -0.3)
+"""Of the curves of one family: towards black where negative, towards white where positive."""
+LONGEST_NAME = 36
 MAX_ROWS = 34
 """Rows of a forest plot; the shorter recipes are left out first."""
 
@@ -165,7 +170,7 @@ def _draw_section(
     digits: int,
 ) -> None:
     axes.set_title(
-        f"about {_rounded(section.params)} parameters, against {section.plain} "
+        f"about {_rounded(section.params)} parameters, against {shortened(section.plain)} "
         f"({section.plain_params:,})",
         fontsize=10,
         parse_math=False,
@@ -191,10 +196,28 @@ def _draw_section(
             axes.annotate(
                 text, (inside, place), va="center", ha="right" if mean > inside else "left"
             )
-        labels.append(f"{row['model']}  {row['label']}  n = {row['seeds']}")
+        names = f"{shortened(row['model'])}  {shortened(row['label'])}"
+        labels.append(f"{names}  n = {row['seeds']}")
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(labels) - 0.4, -0.6)
+
+
+def shortened(name: str) -> str:
+    """A name with its middle left out, if it would leave no room for the figure."""
+    if len(name) <= LONGEST_NAME:
+        return name
+    end = LONGEST_NAME // 2 - 1
+    return f"{name[:end]}…{name[-end:]}"
+
+
+def _shade(colour: str, part: float) -> tuple[float, float, float]:
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = (
+        value + part * (1 - value) if part > 0 else value * (1 + part) for value in to_rgb(colour)
+    )
+    return red, green, blue
 
 
 def _rounded(count: int) -> str:
@@ -225,7 +248,8 @@ def draw_front(rows: pd.DataFrame, differences: pd.DataFrame, title: str, task: 
     axes.set_xlabel("trainable parameters")
     axes.set_ylabel(f"test {task.axis}")
     colours = [look(name)[0] for name in rows.family]
-    place_labels(figure, axes, zip(rows.model, rows.params, rows["mean"], colours, strict=True))
+    names = rows.model.map(shortened)
+    place_labels(figure, axes, zip(names, rows.params, rows["mean"], colours, strict=True))
     return figure
 
 
@@ -286,13 +310,17 @@ def gaps_by_epoch(epochs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
 def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task: Task) -> "Figure":
     """The distance to the plain pair by epoch, of at most MAX_CURVES models.
 
-    The paper's come first, then those that end best; a dashed line is the paper's final gap.
+    Of `LONG` epochs or more the last third is drawn: before it, the rates are too high for the
+    validation error to say much. The paper's models come first, then those that end best; a dashed
+    line is the paper's final gap.
     """
     from matplotlib.ticker import MaxNLocator
 
     figure, (axes,) = _figure(4.0, [1])
     axes.set_title(title, parse_math=False)
     axes.axhline(0, color="#888888", linewidth=1)
+    last = gaps.groupby("model").epoch.transform("max")
+    gaps = gaps[(last < LONG) | (3 * gaps.epoch > 2 * last)]
     final = gaps.groupby("model").gap.last().sort_values()
     order = sorted(final.index, key=lambda model: (model not in published, final[model]))
     seen: list[str] = []
@@ -300,13 +328,14 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task:
         curve = gaps[gaps.model == model]
         name = curve.family.iloc[0]
         colour, marker = look(name)
-        earlier = seen.count(name)  # of its family, whose colour and marker it shares
+        earlier = seen.count(name)  # of its family, whose marker it shares
+        colour = _shade(colour, SHADES[earlier % len(SHADES)])
         face, dashes = (colour, "--") if earlier % 2 == 0 else ("white", ":")
         seen.append(name)
         line: dict[str, Any] = {"color": colour, "linewidth": 1.4}
         dots: dict[str, Any] = {"marker": marker, "markersize": 5, "markerfacecolor": face}
         solid = "-" if earlier < 2 else "-."
-        axes.plot(curve.epoch, curve.gap, solid, label=model, **dots, **line)
+        axes.plot(curve.epoch, curve.gap, solid, label=shortened(model), **dots, **line)
         if model in published:
             ends = [curve.epoch.iloc[0], curve.epoch.iloc[-1]]
             label = f"its gap in the paper: {published[model]:{task.signed}}"
@@ -314,7 +343,7 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task:
     if len(order) > MAX_CURVES:
         axes.plot([], [], " ", label=f"{len(order) - MAX_CURVES} more are left out")
     shown = gaps[gaps.model.isin(order[:MAX_CURVES])].gap
-    low, high = shown.quantile(0.05), shown.quantile(0.9)
+    low, high = shown.quantile(0.02), shown.quantile(0.98)
     room = task.room
     axes.set_ylim(min(0.0, low) - 0.5 * room, max(high, 2.0 * room) * 1.15 + 0.3 * room)
     axes.set_xlabel("epoch")
@@ -344,7 +373,7 @@ def draw_errors(rows: pd.DataFrame, runs: pd.DataFrame, title: str, task: Task) 
             _draw_interval(axes, place, (row["low"], row["high"]), limits, {"color": colour})
         axes.plot(row["mean"], place, marker, color=colour, markersize=6)
         count = "" if pd.isna(row["params"]) else f"  {row['params']:,}"
-        labels.append(f"{row['model']}{count}")
+        labels.append(f"{shortened(row['model'])}{count}")
     axes.set_xlim(*limits)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.tick_params(axis="y", length=0)

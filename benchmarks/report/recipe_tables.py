@@ -7,6 +7,7 @@ from benchmarks.records.speeds import CONDITION
 from benchmarks.report import columns as shared
 from benchmarks.report.comparison import with_item_sampling
 from benchmarks.report.page import Page
+from benchmarks.report.plots import LONG
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
 from benchmarks.report.tables import BLANK, Column, code, escape, known
 from benchmarks.report.verdicts import fronts, question_text, verdicts
@@ -15,7 +16,7 @@ from benchmarks.tasks import Task
 from benchmarks.training import recipes
 
 FIGURES_NOTE = "Lines are 95 % t-intervals over three seeds or more, ticks single seeds."
-GAPS_NOTE = "Gaps of the first epochs may be outside their figure."
+GAPS_NOTE = f"Of {LONG} epochs or more, the gaps of the last third are drawn."
 FRONT_NOTE = "The dotted line among the sizes is the Pareto front of the means."
 ACROSS = "a seed of the two was run on another device, precision or torch version"
 MODEL = shared.MODEL

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -240,8 +241,38 @@ def test_curves_of_one_family_differ():
     gaps = epochs.assign(model=np.repeat(names, 2), label="r")
     (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
     curves = [line for line in axes.get_lines() if line.get_label() in names]
-    looks = {(line.get_linestyle(), line.get_markerfacecolor()) for line in curves}
-    assert len(looks) == len(curves) == 3
+    assert len({line.get_color() for line in curves}) == len(curves) == 3
+
+
+def test_gaps_of_long_training_are_of_its_last_third():
+    gaps = pd.DataFrame({"epoch": range(1, 31), "gap": 1.0, "n": 1, "family": "hyper"})
+    gaps.loc[gaps.epoch < 20, "gap"] = 60.0
+    gaps = gaps.assign(model="hyper_resnet16_1", label="r")
+    (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
+    (curve,) = [line for line in axes.get_lines() if line.get_label() == "hyper_resnet16_1"]
+    assert list(curve.get_xdata()) == list(range(21, 31)) and axes.get_ylim()[1] < 5
+
+
+def test_long_names_leave_room_for_the_figure(tmp_path):
+    name = "mine_" + "x" * 110 + "_end"
+    plain = rows("wide_resnet16_1_" + "y" * 60, (10.0, 10.2, 10.1), 100)
+    pair = plain[0]["model"]
+    records = [*plain, *rows(name, (11.0, 11.3, 11.1), 80, pair=pair)]
+    results = results_of(tmp_path, records)
+    with plots.style(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figures = [
+            plots.draw_forest(sections(results), results.runs, {}, IMAGES),
+            plots.draw_errors(results.summary, results.runs, "errors", IMAGES),
+        ]
+        for figure in figures:
+            figure.draw_without_rendering()
+            width = figure.bbox.width
+            for axes in figure.axes:
+                assert axes.get_position().width > 0.4
+                for text in [axes.title, *axes.get_yticklabels()]:
+                    box = text.get_window_extent()
+                    assert box.x0 >= 0 and box.x1 <= width, text
 
 
 def test_every_seed_is_inside_the_axes_of_errors(tmp_path):
