@@ -68,6 +68,7 @@ RUN_COLUMNS = {
     "dirty": "boolean",
     "source_sha256": _TEXT,
     "resumed_changed": "boolean",
+    "resumed_at": "Int64",
     "test_wrong": _TEXT,
     "schema_version": "Int64",
     "path": _TEXT,
@@ -117,8 +118,9 @@ def load_runs(
       `torch` (version)
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
     - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
-      `resumed_changed` (continued from a checkpoint of other code or settings), `test_wrong` (which
-      test images were wrong: `benchmarks.records.validation.unpacked`),
+      `resumed_changed` (continued from a checkpoint of another device, of other code or settings),
+      `resumed_at` (the step at which it last was), `test_wrong` (which test images were wrong:
+      `benchmarks.records.validation.unpacked`),
       `schema_version`, `path` (relative to `results_dir`)
 
     `frame.attrs["problems"]` has a line for each file that is no valid record, and
@@ -244,6 +246,7 @@ def _run_row(record: dict, path: str) -> dict:
     row |= {key: record["code"][key] for key in ("commit", "dirty", "source_sha256")}
     row |= {f"{part}_images": data[part] for part in ("train", "validation", "test")}
     row |= _source(record)
+    changed = [entry["step"] for entry in record.get("resumed", []) if entry["differing"]]
     row |= {
         "flops_per_image": validation.doubled(record["macs_per_image"]),
         "generator_flops": validation.doubled(record["generator_macs"]),
@@ -256,7 +259,8 @@ def _run_row(record: dict, path: str) -> dict:
         "steady_seconds": _steady_seconds(record["history"]),
         "fallbacks": "; ".join(environment["fallbacks"]),
         "split_seed": data["split_seed"],
-        "resumed_changed": any(entry["differing"] for entry in record.get("resumed", [])),
+        "resumed_changed": bool(changed),
+        "resumed_at": max(changed) if changed else None,
         "path": path,
     }
     for key, kind in RUN_COLUMNS.items():

@@ -30,6 +30,7 @@ SPEED_COLUMNS = {
     "torch": _TEXT,
     "deterministic": "boolean",
     "device_type": _TEXT,
+    "commit": _TEXT,
     "dirty": "boolean",
     "what": _TEXT,
     "unit": _TEXT,
@@ -58,8 +59,8 @@ def load_speeds(results_dir: str | Path = "results") -> pd.DataFrame:
       code); `model`, `plugin_sha256` ("" for built-in models), `pair`, `optimizer` (missing in
       records from before it was noted)
     - `CONDITION`: `device`, `batch_size`, `threads`, `precision`, `compile`, `torch`,
-      `deterministic`; besides `device_type`, and `dirty` (timed from a tree with uncommitted
-      changes, or of unknown origin)
+      `deterministic`; besides `device_type`, `commit`, and `dirty` (timed from a tree with
+      uncommitted changes, or of unknown origin)
     - `what` was measured (training_step, training_epoch, inference_generated, ...) and its `unit`
       (images/s or characters/s, ratio, s, bytes, J/image or J/character, share)
     - `median` over `n` windows or pairs of windows, with `low` and `high`: quartiles of a rate, the
@@ -131,6 +132,7 @@ def _speed_head(kind: str, record: dict) -> dict:
         "torch": _text(at(environment, "torch")),
         "deterministic": at(environment, "deterministic") is True,
         "device_type": _text(at(environment, "device_type")),
+        "commit": _text(at(record, "code", "commit")),
         "dirty": at(record, "code", "dirty") is not False,
     }
 

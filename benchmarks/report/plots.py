@@ -329,10 +329,10 @@ def draw_gaps(gaps: pd.DataFrame, published: dict[str, float], title: str, task:
         name = curve.family.iloc[0]
         colour, marker = look(name)
         earlier = seen.count(name)  # of its family, whose marker it shares
-        colour = _shade(colour, SHADES[earlier % len(SHADES)])
-        face, dashes = (colour, "--") if earlier % 2 == 0 else ("white", ":")
+        shade = _shade(colour, SHADES[earlier % len(SHADES)])
+        face, dashes = (shade, "--") if earlier % 2 == 0 else ("white", ":")
         seen.append(name)
-        line: dict[str, Any] = {"color": colour, "linewidth": 1.4}
+        line: dict[str, Any] = {"color": shade, "linewidth": 1.4}
         dots: dict[str, Any] = {"marker": marker, "markersize": 5, "markerfacecolor": face}
         solid = "-" if earlier < 2 else "-."
         axes.plot(curve.epoch, curve.gap, solid, label=shortened(model), **dots, **line)

@@ -54,6 +54,9 @@ def speed_page(results: Results) -> Page:
         pair_table(page, timed[timed.kind == "pair"], f"speed-{slug}-pairs", task)
         others = timed[timed.kind == "compare"]
         comparison(page, others, f"speed-{slug}-comparison", texts, task)
+        commits = timed.commit.dropna().str[:7].unique()
+        if len(commits):
+            page.add(f"Timed at commit {codes(sorted(commits))}.")
         dirty = timed[timed.dirty.fillna(False)].model.unique()
         if len(dirty):
             page.add(f"Timed with uncommitted changes, or of unknown origin: {codes(dirty)}.")

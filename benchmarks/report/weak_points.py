@@ -101,12 +101,19 @@ def crossing(row: dict, results: Results) -> str:
             if str(pair[key]) != str(pair[f"{key}_other"])
         ]
         if differing:
-            resumed = (
-                " (resumed)" if pair["resumed_changed"] or pair["resumed_changed_other"] else ""
-            )
-            told.append(f"seed {pair['seed']}{resumed} {', '.join(differing)}")
+            told.append(f"seed {pair['seed']}{_moved(pair)} {', '.join(differing)}")
         else:
             same.append(pair["test_error"] - pair["test_error_other"])
     signed = results.task.signed
     without = f" (without: {sum(same) / len(same):{signed}})" if same else ""
     return escape("; ".join(told)) + without
+
+
+def _moved(pair: dict) -> str:
+    """At which of its steps a run of a pair went on elsewhere: its settings are the last ones."""
+    steps = [
+        f"{pair[f'resumed_at{end}']:,} of {pair[f'steps{end}']:,}"
+        for end in ("", "_other")
+        if not pd.isna(pair[f"resumed_at{end}"])
+    ]
+    return f" (resumed at step {' and '.join(steps)})" if steps else ""

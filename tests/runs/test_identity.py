@@ -121,7 +121,8 @@ def test_a_run_that_moves_to_another_device_says_so(tmp_path, options, monkeypat
     (path,) = store.run_files(options.results_dir)
     (resumed,) = store.load(path)["resumed"]
     assert resumed["differing"] == {"device": [here, "Another processor"]}
-    assert load_runs(options.results_dir).resumed_changed.all()
+    runs = load_runs(options.results_dir)
+    assert runs.resumed_changed.all() and runs.resumed_at.tolist() == [resumed["step"]]
 
 
 def test_a_run_that_goes_on_with_other_threads_says_so(tmp_path, options):
