@@ -31,9 +31,9 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
     parser.add_argument(
         "--page",
         type=shared.expanded_path,
-        default=Path("docs/recipes.md"),
         metavar="PAGE",
-        help="the page whose tables are written, made if it is not there (%(default)s)",
+        help="the page whose tables are written, made if it is not there (docs/recipes.md; with "
+        "another --results-dir README.md among its studies)",
     )
     shared.add_stop(parser)
     return parser
@@ -49,9 +49,13 @@ def run(options: Namespace) -> int:
     chosen = shared.run_options(options)
     if options.dry_run:
         return print_plan(plan_study(options.study, options.dataset, chosen))
-    studies_page.head(options.page)  # a page without the mark is refused before the trials
+    usual = options.results_dir == options.parser.get_default("results_dir")
+    page = options.page or (
+        Path("docs/recipes.md") if usual else options.results_dir / "studies" / "README.md"
+    )
+    studies_page.head(page)  # a page without the mark is refused before the trials
     outcomes = run_study(options.study, options.dataset, chosen, printed_progress())
     if not options.detach:  # else none has ended yet
-        studies_page.write_page(options.results_dir, options.page)
-        print(f"page: {options.page}")
+        studies_page.write_page(options.results_dir, page)
+        print(f"page: {page}")
     return exit_codes.of_runs(outcomes)

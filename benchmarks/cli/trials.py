@@ -31,7 +31,7 @@ def print_trials(results_dir: Path, file: Path, dataset: str, model: str, base: 
 
 
 def _cells(trial: dict, task: Task) -> list[str]:
-    ended = trial["mean"] >= 0  # else it is missing: no seed of it ended well
+    ended = trial["mean"] is not None  # else no seed of it ended well
     mean = f"{task.shown(trial['mean'])} (n = {trial['n']})" if ended else "-"
     cells = [trial["changed"], mean, trial["statuses"]]
     if task.share:

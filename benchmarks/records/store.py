@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.records.validation import RecordError, Unreadable, validate
+from benchmarks.records.validation import RecordError, validate
 from benchmarks.system.files import read_text, write_atomically
 from benchmarks.training.recipes import differences
 
@@ -176,16 +176,14 @@ def load(path: Path) -> dict | None:
     """The record at a place, or None where there is none.
 
     Raises:
-        RecordError: if it cannot be read; Unreadable if it cannot be opened.
+        RecordError: if it cannot be read; its cause is an OSError if it cannot be opened.
     """
     try:
         return json.loads(read_text(path))
     except FileNotFoundError:
         return None
-    except OSError as error:
-        raise Unreadable(f"record {path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"record {path} cannot be read: {error}") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise RecordError(f"record {path} cannot be read: {error}") from error
 
 
 def refuse_other_recipe(path: Path, recipe: dict, *allowed: str | None) -> None:
@@ -219,16 +217,17 @@ def load_or_set_aside(path: Path) -> dict | None:
     A file that is no record is renamed to `.damaged`, with a note on stderr, and counts as none.
 
     Raises:
-        Unreadable: if it cannot be opened; it may be a record.
+        OSError: if it cannot be opened; it may be a record.
     """
     try:
         record = load(path)
         if record is None or (isinstance(record, dict) and isinstance(record.get("recipe"), dict)):
             return record
         problem = f"record {path} is no record of a run"
-    except Unreadable:
-        raise
     except RecordError as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, IsADirectoryError):
+            raise cause from None
         problem = str(error)
     aside = _free(path.with_name(f"{path.name}.damaged"))
     os.replace(path, aside)

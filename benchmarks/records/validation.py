@@ -21,10 +21,6 @@ class RecordError(ValueError):
     """A record or name that is not allowed; the message is one line for the user."""
 
 
-class Unreadable(RecordError):
-    """A file that cannot be opened, which may hold a record."""
-
-
 @functools.cache
 def schema(version: int) -> dict:
     """The JSON Schema of a version of a run's record."""

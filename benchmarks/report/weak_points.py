@@ -61,9 +61,9 @@ def larger(row: dict) -> list[str]:
     """In what the model is larger than its rival."""
     found = []
     for column, what in (("params", "parameters"), ("flops_per_image", "FLOPs")):
-        ratio = row[column] / row[f"{column}_other"]
-        if not pd.isna(ratio) and ratio > SAME_SIZE:
-            found.append(f"{ratio:.2f} times the rival's {what}")
+        own, other = row[column], row[f"{column}_other"]
+        if not pd.isna(own) and not pd.isna(other) and own > SAME_SIZE * other:
+            found.append(f"{own / other:.2f} times the rival's {what}")
     return found
 
 

@@ -17,12 +17,11 @@ from benchmarks.runs.counting import component_differences, count
 from benchmarks.system import generators
 from benchmarks.system.faults import described, is_fault, one_line
 from benchmarks.tasks import TASKS
-from benchmarks.training.checkpoints import unsaved_buffers
+from benchmarks.training.checkpoints import load_weights, unsaved_buffers, weights_of
 from benchmarks.training.learning import answers, evaluated, trial
 from benchmarks.training.probing import PROBES
 from models import registry
 from models.kernels.protocol import KernelNetwork
-from models.recurrent.network import RecurrentNetwork
 
 CLASSES = 7
 """Not ten on purpose: a model takes the number of classes from the data set."""
@@ -78,10 +77,11 @@ def evaluation(name: str, model: nn.Module) -> None:
 def gradients(name: str, model: nn.Module) -> None:
     """Every trained parameter has a finite gradient that is not zero, at least in some passes."""
     model.train()
-    if isinstance(model, RecurrentNetwork):
-        _nudge(model)
+    _nudge(model)
     task = registry.get(name).task
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trained:
+        raise Broken("no parameter is trained")
     wrong = dict.fromkeys(trained, "gets no gradient")
     for _ in range(PROBES):  # a layer may be skipped by chance
         if not wrong:
@@ -105,10 +105,13 @@ def gradients(name: str, model: nn.Module) -> None:
 
 
 def _nudge(model: nn.Module) -> None:
-    """Move every parameter a little: at its initial weights a hyper cell has no say."""
+    """Move every trained parameter a little: what begins at zero may leave others without a say.
+
+    So do a hyper cell, the last batch norm of a residual branch, an adapter.
+    """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in model.parameters():
+        for parameter in filter(lambda p: p.requires_grad, model.parameters()):
             parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.05)
 
 
@@ -120,15 +123,18 @@ def _may_be_zero(model: nn.Module, parameter: str) -> bool:
 
 
 def save_and_load(name: str, model: nn.Module) -> None:
-    """Another instance of the seed with the same weights gives the same outputs.
+    """Another instance of the seed with the weights of a checkpoint gives the same outputs.
 
-    What its `state_dict` lacks, it has from the seed, as `evaluate` and `export` have it.
+    What neither `state_dict` nor the buffers have, it has from the seed.
     """
+    task = registry.get(name).task
+    with torch.no_grad(), generators.kept():
+        answers(task, model.train(), 4, CLASSES)  # buffers may be made, or grow, in the first pass
     other = build(name, CLASSES, seed=0)
     with torch.no_grad():
         for parameter in other.parameters():
             parameter.add_(1)
-    other.load_state_dict(copy.deepcopy(model.state_dict()))
+    load_weights(other, copy.deepcopy(weights_of(model)))
     if not torch.equal(_output(name, model), _output(name, other)):
         raise Broken("another instance with the same state_dict gives other outputs")
 
@@ -161,6 +167,11 @@ def _drawn(name: str, model: nn.Module) -> dict[str, object]:
 def _equal(one: object, other: object) -> bool:
     if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
         return torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        pairs = zip(one, other, strict=False)
+        return len(one) == len(other) and all(_equal(*pair) for pair in pairs)
     return type(one) is type(other) and bool(one == other)
 
 

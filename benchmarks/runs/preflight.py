@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import nn
 
 from benchmarks.data import datasets
 from benchmarks.data.datasets import Data
@@ -80,9 +81,10 @@ def refuse_without_file(specs: Iterable[RunSpec]) -> None:
 
 
 def wrong_output(name: str, data: Data) -> str | None:
-    """What is wrong with the shape of a plugin's model's output, in evaluation and in training.
+    """What is wrong with a plugin's model: the shape of its output, or its parameters.
 
-    A model that raises is not refused: that is a fault of its run, for its record.
+    It is asked in evaluation and in training. A model that raises is not refused: that is a fault
+    of its run, for its record.
     """
     if registry.get(name).closed_form:
         return None
@@ -90,6 +92,9 @@ def wrong_output(name: str, data: Data) -> str | None:
     try:
         with generators.kept(), torch.no_grad():
             model = build(name, data.num_classes, seed=0)
+            parameters = probing.trained(model)
+            if problem := _shared(name, model, build(name, data.num_classes, seed=0)):
+                return problem
             for training in (False, True):
                 model.train(training)
                 out = answers(task.name, model, *wanted)
@@ -100,11 +105,29 @@ def wrong_output(name: str, data: Data) -> str | None:
                         f"model {name!r} makes {shape} of 2 {task.items} and {data.num_classes} "
                         f"{task.outputs}{when}, not {wanted}; see `check`"
                     )
+            late = sorted(probing.trained(model) - parameters)
+            if late:
+                return (
+                    f"model {name!r} makes or unfreezes {one_line(late[0], 80)} in its first pass, "
+                    "where no optimizer would train it; do so when it is built"
+                )
     except OtherTask as error:
         return f"model {name!r}: {error}"
     except BaseException as error:
         if not is_fault(error):
             raise
+    return None
+
+
+def _shared(name: str, model: nn.Module, other: nn.Module) -> str | None:
+    """Which trained parameter two builds share, so that a run would begin where another ended."""
+    places = {p.untyped_storage().data_ptr() for p in other.parameters() if p.numel()}
+    for parameter, value in model.named_parameters():
+        if value.requires_grad and value.untyped_storage().data_ptr() in places:
+            return (
+                f"model {name!r} has the same {one_line(parameter, 80)} in every build, so that a "
+                "run would begin where another ended; make its modules in the function"
+            )
     return None
 
 

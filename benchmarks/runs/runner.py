@@ -175,10 +175,13 @@ class Run:
         except (OSError, NotImplementedError) as error:
             return self._recorded(self._unfinished(error, None), {}, None, code())
         try:
-            if self.done():  # by another process, while this one waited for the lock
-                record = store.load(self.record_path)
-                assert record is not None
-                return record
+            try:
+                if self.done():  # by another process, while this one waited for the lock
+                    record = store.load(self.record_path)
+                    assert record is not None
+                    return record
+            except OSError as error:
+                return self._recorded(self._unfinished(error, None), {}, None, code())
             return (yield from self._executing(on_epoch, on_step))
         finally:
             lock.release()
@@ -194,6 +197,7 @@ class Run:
             self.untrained = self.find_untrained()
             model = build(self.model, self.data.num_classes, self.seed)
             trainer = self._trainer(model, provenance)
+            trained = probing.trained(model)
             self._resume(trainer)
             result = yield from trainer.training(
                 self.checkpoint_path,
@@ -204,6 +208,7 @@ class Run:
             )
             if result.status == "ok" and self.untrained:  # some may have begun late
                 self.untrained = probing.untrained(trainer.model, self.data, self.untrained)
+            self.untrained += tuple(sorted(probing.trained(trainer.model) - trained))  # unfrozen
         except CheckpointError:
             raise
         except BaseException as error:

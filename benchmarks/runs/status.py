@@ -16,7 +16,7 @@ from benchmarks.runs.runner import is_locked
 from benchmarks.training.checkpoints import CheckpointError, load_newest
 from benchmarks.training.recipes import Recipe
 
-STATES = ("done", "running", "stopped", "waiting", "failed")
+STATES = ("done", "diverged", "running", "stopped", "waiting", "failed")
 """`stopped` has a checkpoint to resume from and nobody at it; `waiting` has not begun."""
 
 
@@ -28,7 +28,7 @@ class State:
     the data is not known.
     `error`: of a run that is done, in the task's metric: of the test split, in a study of the
     validation split.
-    `reason`: why it failed or was stopped.
+    `reason`: why it diverged, failed or was stopped.
     """
 
     spec: RunSpec
@@ -86,7 +86,7 @@ def _state(place: Place, study: str | None, items: int | None) -> State:
     if name in ("running", "stopped"):
         epoch = max(epoch, _epochs_of_checkpoint(place.checkpoint_path))
     error = record.get("val_error" if study else "test_error") if name == "done" else None
-    reason = record.get("reason") if name in ("done", "stopped", "failed") else None
+    reason = None if name in ("running", "waiting") else record.get("reason")
     spec = place.spec
     epochs = at(record, "recipe", "trained_epochs") or epochs_of(spec.model, spec.recipe, items)
     return State(spec, place.dataset, study, place.record_path, name, epoch, epochs, error, reason)
@@ -96,9 +96,9 @@ def _name(place: Place) -> str:
     """One of STATES."""
     if is_locked(place.checkpoint_path):
         return "running"
-    if place.done:
-        return "done"
     status_there = place.record.get("status") if place.record else None
+    if place.done:
+        return "diverged" if status_there == "diverged" else "done"
     if status_there not in (None, "interrupted"):
         return "failed"
     return "stopped" if status_there or place.checkpoint_path.exists() else "waiting"

@@ -137,7 +137,18 @@ def names_of_outputs(identity: dict) -> dict[str, str]:
 
 
 def write(model: torch.nn.Module, out: Path, metadata: dict[str, str]) -> None:
-    """Write a model's weights as safetensors."""
+    """Write a model's weights as safetensors.
+
+    Raises:
+        CheckpointError: if its state holds anything else than tensors.
+    """
+    others = [
+        key for key, value in model.state_dict().items() if not isinstance(value, torch.Tensor)
+    ]
+    if others:
+        raise CheckpointError(
+            f"{metadata['model']} has no tensor under {others[0]!r}; safetensors hold nothing else"
+        )
     # Copies, because the format does not have tied weights: one tensor under two names.
     state = {
         name: value.clone(memory_format=torch.contiguous_format)

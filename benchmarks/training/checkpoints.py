@@ -103,20 +103,42 @@ def unsaved_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in saved}
 
 
+def weights_of(model: nn.Module, foreign: bool = True) -> dict:
+    """What `load_weights` reads: a module's state, and of a foreign one the buffers beside it."""
+    buffers = unsaved_buffers(model) if foreign else {}
+    return {"model": model.state_dict(), "buffers": buffers}
+
+
 def load_weights(model: nn.Module, state: dict) -> None:
     """Give a module the weights of a checkpoint, and the buffers that its `state_dict` lacks.
 
     Raises:
         RuntimeError, KeyError, AttributeError: if it does not have such weights or buffers.
     """
+    buffers = state.get("buffers", {})
+    _fit_buffers(model, state["model"], persistent=True)
+    _fit_buffers(model, buffers, persistent=False)
     model.load_state_dict(state["model"])
     own = dict(model.named_buffers())
-    for name, value in state.get("buffers", {}).items():
-        if own[name].shape == value.shape:
-            own[name].copy_(value)
-        else:  # one that grows
+    for name, value in buffers.items():
+        own[name].copy_(value)
+
+
+def _fit_buffers(model: nn.Module, saved: dict, persistent: bool) -> None:
+    """Give a module the buffers that its first pass makes, and those that grow, in their shape."""
+    own = model.state_dict(keep_vars=True) | dict(model.named_buffers())
+    device = next((p.device for p in model.parameters()), None)
+    for name, value in saved.items():
+        there = own.get(name)
+        if not isinstance(value, Tensor) or isinstance(there, nn.Parameter):
+            continue
+        if there is None or there.shape != value.shape:
             module, _, last = name.rpartition(".")
-            setattr(model.get_submodule(module), last, value.to(own[name].device))
+            owner = model.get_submodule(module)
+            if there is None:  # a plain attribute may stand where the buffer will be
+                owner.__dict__.pop(last, None)
+                owner.register_buffer(last, None, persistent)
+            setattr(owner, last, torch.empty_like(value, device=device))
 
 
 def differences(state: dict, identity: dict) -> dict:

@@ -20,7 +20,7 @@ from benchmarks.training.checkpoints import (
     CHECKPOINT_VERSION,
     CheckpointError,
     load_weights,
-    unsaved_buffers,
+    weights_of,
     write_checkpoint,
 )
 from benchmarks.training.compiling import Compiler
@@ -308,10 +308,9 @@ class Trainer:
         state = {
             "version": CHECKPOINT_VERSION,
             "identity": self.identity,
-            "model": self.model.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": history,
-            "buffers": unsaved_buffers(self.model) if self.compiler.foreign else {},
+            **weights_of(self.model, self.compiler.foreign),
             "fallback": self.compiler.fallback,
             "learning": self.learning.state(),
         }

@@ -43,6 +43,11 @@ def untrained(model: nn.Module, data: Data, among: Iterable[str] | None = None) 
     return tuple(missing)
 
 
+def trained(model: nn.Module) -> set[str]:
+    """The names of the parameters that are trained."""
+    return {name for name, p in model.named_parameters() if p.requires_grad}
+
+
 def _without_gradient(
     objective: nn.Module, parameters: dict[str, nn.Parameter], batch: Batch
 ) -> dict[str, nn.Parameter]:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from benchmarks.data.splits import DataSet
 from benchmarks.runs import tuning
@@ -101,6 +102,27 @@ def test_two_that_tune_at_once_lose_no_trial(tmp_path):
             file.write_text(longer)
         waiting.result(timeout=60)
     assert file.read_text() == longer
+
+
+def test_trials_that_diverge_are_in_the_table(fast_demo, own_models, desk, capsys):
+    @registry.register_model("explodes")
+    class Explodes(nn.Sequential):
+        def __init__(self, classes):
+            super().__init__(nn.Flatten(), nn.Linear(3072, classes))
+
+        def forward(self, x):
+            return super().forward(x) * float("inf")
+
+    assert desk.code_of("tune", "explodes", "--trials", "1") == 0
+    out = capsys.readouterr().out
+    assert "1 diverged" in out and "no trial ended well" in out
+    study = desk.folder / "results" / "studies" / "tune_explodes_demo" / "study.toml"
+    assert desk.code_of("status", "--study", study) == 0
+    told = capsys.readouterr().out
+    assert "diverged" in told and "1 done" not in told
+    assert desk.code_of("study", study) == 0
+    page = desk.folder / "results" / "studies" / "README.md"
+    assert f"page: {page}" in capsys.readouterr().out and "explodes" in page.read_text()
 
 
 def test_the_recipe_of_the_best_trial_is_one(tmp_path):

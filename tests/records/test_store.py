@@ -5,7 +5,6 @@ import json
 import pytest
 
 from benchmarks.records import provenance, store
-from benchmarks.records.validation import RecordError
 from benchmarks.system import environment, files
 
 BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 0.0, "schedule": "cosine"}
@@ -165,10 +164,16 @@ def test_source_hash_covers_the_code(tmp_path):
     assert provenance.source_sha256(tmp_path) != before
 
 
-def test_a_record_that_cannot_be_opened_is_left_where_it_is(tmp_path):
+def test_a_record_that_cannot_be_opened_is_left_where_it_is(tmp_path, monkeypatch):
     """It may be a good one: only what was read and is none is set aside."""
-    path = store.RunId.of(RECORD).place(tmp_path)
-    path.mkdir(parents=True)
-    with pytest.raises(RecordError, match="cannot be read: Is a directory"):
-        store.save(tmp_path, RECORD)
-    assert path.is_dir() and not list(path.parent.glob("*.damaged"))
+    path = store.save(tmp_path, RECORD)
+    content = path.read_text()
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "read_text", refuse)
+        with pytest.raises(PermissionError):
+            store.save(tmp_path, RECORD)
+    assert path.read_text() == content and not list(path.parent.glob("*.damaged"))
