@@ -188,7 +188,7 @@ def _executed(name: str, file: Path) -> ModuleType:
 def _refuse_ambiguous(path: str, file: Path, root: Path) -> None:
     """Refuse a plugin whose neighbour has the name of a module that is loaded from elsewhere."""
     packages = [place / "__init__.py" for place in file.parents if place.is_relative_to(root)]
-    for other in [*code_files(file), *filter(Path.is_file, packages)]:
+    for other in [*module_files(file), *filter(Path.is_file, packages)]:
         if other == file or not other.is_relative_to(root):
             continue
         name = _root_and_name(other)[1]
@@ -224,6 +224,11 @@ def told(error: BaseException) -> str:
 # What code a plugin is
 
 
+DATA = {".json", ".toml", ".yaml", ".yml", ".ini", ".cfg"}
+DATA |= {".npy", ".npz", ".pt", ".pth", ".safetensors"}
+"""The suffixes of configurations and weights, which decide what a model is as its code does."""
+
+
 def code_sha256(file: Path) -> str:
     """The hash of a file and the users' modules that it imports; its own where it imports none."""
     files = code_files(file)
@@ -236,6 +241,12 @@ def code_sha256(file: Path) -> str:
 
 
 def code_files(file: Path) -> list[Path]:
+    """`module_files`, and the files of `DATA` in their folders that they name in quotes."""
+    modules = module_files(file)
+    return [*modules, *dict.fromkeys(data for module in modules for data in _named_data(module))]
+
+
+def module_files(file: Path) -> list[Path]:
     """A file and all modules outside installed packages that it imports, directly or not."""
     found, waiting = [file], [file]
     loaded = _files_of_modules()
@@ -290,6 +301,21 @@ def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
             base = package[: len(package) - dots + 1] if dots else []
             yield from _modules(root, [*base, *inner.split(".")], None)
     yield from _at_run_time(file, loaded)
+
+
+def _named_data(file: Path) -> Iterator[Path]:
+    """The files of data whose names, relative to its folder, stand in a module."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            name = Path(node.value)
+            if name.suffix.lower() in DATA and len(node.value) < 200 and "\0" not in node.value:
+                place = (file.parent / name).resolve()
+                if place.is_relative_to(file.parent) and place.is_file():
+                    yield place
 
 
 def _called_module(node: ast.Call) -> str | None:

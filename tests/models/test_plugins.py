@@ -162,6 +162,34 @@ def test_a_module_that_is_imported_by_name_is_in_the_hash(tmp_path, line):
     assert plugins.load(str(file)).sha256 != first
 
 
+def test_configurations_that_are_named_are_in_the_hash(tmp_path):
+    """Also where the plugin and its configuration have one stem, and in a folder below."""
+    text = """
+import json
+from pathlib import Path
+HERE = Path(__file__).parent
+CONFIG = json.loads((HERE / "told_nets.json").read_text())
+MORE = json.loads((HERE / "configs/more.json").read_text())
+LOG = HERE / "told_nets.log"
+OTHERS = "../outside.json", "absent.json", "a\\0.json", "x" * 10 + ".json"
+"""
+    own = write(tmp_path, "nets/told_nets.json", '{"width": 4}')
+    more = write(tmp_path, "nets/configs/more.json", "{}")
+    log = write(tmp_path, "nets/told_nets.log", "")
+    write(tmp_path, "outside.json", "{}")
+    file = write(tmp_path, "nets/told_nets.py", text + MODEL.format(name="told"))
+    first = plugins.load(str(file)).sha256
+    assert {f.name for f in plugins.code_files(file)} == {file.name, own.name, more.name}
+    assert {"told_nets.json", "configs/more.json"} < set(plugins.bundle(file))
+    log.write_text("a run", encoding="utf-8")
+    assert plugins.load(str(file)).sha256 == first
+    for place in (own, more):
+        place.write_text('{"width": 6}', encoding="utf-8")
+        now = plugins.load(str(file)).sha256
+        assert now != first
+        first = now
+
+
 def test_the_hash_of_a_single_file_is_its_own_and_does_not_depend_on_its_place(tmp_path):
     text = MODEL.format(name="single")
     here, there = (write(tmp_path, f"{k}/single_net.py", text) for k in "ab")
