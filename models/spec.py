@@ -97,6 +97,13 @@ class ModelSpec:
         backbone, shapes = BACKBONES[self.backbone], self.kernel_shapes()
         parts = backbone.parameters(shapes, num_classes, **backbone.arguments)
         parts |= KERNELS[self.kernels].parameters(shapes, **self.options)
+        for name in parts:
+            if name not in ledger.COMPONENTS:
+                allowed = ", ".join(ledger.COMPONENTS)
+                raise ValueError(
+                    f"component {name!r}, which kernel source {self.kernels!r} counts, is not "
+                    f"allowed; choose from {allowed}"
+                )
         return {name: parts.get(name, 0) for name in ledger.COMPONENTS}
 
     def macs(self, num_classes: int | None = None) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.records import store
 from models import registry
+from models.kernels.stored import StoredKernels
 
 
 def test_pairs():
@@ -94,6 +95,17 @@ def test_a_budget_of_the_hypernetwork_sets_its_embedding():
     )
     assert 1 < small < 64 < large
     assert registry.get("template_resnet40_2_150k_projection").pair == "wide_resnet40_2_projection"
+
+
+def test_a_component_that_there_is_not_is_named(own_models):
+    @registry.register_kernels("odd", rows={"odd_resnet10_1": "wide_resnet10_1"})
+    class Odd(StoredKernels):
+        @staticmethod
+        def count(shapes):
+            return {"weights": 1}
+
+    with pytest.raises(ValueError, match="component 'weights', which kernel source 'odd' counts"):
+        registry.get("odd_resnet10_1").parameters()
 
 
 def test_a_frozen_component_is_not_counted_as_trained():
