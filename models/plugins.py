@@ -225,8 +225,7 @@ def told(error: BaseException) -> str:
 
 
 DATA = {".json", ".toml", ".yaml", ".yml", ".ini", ".cfg"}
-DATA |= {".npy", ".npz", ".pt", ".pth", ".safetensors"}
-"""The suffixes of configurations and weights, which decide what a model is as its code does."""
+"""The suffixes of configurations, which decide what a model is as its code does."""
 
 
 def code_sha256(file: Path) -> str:
@@ -312,10 +311,11 @@ def _named_data(file: Path) -> Iterator[Path]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = Path(node.value)
-            if name.suffix.lower() in DATA and len(node.value) < 200 and "\0" not in node.value:
-                place = (file.parent / name).resolve()
-                if place.is_relative_to(file.parent) and place.is_file():
-                    yield place
+            if name.suffix.lower() in DATA:
+                with contextlib.suppress(OSError, ValueError):  # a text that can be no name
+                    place = (file.parent / name).resolve()
+                    if place.is_relative_to(file.parent) and place.is_file():
+                        yield place
 
 
 def _called_module(node: ast.Call) -> str | None:

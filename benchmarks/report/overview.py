@@ -193,7 +193,8 @@ STRENGTH = ["enough", "steps"]
 def _strongest(found: pd.DataFrame) -> pd.DataFrame:
     """Of each model and kind of data the strongest answer, the strongest of all first."""
     found = found.assign(enough=found.seeds.clip(upper=MIN_SEEDS), steps=found.steps.fillna(0))
-    found = found.sort_values([*STRENGTH, "params"], ascending=False, kind="stable")
+    order = [*STRENGTH, "seeds", "params"]
+    found = found.sort_values(order, ascending=False, kind="stable")
     return found.drop_duplicates(["data_sha256", *ROW])
 
 

@@ -111,9 +111,9 @@ def crossing(row: dict, results: Results) -> str:
 
 def _moved(pair: dict) -> str:
     """At which of its steps a run of a pair went on elsewhere: its settings are the last ones."""
-    steps = [
-        f"{pair[f'resumed_at{end}']:,} of {pair[f'steps{end}']:,}"
-        for end in ("", "_other")
-        if not pd.isna(pair[f"resumed_at{end}"])
-    ]
+    steps = []
+    for end in ("", "_other"):
+        at, of = pair[f"resumed_at{end}"], pair[f"steps{end}"]
+        if not pd.isna(at):
+            steps.append(f"{at:,}" if pd.isna(of) else f"{at:,} of {of:,}")
     return f" (resumed at step {' and '.join(steps)})" if steps else ""

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from benchmarks.data import datasets
 from benchmarks.data.datasets import Data
@@ -121,9 +122,12 @@ def wrong_output(name: str, data: Data) -> str | None:
 
 def _shared(name: str, model: nn.Module, other: nn.Module) -> str | None:
     """Which trained parameter two builds share, so that a run would begin where another ended."""
-    places = {p.untyped_storage().data_ptr() for p in other.parameters() if p.numel()}
+    made = [p for p in other.parameters() if not is_lazy(p)]
+    places = {p.untyped_storage().data_ptr() for p in made} - {0}
     for parameter, value in model.named_parameters():
-        if value.requires_grad and value.untyped_storage().data_ptr() in places:
+        if is_lazy(value) or not value.requires_grad:
+            continue
+        if value.untyped_storage().data_ptr() in places:
             return (
                 f"model {name!r} has the same {one_line(parameter, 80)} in every build, so that a "
                 "run would begin where another ended; make its modules in the function"

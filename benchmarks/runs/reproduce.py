@@ -56,8 +56,9 @@ def reproduce(
     """
     options = options or RunOptions()
     names = list(models or registry.TABLES[datasets.task_of(dataset).name])
+    seeds = list(seeds)
     if options.jobs is None and not options.devices and options.engine == "local":
-        options = replace(options, jobs=usual_jobs(names, dataset))
+        options = replace(options, jobs=usual_jobs(names, dataset, len(names) * len(seeds)))
     matrix = prepare(specs_of(names, dataset, recipe, seeds, options), dataset, options, progress)
     runs = matrix.execute(progress)
     result = Reproduction(runs, [])
@@ -71,10 +72,10 @@ def reproduce(
     return Reproduction(runs, *_time_missing(ended, matrix, options, progress))
 
 
-def usual_jobs(models: list[str], dataset: str) -> int:
+def usual_jobs(models: list[str], dataset: str, runs: int) -> int:
     """The processes of `reproduce` where none are asked for: on digits one a core, else one."""
     many = dataset == "digits" and all(map(plugins.has_file, models))
-    return min(local.cores(), MAX_JOBS) if many else 1
+    return max(1, min(local.cores(), MAX_JOBS, runs)) if many else 1
 
 
 def _time_missing(
@@ -94,7 +95,8 @@ def _time_missing(
     missing = untimed(models, results_dir, recipe, settings)
     timings: list[Timing] = []
     for name in missing:
-        if reason := matrix.stop():
+        late = matrix.stop() if timings else None  # however short the limit, a call makes one
+        if reason := matrix.stop.signal or late:
             progress.note(f"{reason} before all models were timed; run again to resume")
             return timings, True
         timings += time_models([name], setup, results_dir, progress)

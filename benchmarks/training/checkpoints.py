@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from benchmarks.system.files import keep_previous, write_atomically
 
@@ -103,10 +104,25 @@ def unsaved_buffers(model: nn.Module) -> dict[str, Tensor]:
     return {name: buffer for name, buffer in model.named_buffers() if name not in saved}
 
 
-def weights_of(model: nn.Module, foreign: bool = True) -> dict:
-    """What `load_weights` reads: a module's state, and of a foreign one the buffers beside it."""
-    buffers = unsaved_buffers(model) if foreign else {}
-    return {"model": model.state_dict(), "buffers": buffers}
+def buffer_shapes(model: nn.Module) -> dict[str, tuple[int, ...] | None]:
+    """The shapes of a module's buffers by name; None for one that has none yet."""
+    return {
+        name: None if is_lazy(buffer) else tuple(buffer.shape)
+        for name, buffer in model.named_buffers(remove_duplicate=False)
+    }
+
+
+def weights_of(model: nn.Module, built: dict[str, tuple[int, ...] | None] | None) -> dict:
+    """What `load_weights` reads: a module's state.
+
+    `built`: the `buffer_shapes` of a foreign module as it was built. Beside its state there are the
+    buffers that the state lacks, and the names of those that were made or enlarged since.
+    """
+    if built is None:
+        return {"model": model.state_dict(), "buffers": {}, "made": []}
+    shapes = buffer_shapes(model)
+    made = [name for name, shape in shapes.items() if name not in built or built[name] != shape]
+    return {"model": model.state_dict(), "buffers": unsaved_buffers(model), "made": made}
 
 
 def load_weights(model: nn.Module, state: dict) -> None:
@@ -115,27 +131,24 @@ def load_weights(model: nn.Module, state: dict) -> None:
     Raises:
         RuntimeError, KeyError, AttributeError: if it does not have such weights or buffers.
     """
-    buffers = state.get("buffers", {})
-    _fit_buffers(model, state["model"], persistent=True)
-    _fit_buffers(model, buffers, persistent=False)
+    buffers, made = state.get("buffers", {}), state.get("made", ())
+    _make_buffers(model, {name: state["model"][name] for name in made if name in state["model"]})
+    _make_buffers(model, buffers, persistent=False)
     model.load_state_dict(state["model"])
     own = dict(model.named_buffers())
     for name, value in buffers.items():
         own[name].copy_(value)
 
 
-def _fit_buffers(model: nn.Module, saved: dict, persistent: bool) -> None:
+def _make_buffers(model: nn.Module, saved: dict[str, Tensor], persistent: bool = True) -> None:
     """Give a module the buffers that its first pass makes, and those that grow, in their shape."""
-    own = model.state_dict(keep_vars=True) | dict(model.named_buffers())
+    shapes = buffer_shapes(model)
     device = next((p.device for p in model.parameters()), None)
     for name, value in saved.items():
-        there = own.get(name)
-        if not isinstance(value, Tensor) or isinstance(there, nn.Parameter):
-            continue
-        if there is None or there.shape != value.shape:
+        if name not in shapes or shapes[name] != tuple(value.shape):
             module, _, last = name.rpartition(".")
             owner = model.get_submodule(module)
-            if there is None:  # a plain attribute may stand where the buffer will be
+            if name not in shapes:  # a plain attribute may stand where the buffer will be
                 owner.__dict__.pop(last, None)
                 owner.register_buffer(last, None, persistent)
             setattr(owner, last, torch.empty_like(value, device=device))

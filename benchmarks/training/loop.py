@@ -19,6 +19,7 @@ from benchmarks.data.datasets import Data
 from benchmarks.training.checkpoints import (
     CHECKPOINT_VERSION,
     CheckpointError,
+    buffer_shapes,
     load_weights,
     weights_of,
     write_checkpoint,
@@ -141,6 +142,7 @@ class Trainer:
         note: Callable[[str], None] = lambda text: None,
     ):
         self.model = channels_last(model.to(settings.device))
+        self.built = buffer_shapes(model) if foreign else None
         self.data = data
         self.recipe = recipe
         self.settings = settings
@@ -310,7 +312,7 @@ class Trainer:
             "identity": self.identity,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "history": history,
-            **weights_of(self.model, self.compiler.foreign),
+            **weights_of(self.model, self.built),
             "fallback": self.compiler.fallback,
             "learning": self.learning.state(),
         }

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.records.frame import RUN_KEY, load_published, load_runs
 from benchmarks.records.speeds import load_speeds
+from benchmarks.report import weak_points
 from benchmarks.report.comparison import comparison
 from benchmarks.report.summary import (
     against_pair,
@@ -283,3 +284,14 @@ def test_hours_are_of_one_device(tmp_path):
         "wide_resnet16_1": True,
         "hyper_resnet16_1": False,
     }
+
+
+def test_a_move_of_a_run_whose_steps_are_not_known_is_said(tmp_path):
+    resumed = [{"step": 5, "note": None, "differing": {"device": ["a", "b"]}}]
+    there = {"environment": {"device": "Another"}, "resumed": resumed}
+    (plain,) = rows("wide_resnet16_1", (10.0,))
+    (moved,) = hyper((11.0,), **there)
+    del moved["recipe"]["steps"]
+    results = results_of(tmp_path, [plain, moved])
+    (row,) = against_pair(results.summary, results.differences).to_dict("records")
+    assert weak_points.crossing(row, results).startswith("seed 0 (resumed at step 5) Another")

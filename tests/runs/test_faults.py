@@ -309,6 +309,39 @@ def test_buffers_that_are_made_in_the_first_pass_are_resumed(options, few, cache
     assert found["test_error"] == outcome.record["test_error"]
 
 
+def test_weights_that_a_model_has_no_more_are_refused(options, few):
+    """A buffer is made where a checkpoint says that the model makes it, and nowhere else."""
+
+    class Gain(Parts):
+        def __init__(self, classes):
+            super().__init__(classes)
+            self.gain = nn.Parameter(torch.ones(8))
+            self.register_buffer("mean", torch.zeros(8))
+
+        def between(self, x):
+            return super().between(x * self.gain + self.mean)
+
+    registry.register_model("edited")(Gain)
+    train("edited", recipe=RECIPE, options=options)
+    (path,) = options.checkpoint_dir.rglob("*.ckpt")
+    del registry.PLUGIN_MODELS["edited"]
+    registry.register_model("edited")(Parts)
+    with pytest.raises(CheckpointError, match="Unexpected key"):
+        evaluate_checkpoint(path, few, Settings(torch.device("cpu")))
+
+
+def test_a_module_with_a_state_dict_of_its_own(options, few):
+    @registry.register_model("adapters")
+    class Adapters(Parts):
+        def state_dict(self):
+            return super().state_dict()
+
+    (outcome,) = train("adapters", recipe=RECIPE, options=options)
+    (path,) = options.checkpoint_dir.rglob("*.ckpt")
+    found = evaluate_checkpoint(path, few, Settings(torch.device("cpu")))
+    assert found["test_error"] == outcome.record["test_error"]
+
+
 def test_check_lets_layers_begin_at_zero(options):
     @registry.register_model("adapter")
     class Adapter(Parts):
@@ -319,6 +352,21 @@ def test_check_lets_layers_begin_at_zero(options):
             self.first.requires_grad_(False)
 
     assert problems("adapter") == {}
+
+    @registry.register_model("dead")
+    class Dead(Parts):
+        """Neither of the two moves, whatever the optimizer."""
+
+        def __init__(self, classes):
+            super().__init__(classes)
+            for layer in (self.first, self.second):
+                for parameter in layer.parameters():
+                    nn.init.zeros_(parameter)
+
+        def forward(self, x):
+            return self.last(1 + self.second(self.first(x.flatten(1))))
+
+    assert "has a gradient of zero" in problems("dead")["every parameter gets a gradient"]
 
     @registry.register_model("frozen")
     class Frozen(Parts):

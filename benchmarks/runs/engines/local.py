@@ -101,7 +101,7 @@ class Group:
 class Worker:
     """A process that makes runs. `heard` gets (worker, event), and (worker, None) at its end."""
 
-    def __init__(self, number: int, options: RunOptions, jobs: int, heard: queue.Queue):
+    def __init__(self, number: int, options: RunOptions, threads: int, heard: queue.Queue):
         self.group: Group | None = None
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(
@@ -110,7 +110,7 @@ class Worker:
         if options.devices:
             device = options.devices[number % len(options.devices)]
             environment["CUDA_VISIBLE_DEVICES"] = device
-        environment["OMP_NUM_THREADS"] = str(threads_each(options, jobs))
+        environment["OMP_NUM_THREADS"] = str(threads)
         # A session of its own: the driver alone is told of a Ctrl-C, and says what is to stop.
         self.process = subprocess.Popen(
             WORKER,
@@ -128,10 +128,12 @@ class Worker:
         for line in self.process.stdout:
             try:
                 event = json.loads(line)
-            except ValueError:  # printed by what Python loads before the worker takes stdout over
+            except ValueError:
+                event = None
+            if isinstance(event, dict) and "event" in event:
+                heard.put((self, event))
+            else:  # printed by what Python loads before the worker takes stdout over
                 sys.stderr.write(line)
-                continue
-            heard.put((self, event))
         self.process.wait()
         heard.put((self, None))
 
@@ -193,6 +195,8 @@ class _Queue:
         self.heard: queue.Queue[tuple[Worker, dict | None]] = queue.Queue()
         jobs = work.options.jobs or len(work.options.devices)
         self.jobs = max(1, min(jobs, len(groups)))
+        # Of the jobs asked for, so that a run that is resumed alone has the threads that it had.
+        self.threads = threads_each(work.options, max(1, jobs))
         self.workers: list[Worker] = []
         self.outcomes: dict[RunId, Outcome] = {}
         self.stopping = False
@@ -215,7 +219,7 @@ class _Queue:
         return self.outcomes
 
     def _hire(self, number: int) -> None:
-        worker = Worker(number, self.work.options, self.jobs, self.heard)
+        worker = Worker(number, self.work.options, self.threads, self.heard)
         self.workers.insert(number, worker)
         self._give(worker)
 
@@ -232,7 +236,7 @@ class _Queue:
             group.open = set(range(len(group.runs)))
             worker.group = group
             engine = EngineUse("local", VERSION, group.losses)
-            settings: dict = {"threads": threads_each(self.work.options, self.jobs)}
+            settings: dict = {"threads": self.threads}
             if self.work.options.devices:
                 settings["device"] = "cuda"  # one that is not there is refused, not replaced
             specs = [self.work.spec(run).with_settings(**settings).as_json() for run in group.runs]

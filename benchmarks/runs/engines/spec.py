@@ -2,6 +2,7 @@
 plugin or data are others.
 """
 
+import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -37,8 +38,9 @@ class Spec:
     """One run, complete: which, on what data, how, and the hashes of code and data.
 
     `dataset`: as it is named on the command line, with an absolute path; `data`: the hashes of its
-    files and decoded images. `plugins`: the files that register the model. `commit`, `dirty`: of
-    the driver's code, for workers that have no git.
+    files and decoded images. `plugins`: the files that register the model; `path`: the driver's
+    `sys.path`, for what they import. `commit`, `dirty`: of the driver's code, for workers that have
+    no git.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Spec:
     source_sha256: str
     commit: str | None = None
     dirty: bool | None = None
+    path: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: Run, dataset: str, options: RunOptions, code: dict) -> "Spec":
@@ -74,12 +77,13 @@ class Spec:
             code["source_sha256"],
             code["commit"],
             code["dirty"],
+            tuple(str(Path(folder).absolute()) for folder in sys.path) if loaded else (),
         )
 
     @classmethod
     def of_json(cls, values: dict) -> "Spec":
         """The spec of `as_json`'s values."""
-        lists = {key: tuple(values[key]) for key in ("data", "plugins")}
+        lists = {key: tuple(values[key]) for key in ("data", "plugins", "path")}
         return cls(**values | lists)
 
     def as_json(self) -> dict:
@@ -94,7 +98,7 @@ class Spec:
         """The same run with its results and checkpoints under `folder`, its plugins elsewhere."""
         folders = {"results_dir": str(folder / "results")}
         folders["checkpoint_dir"] = str(folder / "checkpoints")
-        return replace(self, settings=self.settings | folders, plugins=plugin_files)
+        return replace(self, settings=self.settings | folders, plugins=plugin_files, path=())
 
     @property
     def run_spec(self) -> RunSpec:
@@ -118,6 +122,8 @@ class Spec:
             Mismatch: naming what differs.
         """
         self._refuse_other("code", own_sha256(), self.source_sha256)
+        # At the end: nothing of the user's takes the place of what is imported already.
+        sys.path += [folder for folder in self.path if folder not in sys.path]
         for file in self.plugins:
             try:
                 registry.load_plugin(file)

@@ -123,11 +123,12 @@ def test_threads_and_gpus_are_shared_out(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", lambda self: None)
     options = RunOptions(devices=("0", "GPU-ab12"))
     for number in range(3):
-        local.Worker(number, options, 4, None)
+        local.Worker(number, options, 2, None)
     assert [env["CUDA_VISIBLE_DEVICES"] for env in made] == ["0", "GPU-ab12", "0"]
     assert {env["OMP_NUM_THREADS"] for env in made} == {"2"}
     models = ["wide_resnet10_1"]
-    assert usual_jobs(models, "digits") == 8 and usual_jobs(models, "cifar10") == 1
+    assert usual_jobs(models, "digits", 9) == 8 and usual_jobs(models, "cifar10", 9) == 1
+    assert usual_jobs(models, "digits", 3) == 3
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
@@ -150,7 +151,7 @@ def test_a_model_that_is_named_twice_is_one(plugin, options):
 
 def test_a_model_of_no_file_stays_in_this_process(options, own_models):
     registry.register_model("typed_in")(lambda classes: torch.nn.Flatten())
-    assert usual_jobs(["typed_in"], "digits") == 1
+    assert usual_jobs(["typed_in"], "digits", 9) == 1
     with pytest.raises(RunError, match="model typed_in is registered by no file"):
         train(["typed_in"], options=dataclasses.replace(options, jobs=2))
 
@@ -187,13 +188,31 @@ def test_wrong_options_in_python(wrong):
 
 def test_what_a_process_prints_before_its_events_is_no_event(monkeypatch, capfd):
     """As a `sitecustomize` may: the driver must hear all events, and the end."""
-    says = "print('hello'); print('[1]'); print('{torn')"
+    says = "print('hello'); print('{}'); print('[1]'); print('{torn')"
+    says += "; import json; print(json.dumps({'event': 'idle'}))"
     monkeypatch.setattr(local, "WORKER", (sys.executable, "-c", says))
     heard = queue.Queue()
     worker = local.Worker(0, RunOptions(), 1, heard)
-    assert heard.get(timeout=60) == (worker, [1])
+    assert heard.get(timeout=60) == (worker, {"event": "idle"})
     assert heard.get(timeout=60) == (worker, None)
-    assert capfd.readouterr().err == "hello\n{torn\n"
+    assert capfd.readouterr().err == "hello\n{}\n[1]\n{torn\n"
+
+
+def test_a_plugin_finds_what_lies_beside_the_drivers_script(tmp_path, monkeypatch, own_models):
+    (tmp_path / "beside_the_script.py").write_text("WIDTH = 3072")
+    file = tmp_path / "nets" / "beside_nets.py"
+    file.parent.mkdir()
+    file.write_text(
+        "from beside_the_script import WIDTH\nfrom torch import nn\n"
+        "from models.registry import register_model\n\n@register_model('beside')\n"
+        "def beside(classes):\n    return nn.Sequential(nn.Flatten(), nn.Linear(WIDTH, classes))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry.load_plugin(str(file))
+    folders = {"results_dir": tmp_path / "r", "checkpoint_dir": tmp_path / "c"}
+    options = RunOptions(jobs=2, **folders)
+    outcomes = train("beside", recipe="demo", seeds=[0, 1], options=options)
+    assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
 
 
 def test_a_process_imports_nothing_of_the_current_folder(monkeypatch, tmp_path):
