@@ -21,6 +21,7 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -242,7 +243,7 @@ def code_sha256(file: Path) -> str:
 def code_files(file: Path) -> list[Path]:
     """`module_files`, and the files of `DATA` in their folders that they name in quotes."""
     modules = module_files(file)
-    return [*modules, *dict.fromkeys(data for module in modules for data in _named_data(module))]
+    return [*modules, *dict.fromkeys(chain.from_iterable(map(_named_data, modules)))]
 
 
 def module_files(file: Path) -> list[Path]:
