@@ -278,15 +278,17 @@ def bundle(file: Path) -> dict[str, bytes]:
     return contents
 
 
+def _nodes(file: Path) -> Iterator[ast.AST]:
+    """All of a module's syntax; nothing of what is no Python: importing it will say so."""
+    with contextlib.suppress(SyntaxError, ValueError):
+        yield from ast.walk(ast.parse(file.read_bytes()))
+
+
 def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
     """The users' modules that one file imports, at its top or anywhere in it."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
-        return  # importing it will say so
     root, name = _root_and_name(file)
     package = name.split(".") if file.stem == "__init__" else name.split(".")[:-1]
-    for node in ast.walk(tree):
+    for node in _nodes(file):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _modules(root, alias.name.split("."), None)
@@ -305,11 +307,7 @@ def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
 
 def _named_data(file: Path) -> Iterator[Path]:
     """The files of data whose names, relative to its folder, stand in a module."""
-    try:
-        tree = ast.parse(file.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
+    for node in _nodes(file):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
             name = Path(node.value)
             if name.suffix.lower() in DATA:

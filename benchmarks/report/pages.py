@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from benchmarks.records import store
-from benchmarks.report import explore, plots
+from benchmarks.report import explore, gap_plots, plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.method import method_page
 from benchmarks.report.overview import overview
@@ -154,12 +154,12 @@ def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "
         figures.append((title, "errors", plots.draw_errors(group, results.runs, title, task)))
     key = group.iloc[0][GROUP].astype("string")
     epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
-    gaps = plots.gaps_by_epoch(epochs, group)
+    gaps = gap_plots.gaps_by_epoch(epochs, group)
     if len(gaps):
         title = f"Does the gap to the plain network close with training? ({label})"
         published = results.published_gaps
         shown = {name: gap for name, gap in published.items() if name in set(gaps.model)}
-        figures.append((title, "gaps", plots.draw_gaps(gaps, shown, title, task)))
+        figures.append((title, "gaps", gap_plots.draw_gaps(gaps, shown, title, task)))
     if plots.many_sizes(group):
         title = f"{task.which} do how many parameters reach? ({label})"
         drawn = plots.draw_front(group, results.differences, title, task)

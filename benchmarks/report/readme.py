@@ -22,7 +22,7 @@ BEGIN = "<!-- Figure and table are written by `python run_bench.py report --read
 END = "<!-- End of the table. -->"
 TEXT_BEGIN = "<!-- The table of text is written by the same command. -->"
 SHOWN = ("itself", "other")
-"""On which data errors are shown (`KnownData.form`), the first that has any of the rows."""
+"""On which data errors are shown (`KnownData.form`), the best form first."""
 
 
 class PageError(ValueError):

@@ -6,8 +6,8 @@ from benchmarks.records.frame import RUN_KEY
 from benchmarks.records.speeds import CONDITION
 from benchmarks.report import columns as shared
 from benchmarks.report.comparison import with_item_sampling
+from benchmarks.report.gap_plots import LONG
 from benchmarks.report.page import Page
-from benchmarks.report.plots import LONG
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
 from benchmarks.report.tables import BLANK, Column, code, escape, known
 from benchmarks.report.verdicts import fronts, question_text, verdicts

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report import plots
+from benchmarks.report import gap_plots, plots
 from benchmarks.report.comparison import sections
 from benchmarks.report.summary import OTHER
 from benchmarks.tasks import IMAGES
@@ -95,12 +95,12 @@ def test_gaps_are_of_the_epochs_and_seeds_that_both_have(tmp_path):
     records = [*rows("wide_resnet16_1", (10.0, 10.0), 100), *hyper((12.0, 13.0, 50.0))]
     records[0]["history"][0] = records[0]["history"][0] | {"val_error": 40.0}
     results = results_of(tmp_path, records)
-    gaps = plots.gaps_by_epoch(results.epochs, results.summary)
+    gaps = gap_plots.gaps_by_epoch(results.epochs, results.summary)
     assert gaps[["model", "epoch", "gap", "n"]].to_numpy().tolist() == [
         ["hyper_resnet16_1", 1, 5.0, 2],
         ["hyper_resnet16_1", 2, 2.5, 2],
     ]
-    (axes,) = plots.draw_gaps(gaps, PAPERS, "t", IMAGES).axes
+    (axes,) = gap_plots.draw_gaps(gaps, PAPERS, "t", IMAGES).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == ["hyper_resnet16_1", "its gap in the paper: +1.50"]
 
@@ -111,8 +111,8 @@ def test_at_most_four_curves(tmp_path):
         name = f"source{number}_resnet16_1"
         records += rows(name, (20.0 - number,), pair="wide_resnet16_1")
     results = results_of(tmp_path, records)
-    gaps = plots.gaps_by_epoch(results.epochs, results.summary)
-    (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
+    gaps = gap_plots.gaps_by_epoch(results.epochs, results.summary)
+    (axes,) = gap_plots.draw_gaps(gaps, {}, "t", IMAGES).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     best = [f"source{number}_resnet16_1" for number in (5, 4, 3, 2)]
     assert labels == [*best, "2 more are left out"]
@@ -182,7 +182,7 @@ import hashlib, sys
 from pathlib import Path
 from benchmarks.report import plots
 with plots.style():
-    figure, panels = plots._figure(4.0, [3, 5, 2])
+    figure, panels = plots.new_figure(4.0, [3, 5, 2])
     for axes in panels:
         axes.plot([1, 2, 3], [-1, 5, 2], label="x")
         axes.set_title("title")
@@ -239,7 +239,7 @@ def test_curves_of_one_family_differ():
     epochs = pd.DataFrame({"epoch": [1, 2] * 3, "gap": 1.0, "n": 1, "family": "hyper"})
     names = ["hyper_resnet16_1", "hyper_resnet40_1", "hyper_resnet40_2"]
     gaps = epochs.assign(model=np.repeat(names, 2), label="r")
-    (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
+    (axes,) = gap_plots.draw_gaps(gaps, {}, "t", IMAGES).axes
     curves = [line for line in axes.get_lines() if line.get_label() in names]
     assert len({line.get_color() for line in curves}) == len(curves) == 3
 
@@ -248,7 +248,7 @@ def test_gaps_of_long_training_are_of_its_last_third():
     gaps = pd.DataFrame({"epoch": range(1, 31), "gap": 1.0, "n": 1, "family": "hyper"})
     gaps.loc[gaps.epoch < 20, "gap"] = 60.0
     gaps = gaps.assign(model="hyper_resnet16_1", label="r")
-    (axes,) = plots.draw_gaps(gaps, {}, "t", IMAGES).axes
+    (axes,) = gap_plots.draw_gaps(gaps, {}, "t", IMAGES).axes
     (curve,) = [line for line in axes.get_lines() if line.get_label() == "hyper_resnet16_1"]
     assert list(curve.get_xdata()) == list(range(21, 31)) and axes.get_ylim()[1] < 5
 
