@@ -1,5 +1,6 @@
 """The page of the studies: what was tried to settle a recipe, and what came out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -66,11 +67,28 @@ def tuned(results_dir: Path, file: Path, dataset: str, model: str) -> tuple[pd.D
     return trials, recipes.differences(best, study.base.as_dict())
 
 
-def chosen(trials: pd.DataFrame) -> str:
+def edge(hashes: Sequence[str], best: str, resolved: dict[str, dict]) -> str:
+    """What to say where the best trial has the lowest or the highest learning rate of those tried.
+
+    `hashes` and `best` name recipes of one model in `resolved`. Empty where fewer than three were
+    tried.
+    """
+
+    def rate(recipe: str) -> float:
+        return resolved[recipe][resolved[recipe]["block"]]["learning_rate"]
+
+    tried = sorted({rate(recipe) for recipe in hashes})
+    if len(tried) < 3 or rate(best) not in (tried[0], tried[-1]):
+        return ""
+    which = "lowest" if rate(best) == tried[0] else "highest"
+    return f", with the {which} learning rate of the {len(tried)} that were tried"
+
+
+def chosen(trials: pd.DataFrame, resolved: dict[str, dict]) -> str:
     """A line for each data set, model and number of epochs, over all studies.
 
     It says how many trials there were and which had the lowest validation error. `trials` has the
-    columns of `trials_of` and `study`.
+    columns of `trials_of` and `study`; `resolved` has their recipes, by hash.
     """
     lines = []
     for (dataset, model, epochs), tried in trials.groupby(["dataset", "model", "epochs"]):
@@ -82,7 +100,7 @@ def chosen(trials: pd.DataFrame) -> str:
             told = (
                 f"the lowest validation {task.metric} is {task.shown(best['mean'])} "
                 f"({best.study}, {code(best.recipe)})"
-            )
+            ) + edge(tried.recipe_hash, best.recipe_hash, resolved)
         what = f"{code(model)} on {code(dataset)}, trials of {counted(epochs, 'epoch')}"
         lines.append(f"- {what}: {len(tried)}; {told}.")
     return "\n".join(lines)
@@ -110,7 +128,7 @@ def write_page(results_dir: Path, page: Path) -> None:
     everything = [trials.assign(study=study.name) for study, trials in by_study.items()]
     parts = [head(page)]
     if everything:
-        parts.append(chosen(pd.concat(everything)))
+        parts.append(chosen(pd.concat(everything), runs.attrs["recipes"]))
     for study, trials in by_study.items():
         parts += [f"## {study.name}", study.about.strip(), _counts(study, trials)]
         if len(trials):

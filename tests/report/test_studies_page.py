@@ -46,6 +46,11 @@ def trials(folder, records, study="rates"):
     return studies_page.table(STUDY, found, runs.attrs["recipes"]).assign(study=study)
 
 
+def resolved(folder):
+    """The recipes of the trials in a folder, by hash."""
+    return load_runs(folder, studies=True).attrs["recipes"]
+
+
 def test_the_table_has_the_lowest_error_first_and_pools_seeds_only(tmp_path):
     records = [
         trial("m", 0.05, 0, 30.0),
@@ -75,7 +80,7 @@ def test_the_lowest_error_of_each_length_is_told(tmp_path):
     ]
     longer = trial("m", 0.1, 0, 10.0, "long", name="demo.long", epochs=9)
     found.append(trials(tmp_path, [longer], "long"))
-    told = studies_page.chosen(pd.concat(found)).splitlines()
+    told = studies_page.chosen(pd.concat(found), resolved(tmp_path)).splitlines()
     assert told == [
         "- `m` on `d`, trials of 3 epochs: 4; the lowest validation error is 21.00 % "
         "(other, `demo.0.3`).",
@@ -83,14 +88,32 @@ def test_the_lowest_error_of_each_length_is_told(tmp_path):
         "(long, `demo.long`).",
     ]
     failed = trials(tmp_path / "failed", [trial("m", 0.4, 0, None)])
-    assert studies_page.chosen(failed) == "- `m` on `d`, trials of 3 epochs: 1; none ended well."
-    assert studies_page.chosen(failed.iloc[:0]) == ""
+    told = studies_page.chosen(failed, {})
+    assert told == "- `m` on `d`, trials of 3 epochs: 1; none ended well."
+    assert studies_page.chosen(failed.iloc[:0], {}) == ""
+
+
+@pytest.mark.parametrize(
+    "errors, told",
+    [
+        ({0.1: 20.0, 0.2: 30.0}, ""),  # of two, one is always at the edge
+        ({0.1: 20.0, 0.2: 10.0, 0.4: 30.0}, ""),
+        ({0.1: 20.0, 0.2: 30.0, 0.4: 40.0}, "lowest"),
+        ({0.1: 40.0, 0.2: 30.0, 0.4: 20.0}, "highest"),
+        ({0.1: 40.0, 0.2: 30.0, 0.4: None}, ""),  # a rate that diverges is an end too
+    ],
+)
+def test_a_best_rate_at_the_edge_of_those_tried_is_told(tmp_path, errors, told):
+    found = trials(tmp_path, [trial("m", rate, 0, error) for rate, error in errors.items()])
+    line = studies_page.chosen(found, resolved(tmp_path))
+    edge = f", with the {told} learning rate of the 3 that were tried." if told else "`)."
+    assert line.endswith(edge)
 
 
 def test_data_sets_are_not_pooled(tmp_path):
     found = trials(tmp_path, [trial("m", 0.05, 0, 30.0), trial("m", 0.05, 0, 2.0, dataset="e")])
     assert found[["dataset", "mean"]].to_numpy().tolist() == [["d", 30.0], ["e", 2.0]]
-    assert len(studies_page.chosen(found).splitlines()) == 2
+    assert len(studies_page.chosen(found, resolved(tmp_path)).splitlines()) == 2
 
 
 def test_records_that_cannot_be_read_are_listed(tmp_path):

@@ -219,6 +219,7 @@ def test_a_process_imports_nothing_of_the_current_folder(monkeypatch, tmp_path):
     for name in ("queue", "benchmarks"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('of the user')")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PYTHONPATH", raising=False)  # may name the current folder
     worker = local.Worker(0, RunOptions(), 1, queue.Queue())
     worker.close()
     assert worker.fate == "its process ended with code 0"
