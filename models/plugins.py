@@ -278,43 +278,60 @@ def bundle(file: Path) -> dict[str, bytes]:
     return contents
 
 
-def _nodes(file: Path) -> Iterator[ast.AST]:
-    """All of a module's syntax; nothing of what is no Python: importing it will say so."""
+@dataclass(frozen=True)
+class Mentions:
+    """What a module names: files of `DATA`, and what it imports.
+
+    Each import: leading dots, dotted name, member.
+    """
+
+    imports: tuple[tuple[int, str, str | None], ...]
+    data: tuple[str, ...]
+
+
+def _mentions(file: Path) -> Mentions:
+    """Those of a file as it is now: it is read again only if it changed."""
+    stat = file.stat()
+    return _parsed(file, stat.st_mtime_ns, stat.st_size)
+
+
+@cache
+def _parsed(file: Path, changed: int, size: int) -> Mentions:
+    """Nothing of what is no Python: importing it will say so."""
+    imports: list[tuple[int, str, str | None]] = []
+    texts: list[str] = []
     with contextlib.suppress(SyntaxError, ValueError):
-        yield from ast.walk(ast.parse(file.read_bytes()))
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            if isinstance(node, ast.Import):
+                imports += [(0, alias.name, None) for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                imports += [(node.level, node.module or "", alias.name) for alias in node.names]
+            elif isinstance(node, ast.Call) and (called := _called_module(node)):
+                inner = called.lstrip(".")
+                imports.append((len(called) - len(inner), inner, None))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                texts.append(node.value)
+    data = (text for text in texts if Path(text).suffix.lower() in DATA)
+    return Mentions(tuple(imports), tuple(data))
 
 
 def _imports(file: Path, loaded: dict[str, Path]) -> Iterator[Path]:
     """The users' modules that one file imports, at its top or anywhere in it."""
     root, name = _root_and_name(file)
     package = name.split(".") if file.stem == "__init__" else name.split(".")[:-1]
-    for node in _nodes(file):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield from _modules(root, alias.name.split("."), None)
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            base = base + (node.module.split(".") if node.module else [])
-            for alias in node.names:
-                yield from _modules(root, base, alias.name)
-        elif isinstance(node, ast.Call) and (called := _called_module(node)):
-            inner = called.lstrip(".")
-            dots = len(called) - len(inner)
-            base = package[: len(package) - dots + 1] if dots else []
-            yield from _modules(root, [*base, *inner.split(".")], None)
+    for dots, dotted, member in _mentions(file).imports:
+        base = package[: len(package) - dots + 1] if dots else []
+        yield from _modules(root, base + (dotted.split(".") if dotted else []), member)
     yield from _at_run_time(file, loaded)
 
 
 def _named_data(file: Path) -> Iterator[Path]:
     """The files of data whose names, relative to its folder, stand in a module."""
-    for node in _nodes(file):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            name = Path(node.value)
-            if name.suffix.lower() in DATA:
-                with contextlib.suppress(OSError, ValueError):  # a text that can be no name
-                    place = (file.parent / name).resolve()
-                    if place.is_relative_to(file.parent) and place.is_file():
-                        yield place
+    for name in _mentions(file).data:
+        with contextlib.suppress(OSError, ValueError):  # a text that can be no name
+            place = (file.parent / name).resolve()
+            if place.is_relative_to(file.parent) and place.is_file():
+                yield place
 
 
 def _called_module(node: ast.Call) -> str | None:
