@@ -17,11 +17,13 @@ def _model(
 ) -> torch.nn.Module:
     """A model by its registry name, drawn from torch's generator or with `weights`.
 
-    `weights`: data set and recipe, such as "cifar10-9980/epochs30"; `num_classes` is then theirs.
-    Without either the model is for 10 classes, or for 50 symbols.
+    `weights`: data set and recipe, such as "cifar10-9980/epochs30", for their number of
+    classes. Without either the model is for 10 classes, or for 50 symbols.
     """
     if weights is None:
         return registry.build(name, num_classes)
+    if num_classes is not None:
+        raise ValueError("num_classes is not allowed beside weights, which are for their own")
     return pretrained.load(name, weights)
 
 

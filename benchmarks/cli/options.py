@@ -181,9 +181,9 @@ def add_data(parser: Parser, default: str | None = "digits") -> None:
     )
 
 
-def add_recipe(parser: Parser) -> None:
-    """The recipe, the seeds, and when to stop."""
-    add_runs(parser)
+def add_recipe(parser: Parser, which: str = "a name or a TOML file") -> None:
+    """The recipe, the seeds, and when to stop; `which`: what names a recipe."""
+    add_runs(parser, which)
     parser.add_argument(
         "--parallel-seeds",
         type=whole(seed_numbers.MAX_COUNT),
@@ -194,14 +194,14 @@ def add_recipe(parser: Parser) -> None:
     add_stop(parser)
 
 
-def add_runs(parser: Parser) -> None:
-    """Which runs of each model: the recipe and the seeds."""
+def add_runs(parser: Parser, which: str = "a name or a TOML file") -> None:
+    """Which runs of each model: the recipe and the seeds; `which`: what names a recipe."""
     described = "; ".join(f"{name}: {text}" for name, text in recipes.DESCRIPTIONS.items())
     parser.add_argument(
         "--recipe",
         type=os.path.expanduser,
         metavar="R",
-        help=f"a name or a TOML file (demo on digits, {recipes.DEFAULT_TEXT} on text, else "
+        help=f"{which} (demo on digits, {recipes.DEFAULT_TEXT} on text, else "
         f"{recipes.DEFAULT}). {described}",
     )
     parser.add_argument("--seeds", type=seeds, default=[0], metavar="S", help="0, 0-2 or 0,3,5 (0)")

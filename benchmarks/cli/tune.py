@@ -17,6 +17,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         "try learning rates, L2 and warm-up for one model on the validation split",
     )
     shared.add_data(parser)
+    shared.add_flip(parser)
     shared.add_plugin(parser)
     shared.add_device(parser)
     shared.add_engine(parser)
@@ -29,7 +30,7 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         metavar="N",
         help="how many, 1 to 9, or 7 where the recipe has no L2 (%(default)s); give rivals as many",
     )
-    shared.add_recipe(parser)
+    shared.add_recipe(parser, "the name of a built-in one")
     return parser
 
 
@@ -58,5 +59,5 @@ def run(options: Namespace) -> int:
     tuning.write(file, text)
     outcomes = run_study(file, options.dataset, chosen, printed_progress())
     if not options.detach:  # else none has ended yet
-        print_trials(options.results_dir, file, name, options.model, base)
+        print_trials(options.results_dir, file, [o.record_path for o in outcomes], base)
     return exit_codes.of_runs(outcomes)

@@ -258,7 +258,22 @@ def _untrained_pairs(results: Results) -> list[str]:
     alone = ended[ended.pair.notna() & ~ended.pair.isin(ended.model)]
     alone = alone[~alone.pair.isin(results.paper_rows)].drop_duplicates("model")
     of = alone.groupby("pair").model.agg(list)
-    return [f"Runs of {code(pair)}, the pair of {codes(models)}." for pair, models in of.items()]
+    lines = [f"Runs of {code(pair)}, the pair of {codes(models)}." for pair, models in of.items()]
+    apart = _without_common_recipe(ended).groupby("pair").model.agg(list)
+    return lines + [
+        f"Runs of {code(pair)} and of {codes(models)} with one recipe: answers compare no others."
+        for pair, models in apart.items()
+    ]
+
+
+def _without_common_recipe(ended: pd.DataFrame) -> pd.DataFrame:
+    """The models that have a pair with runs, but none of the same recipe and data; one row each."""
+    shared = ["dataset", "data_sha256", "recipe_hash"]
+    both = ended[ended.pair.isin(ended.model)].drop_duplicates([*shared, "model", "pair"])
+    rivals = ended[[*shared, "model"]].drop_duplicates().rename(columns={"model": "pair"})
+    met = both.merge(rivals.assign(met=True), on=[*shared, "pair"], how="left")
+    met = met.assign(met=met.met.notna()).groupby(["model", "pair"], as_index=False).met.any()
+    return met[~met.met]
 
 
 def _failures(results: Results) -> list[str]:

@@ -1,6 +1,6 @@
 """The page of the studies: what was tried to settle a recipe, and what came out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -50,16 +50,18 @@ def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.D
     return trials.assign(changed=pd.Series(texts, dtype="string", index=trials.index))
 
 
-def tuned(results_dir: Path, file: Path, dataset: str, model: str) -> tuple[pd.DataFrame, dict]:
-    """The trials of a model in one study, the lowest error first, and what the best one changes.
+def tuned(results_dir: Path, file: Path, made: Iterable[Path]) -> tuple[pd.DataFrame, dict]:
+    """The trials of a study among the records `made`, the best first, and what that one changes.
 
-    The columns are those of `table`; the changes have keys joined by dots, and are of the first
-    trial that ended well (empty if none did).
+    Others may be there, of the model's code or the data as they were. The columns are those of
+    `table`; the changes have keys joined by dots, and are of the first trial that ended well (empty
+    if none did).
     """
     study = load(file)
-    runs = load_runs(results_dir, dataset, studies=True)
+    runs = load_runs(results_dir, studies=True)
+    places = [path.relative_to(results_dir).as_posix() for path in made]
     resolved = runs.attrs["recipes"]
-    trials = table(study, trials_of(runs[runs.model == model], study.name), resolved)
+    trials = table(study, trials_of(runs[runs.path.isin(places)], study.name), resolved)
     ended = trials.dropna(subset=["mean"])
     if ended.empty:
         return trials, {}

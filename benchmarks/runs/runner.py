@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 
@@ -107,9 +108,13 @@ class Run:
     traceback: bool = False
 
     def __post_init__(self) -> None:
-        self.stream = self.settings.new_stream()
         self.untrained: tuple[str, ...] = ()
         self.plugin_sha256 = plugins.sha256_of(self.model)
+
+    @cached_property
+    def stream(self) -> torch.cuda.Stream | None:
+        """Where its steps are launched, made where they are: a driver of workers uses no GPU."""
+        return self.settings.new_stream()
 
     @property
     def id(self) -> store.RunId:

@@ -59,8 +59,8 @@ def resolve_settings(
 ) -> Settings:
     """What "auto" means here, and which fall-backs were taken; sets torch's switches accordingly.
 
-    Precision: bf16 on CUDA and on a CPU with AMX or AVX512-BF16, else fp32. Compile: "graph" on
-    CUDA, "default" on a CPU with a compiler.
+    Precision: bf16 on a GPU from Ampere on and on a CPU with AMX or AVX512-BF16, else fp32.
+    Compile: "graph" on CUDA and "default" on a CPU, each with a compiler of C or C++, else "off".
 
     Raises:
         RunError: for a device that is not there.
@@ -103,21 +103,25 @@ def device_type(name: str) -> str:
 
 
 def _has_fast_bf16(device: str) -> bool:
-    return device == "cuda" or bool({"amx_bf16", "avx512_bf16"} & set(environment.cpu_features()))
+    if device == "cuda":  # before Ampere it is emulated, and cannot be compiled
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool({"amx_bf16", "avx512_bf16"} & set(environment.cpu_features()))
 
 
 def _compile_mode(mode: str, device: str) -> tuple[str, str | None]:
     """The mode on a device, and the fall-back that was taken, if any."""
-    if device == "cuda":
-        return ("graph" if mode == "auto" else mode), None
-    if mode == "graph":
+    if device != "cuda" and mode == "graph":
         return "default", "a CPU captures no graphs: compile default instead of graph"
     if mode != "auto":
         return mode, None
-    compilers = (os.environ.get("CXX", "g++"), "clang++")
-    if any(shutil.which(name) for name in compilers):
-        return "default", None
-    return "off", "no C++ compiler found: eager instead of compiled"
+    # Triton builds its launchers with a C compiler, inductor its CPU code with one of C++.
+    if device == "cuda":
+        best, language, names = "graph", "C", (os.environ.get("CC", "gcc"), "clang")
+    else:
+        best, language, names = "default", "C++", (os.environ.get("CXX", "g++"), "clang++")
+    if any(shutil.which(name) for name in names):
+        return best, None
+    return "off", f"no {language} compiler found: eager instead of compiled"
 
 
 def set_switches(deterministic: bool) -> None:

@@ -52,7 +52,7 @@ def study_text(model: str, base: str, trials: int, seeds: list[int]) -> str:
     grid = [row for row in GRID if _changes(block, row[1])]
     if not 1 <= trials <= len(grid):
         raise StudyError(f"{trials} trials are not allowed; the grid has 1 to {len(grid)}")
-    if block.schedule != "cosine":
+    if block.milestones:
         raise RecipeError(f"recipe {base!r} is not allowed; its learning rates are set by step")
     fixed = {key: getattr(recipe, key) for key in FIXED} | {kind: asdict(block)}
     if block.steps is not None:  # which decide, whatever the epochs
@@ -143,9 +143,12 @@ def write(file: Path, text: str) -> None:
             write_atomically(file, text)
 
 
-def recipe_text(model: str, base: str, changed: dict[str, object]) -> str:
-    """The TOML file of a recipe that changes a built-in one; `changed` has keys joined by dots."""
-    name = f"{model.replace('-', '_')}_tuned"
+def recipe_text(base: str, changed: dict[str, object]) -> str:
+    """The TOML file of a recipe that changes a built-in one; `changed` has keys joined by dots.
+
+    Its name says what it changes: models with the same best trial share a recipe.
+    """
+    name = "_".join([base, *(f"{key.replace('.', '_')}{value}" for key, value in changed.items())])
     lines = [f"name = {_toml(name)}", f"base = {_toml(base)}"]
     tables: dict[str, list[str]] = {"": []}
     for path, value in changed.items():

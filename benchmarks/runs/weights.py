@@ -37,15 +37,25 @@ def publish(checkpoint: Path, data: Data, results_dir: Path) -> Path:
 
     Raises:
         WeightsError: if there is no record that the run ended well, the file would be larger than
-            a megabyte, or the model is of text.
+            a megabyte, or the model is of text or of a plugin.
         CheckpointError: for a checkpoint that cannot be read.
     """
     model, identity = trained.load_trained(checkpoint)
+    if not registry.is_built_in(identity["model"]):
+        raise pretrained.WeightsError(
+            f"only built-in models are kept there, which anybody can build; {identity['model']} is "
+            "of a plugin: name a file to write"
+        )
     task = registry.get(identity["model"]).task
     if task != DataSet.task.name or not isinstance(data, DataSet):
         raise pretrained.WeightsError(
             f"only models of images are kept there, {identity['model']} is of {task}: name a file "
             "to write"
+        )
+    if identity["dataset"] != data.fingerprint["decoded_sha256"]:
+        raise pretrained.WeightsError(
+            f"checkpoint {checkpoint} was not trained on this {data.name}: name its data by "
+            "--dataset"
         )
     record_path = store.run_folder(results_dir, data.name, identity["model"])
     record = store.load(record_path / f"{checkpoint.stem}.json")
@@ -53,10 +63,9 @@ def publish(checkpoint: Path, data: Data, results_dir: Path) -> Path:
         raise pretrained.WeightsError(
             f"no record under {record_path} says that the run of {checkpoint} ended well"
         )
-    same = identity["dataset"] == data.fingerprint["decoded_sha256"]
-    if not same or identity["recipe"] != record["recipe"]["hash"]:
+    if identity["recipe"] != record["recipe"]["hash"]:
         raise pretrained.WeightsError(
-            f"checkpoint {checkpoint} is of other data or of another recipe than its record"
+            f"checkpoint {checkpoint} is of another recipe than its record"
         )
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
     if size > LARGEST:

@@ -160,11 +160,15 @@ class _CompiledOrEager:
         self.backend = _inductor()
         self.compiled = torch.compile(module, backend=self.backend, dynamic=False, fullgraph=True)
         self.compilations: Counter[tuple] = Counter()
+        self.worked = False
 
     def __call__(self, *batch: Any) -> Any:
         if self.compiler.fallback is not None:
             return self.module(*batch)
-        drawn, before = generators.states(), self.backend.compilations
+        # Later failures are of the compiler alone, which leaves the generators as they were; their
+        # states at every call, which is every character of a text, would cost a third of a step.
+        drawn = None if self.worked else generators.states()
+        before = self.backend.compilations
         try:
             result = self.compiled(*batch)
         except Exception as error:
@@ -172,10 +176,12 @@ class _CompiledOrEager:
                 raise
             failure: Exception = error
         else:
+            self.worked = True
             if self.backend.compilations > before:
                 self._count(batch, self.backend.compilations - before)
             return result
-        generators.restore(drawn)
+        if drawn is not None:
+            generators.restore(drawn)
         result = self.module(*batch)  # if it is the model that fails, it says so here
         cause = getattr(failure, "inner_exception", failure)  # what torch's compiler itself raised
         self.compiler.fall_back(described(cause, longest=120))

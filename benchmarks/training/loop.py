@@ -95,18 +95,20 @@ class CapturedStep:
 
     WARM_UP = 3
 
-    def __init__(self, step: Step):
-        self.step = step
+    def __init__(self) -> None:
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
-    def __call__(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
-        """One step on a batch; gives what `step` gives."""
+    def __call__(self, step: Step, *batch: Tensor) -> tuple[Tensor, Tensor]:
+        """One step on a batch; gives what `step`, the same at each call, gives.
+
+        It is not kept: an owner that has it as a method would never be freed, nor would the graph.
+        """
         if self.calls < self.WARM_UP:
             self.calls += 1
-            return self.step(*batch)
+            return step(*batch)
         if self.graph is None:
-            self.graph = self._capture(*batch)
+            self.graph = self._capture(step, *batch)
         for place, values in zip(self.batch, batch, strict=True):
             place.copy_(values)
         self.graph.replay()
@@ -114,11 +116,11 @@ class CapturedStep:
         # Copies: the next replay writes in the same place.
         return loss.clone(), mistakes.clone()
 
-    def _capture(self, *batch: Tensor) -> torch.cuda.CUDAGraph:
+    def _capture(self, step: Step, *batch: Tensor) -> torch.cuda.CUDAGraph:
         self.batch = [values.clone(memory_format=torch.preserve_format) for values in batch]
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
-            self.out = self.step(*self.batch)
+            self.out = step(*self.batch)
         return graph
 
 
@@ -168,9 +170,9 @@ class Trainer:
         self._scaling_source: KernelSource | None = None
         if self.kind == "scaled" and isinstance(model, KernelNetwork):
             self._scaling_source = model.kernels
-        self._optimize: Step = self._plain_step
+        self._captured: CapturedStep | None = None
         if self.compiler.captures:
-            self._optimize = CapturedStep(self._plain_step)
+            self._captured = CapturedStep()
 
     def train(self, *arguments, **options) -> Result:
         """Run `training` to its end, on its own stream."""
@@ -271,7 +273,9 @@ class Trainer:
         learning_rate = self.block.learning_rate_at(step, self.total)
         for rate, share in self._rates:
             rate.fill_(learning_rate * share)
-        return self._optimize(*batch)
+        if self._captured is None:
+            return self._plain_step(*batch)
+        return self._captured(self._plain_step, *batch)
 
     def _plain_step(self, *batch: Tensor) -> tuple[Tensor, Tensor]:
         with self.settings.autocast():

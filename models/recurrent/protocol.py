@@ -28,7 +28,8 @@ class Cell(Protocol):
                 return (self.projection.new_zeros(batch, self.units),)
 
             def step(self, state, projected, mask):
-                return (torch.tanh(projected + self.of_h(state[0])) * mask,)
+                h = torch.tanh(projected + self.of_h(state[0])) * mask
+                return (h.to(state[0].dtype),)
     """
 
     units: int
@@ -51,8 +52,8 @@ class Cell(Protocol):
 
         `projected`: (B, rows). `mask`: recurrent dropout's, (B, units), of zeros and 1 / keep, or
         1.0 without dropout. A step has no side effects, so that it can be compiled by itself; it
-        is compiled once if the initial state and every other are alike in strides, and no tensor
-        stands twice in them.
+        is compiled once if the initial state and every other are alike in dtype and strides, and no
+        tensor stands twice in them. Under autocast to bf16 a product is bf16, the mask fp32.
         """
         ...
 

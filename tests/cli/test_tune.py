@@ -87,6 +87,22 @@ def test_tuning_makes_a_study_and_prints_the_best(fast_demo, desk, capsys, monke
     assert "has another base, other seeds or other trials" in capsys.readouterr().err
 
 
+def test_trials_of_other_code_are_no_rivals(fast_demo, own_models, desk, capsys):
+    """They stay among the records, and are neither in the table nor the best."""
+    text = (
+        "from torch import nn\nfrom models.registry import register_model\n"
+        "@register_model('edited')\ndef edited(classes):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.Linear(3072, classes))  # {}\n"
+    )
+    plugin = desk.folder / "edited_nets.py"
+    for edition in (1, 2):
+        plugin.write_text(text.format(edition))
+        desk.code_of("tune", "edited", "--trials", "2", "--plugin", plugin)
+        out = capsys.readouterr().out
+        assert sum("% (n = 1)" in line for line in out.splitlines()) == 2
+    assert len(list((desk.folder / "results").rglob("*edited*/*/*/*.json"))) == 4
+
+
 def test_two_that_tune_at_once_lose_no_trial(tmp_path):
     file = tmp_path / "study.toml"
     texts = [tuning.study_text("wide_resnet16_1", "demo", n, seeds=[0]) for n in range(1, 8)]
@@ -128,9 +144,10 @@ def test_trials_that_diverge_are_in_the_table(fast_demo, own_models, desk, capsy
 def test_the_recipe_of_the_best_trial_is_one(tmp_path):
     changed = {"epochs": 3, "stored.learning_rate": 0.1, "scaled.l2": 1e-4}
     file = tmp_path / "best.toml"
-    file.write_text(tuning.recipe_text("my-model", "epochs10", changed))
+    file.write_text(tuning.recipe_text("epochs10", changed))
     recipe = recipes.load(str(file))
-    assert (recipe.name, recipe.epochs) == ("my_model_tuned", 3)
+    name = "epochs10_epochs3_stored_learning_rate0.1_scaled_l20.0001"
+    assert (recipe.name, recipe.epochs) == (name, 3)
     assert (recipe.stored.learning_rate, recipe.scaled.l2) == (0.1, 1e-4)
 
 
@@ -148,6 +165,7 @@ def test_a_foreign_module_is_tuned_as_stored_kernels(own_models):
         (["wide_resnet16_1", "--recipe", "quick"], "now epochs10"),
         (["wide_resnet16_1", "--recipe", "mine.toml"], "starts from a built-in one"),
         (["wide_resnet16_1", "--recipe", "paper"], "its learning rates are set by step"),
+        (["lstm_16", "--recipe", "text_paper", "--trials", "6"], "the grid has 1 to 5"),
     ],
 )
 def test_wrong_input(arguments, message, capsys):

@@ -62,6 +62,17 @@ def test_a_pair_that_was_not_trained_is_missing(tmp_path):
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_a_pair_without_a_common_recipe_is_told(tmp_path):
+    """As two that were each trained with what `tune` found for it."""
+    mine = record("mine", 0, 10.0, "wide_resnet16_1")
+    other = {"name": "other", "hash": "b" * 16}
+    told = "Runs of `wide_resnet16_1` and of `mine` with one recipe: answers compare no others."
+    assert told in report(tmp_path, [mine, record("wide_resnet16_1", 0, 9.0, recipe=other)])
+    both = [mine, record("wide_resnet16_1", 0, 9.0), record("mine", 0, 9.0, recipe=other)]
+    assert "with one recipe" not in report(tmp_path / "both", both)
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_two_hashes_have_a_section_each(tmp_path):
     records = [record(error=10.0), record(seed=1, error=30.0, recipe={"hash": "b" * 16})]
     text = report(tmp_path, records)

@@ -51,6 +51,14 @@ def test_weights_that_are_not_there():
     with pytest.raises(ValueError, match="cifar10-9980/epochs30-seed0") as error:
         torch.hub.load(str(ROOT), "hyper_resnet40_2", weights="mnist/epochs1", source="local")
     assert "no weights 'mnist/epochs1' of hyper_resnet40_2" in one_line(error)
+    with pytest.raises(ValueError, match="num_classes is not allowed beside weights"):
+        torch.hub.load(
+            str(ROOT),
+            "hyper_resnet40_2",
+            weights="cifar10-9980/epochs30",
+            num_classes=100,
+            source="local",
+        )
 
 
 @pytest.fixture
@@ -100,6 +108,15 @@ def test_what_is_wrong_with_weights_is_told(trained, few):
     ]
     path.write_bytes(b"no weights")
     assert "cannot be read" in next(weights.problems(path, results_dir))
+
+
+def test_weights_of_other_data_or_of_a_plugin_are_refused(trained, few, monkeypatch):
+    other = dataclasses.replace(few, fingerprint=few.fingerprint | {"decoded_sha256": "e" * 64})
+    with pytest.raises(pretrained.WeightsError, match="not trained on this digits: name its data"):
+        weights.publish(trained[0], other, trained[1])
+    monkeypatch.setattr(registry, "is_built_in", lambda name: False)
+    with pytest.raises(pretrained.WeightsError, match="only built-in models are kept there"):
+        weights.publish(trained[0], few, trained[1])
 
 
 def test_large_weights_want_a_file(trained, few, monkeypatch):

@@ -151,6 +151,39 @@ def test_inputs_of_other_shapes_are_no_change_of_the_module():
     assert notes == []
 
 
+class Later(nn.Module):
+    """Compiles as long as it is not told otherwise; draws from all generators."""
+
+    later = False
+
+    def forward(self, x):
+        x = nn.functional.dropout(x)
+        if self.later:
+            x = x * random.random() + np.random.rand() * torch.rand(4)
+            return x if x.sum() > 0 else -x
+        return x
+
+
+def test_what_fails_after_it_worked_has_drawn_nothing(monkeypatch):
+    """States are saved until a call has worked: at each character they would cost too much."""
+    torch._dynamo.reset()
+    saved = []
+    states = generators.states
+    monkeypatch.setattr(generators, "states", lambda: saved.append(1) or states())
+    model, notes, x = Later(), [], torch.ones(2, 4)
+    step = Compiler(COMPILED, foreign=True, note=notes.append)(model.forward)
+    for _ in range(3):
+        step(x)
+    assert len(saved) == 1 and notes == []
+    model.later = True
+    found = []
+    for call in (step, model):
+        generators.seed_all(3)
+        found.append([*call(x).flatten().tolist(), random.random(), np.random.rand()])
+        found[-1].append(float(torch.rand(1)))
+    assert found[0] == found[1] and len(notes) == 1
+
+
 def test_a_resumed_run_is_eager_from_its_first_step_on(few, short, tmp_path):
     path, reasons = tmp_path / "run.ckpt", iter([None, "enough"])
     first, _ = trained(Prints(), few, short, COMPILED, path, lambda: next(reasons))

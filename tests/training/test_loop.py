@@ -2,6 +2,8 @@
 
 import copy
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -172,6 +174,20 @@ def test_evaluate_counts_real_images_only(digits):
     assert whole[:2] == pytest.approx(parts[:2])
     assert torch.equal(whole.wrong, parts.wrong)
     assert len(whole.wrong) == len(digits.validation)
+
+
+@pytest.mark.parametrize("name", ["wide_resnet10_1", "hyper_resnet10_1"])
+def test_an_ended_run_is_freed_at_once(few, tiny, name):
+    """Without the garbage collector: on a GPU the next run would find less memory."""
+    run = trainer(few, dataclasses.replace(tiny, batch_size=32), name)
+    run.train()
+    left = [weakref.ref(run), weakref.ref(run.model)]
+    gc.disable()
+    try:
+        del run
+        assert [reference() for reference in left] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_it_learns_and_reads_the_test_set_once(digits, tiny):
