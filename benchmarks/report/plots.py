@@ -260,8 +260,8 @@ def place_labels(
         y_lines=[line[:, 1] for line in lines if len(line) > 1],
         textsize=9,
         textcolor=list(colours),
-        linecolor="#aaaaaa",
-        linewidth=0.6,
+        linecolor="#666666",  # darker than the grid, which they may lie on
+        linewidth=0.8,
         max_distance=0.4,
         min_distance=0.01,
         nbr_candidates=400,
