@@ -1,6 +1,8 @@
 """What exists on a GPU only: captured steps, streams, events, energy."""
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -9,9 +11,10 @@ from benchmarks.data import text
 from benchmarks.data.batches import Batches, evaluation_batches
 from benchmarks.measuring.timing import SHORT, Call, Timer, measure
 from benchmarks.runs import runner
-from benchmarks.runs.bench import Bench
+from benchmarks.runs.bench import Bench, TimingSetup
 from benchmarks.runs.building import build
 from benchmarks.runs.settings import resolve_settings
+from benchmarks.runs.speed import profile
 from benchmarks.runs.trained import evaluate_checkpoint
 from benchmarks.system import device
 from benchmarks.training.checkpoints import load_checkpoint
@@ -210,6 +213,26 @@ def test_images_are_gathered_alike(digits, monkeypatch):
     pairs = list(zip(on_cpu.epoch(0, 0), on_cuda.epoch(0, 0), strict=True))
     assert len(pairs) > 2
     assert all(torch.equal(a, b.cpu()) for both in pairs for a, b in zip(*both, strict=True))
+
+
+def test_an_ended_run_frees_its_graph_at_once(digits):
+    made = bench(digits, "hyper_resnet10_1", settings("fp32", "graph"))
+    losses(made)
+    left = [weakref.ref(made.trainer._captured), weakref.ref(made.model)]
+    gc.disable()
+    try:
+        del made
+        assert [reference() for reference in left] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_a_profile_is_of_kernels(digits):
+    used = settings()
+    setup = TimingSetup(digits.to(used.device), RECIPES["demo"], used, SHORT)
+    rows = profile("wide_resnet10_1", setup)
+    assert sum(row["share"] for row in rows) == pytest.approx(1.0)
+    assert not any(row["operator"].startswith("aten::") for row in rows)
 
 
 def test_events_agree_with_the_clock():

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from benchmarks.runs.progress import QUIET, Progress
 from benchmarks.runs.settings import set_switches, settings_of, with_overrides
 from benchmarks.tasks import IMAGES, TASKS, Task
 from benchmarks.training import recipes
-from benchmarks.training.learning import Batch, evaluator_of, repeated
+from benchmarks.training.learning import Batch, Learning, evaluator_of, repeated
 from benchmarks.training.loop import Trainer, drive
 from benchmarks.training.recipes import Recipe
 from benchmarks.training.settings import Settings
@@ -69,6 +70,12 @@ def timing_setup(
     return TimingSetup(data, recipe, settings, protocol, options.traceback)
 
 
+def _endless(learning: Learning) -> Iterator[Batch]:
+    """The batches of one epoch after the other."""
+    for epoch in count():
+        yield from learning.epoch(0, epoch, 0)
+
+
 class Bench:
     """A module on a device, with the calls that are timed."""
 
@@ -83,13 +90,7 @@ class Bench:
         self.data, self.recipe, self.settings = data, recipe, settings
         self.trainer = Trainer(model, data, recipe, settings, 0, {}, foreign)
         self.model = self.trainer.model
-        self.batches = self._stream()
-
-    def _stream(self) -> Iterator[Batch]:
-        epoch = 0
-        while True:
-            yield from self.trainer.learning.epoch(0, epoch, 0)
-            epoch += 1
+        self.batches = _endless(self.trainer.learning)
 
     def _train_step(self) -> None:
         switch(self.settings)

@@ -80,6 +80,14 @@ def time_model(name: str, setup: TimingSetup) -> dict:
     Inference is timed with generated and, for kernel networks, with materialised kernels. The
     epoch and its steps are interleaved, because their ratio tells the cost of data and bookkeeping.
     """
+    record, used = _timed(name, setup)
+    if used.compile == "off" != setup.settings.compile:  # perhaps after some was timed compiled
+        record, _ = _timed(name, replace(setup, settings=used))
+    return record
+
+
+def _timed(name: str, setup: TimingSetup) -> tuple[dict, Settings]:
+    """The record, and the settings as they were used."""
     recipe, settings, protocol = setup.recipe, setup.settings, setup.protocol
     torch._dynamo.reset()
     timer, energy = Timer(settings.device), EnergyMeter(settings.device)
@@ -100,10 +108,8 @@ def time_model(name: str, setup: TimingSetup) -> dict:
             inference = bench.inference(plain)
             measured["inference_materialized"] = measure(inference, timer, protocol, energy)
     used = bench.trainer.compiler.used
-    if used.compile == "off" != settings.compile:  # perhaps only after some was timed compiled
-        return time_model(name, replace(setup, settings=used))
     first_calls = sum(values.get("first_call_s", 0.0) for values in measured.values())
-    return head("speed", name, recipe, used, timer) | {
+    record = head("speed", name, recipe, used, timer) | {
         "optimizer": optimizers.names(bench.model, recipe),
         "measurements": measured,
         "epoch_to_step": epochs["ratio"],
@@ -112,6 +118,7 @@ def time_model(name: str, setup: TimingSetup) -> dict:
         "peak_memory_bytes": peak,
         "bounds": _bounds(name, step["median"], recipe, settings),
     }
+    return record, used
 
 
 def bench_of(name: str, setup: TimingSetup, recipe: Recipe | None = None) -> Bench:
@@ -255,6 +262,14 @@ def time_pair(name: str, setup: TimingSetup) -> dict:
         raise registry.RegistryError(
             f"model {name!r} has no plain pair; allowed are models that have one, see `list`"
         )
+    record, used = _timed_pair(name, plain_name, setup)
+    if used.compile == "off" != setup.settings.compile:  # then both: a ratio is of one condition
+        record, _ = _timed_pair(name, plain_name, replace(setup, settings=used))
+    return record
+
+
+def _timed_pair(name: str, plain_name: str, setup: TimingSetup) -> tuple[dict, Settings]:
+    """The record, and the settings as they were used."""
     torch._dynamo.reset()
     settings, protocol = setup.settings, setup.protocol
     timer, recipe = Timer(settings.device), same_optimizer(setup.recipe)
@@ -269,14 +284,13 @@ def time_pair(name: str, setup: TimingSetup) -> dict:
             kind: _pair_of(call, plain_inference, timer, protocol) for kind, call in calls.items()
         }
     used = over.trainer.compiler.used
-    if used.compile == "off" != settings.compile:  # then both, because a ratio is of one condition
-        return time_pair(name, replace(setup, settings=used))
     record = head("pair", name, recipe, used, timer) | steps
-    return record | {
+    record |= {
         "pair": [name, plain_name],
         "optimizer": optimizers.names(under.model, recipe),
         "inference": inference,
     }
+    return record, used
 
 
 def _pair_of(over: Call, under: Call, timer: Timer, protocol: Protocol) -> dict:

@@ -1,6 +1,8 @@
 """Speed records: what is timed, which models are untimed, and compiled against eager."""
 
 import dataclasses
+import gc
+import weakref
 
 import pytest
 import torch
@@ -58,6 +60,19 @@ def test_what_is_timed_mirrors_as_its_recipe_does(digits, flip):
     data = repeated(digits, recipe, 64)
     made = Bench(build("wide_resnet10_1", 10, 0), data, recipe, Settings(CPU))
     assert made.trainer.learning.batches.flip is bool(flip)
+
+
+def test_what_was_timed_is_freed_at_once(digits):
+    """Else the next model's peak memory holds it."""
+    made = bench(digits, "hyper_resnet10_1", Settings(torch.device("cpu")))
+    made.step.run()
+    left = [weakref.ref(made), weakref.ref(made.trainer), weakref.ref(made.model)]
+    gc.disable()
+    try:
+        del made
+        assert [reference() for reference in left] == [None, None, None]
+    finally:
+        gc.enable()
 
 
 def test_an_epoch_is_steps(digits):
