@@ -297,7 +297,7 @@ def _mentions(file: Path) -> Mentions:
 
 @cache
 def _parsed(file: Path, changed: int, size: int) -> Mentions:
-    """Nothing of what is no Python: importing it will say so."""
+    """Nothing of what is no Python: importing it will say so. `changed`, `size`: its edition."""
     imports: list[tuple[int, str, str | None]] = []
     texts: list[str] = []
     with contextlib.suppress(SyntaxError, ValueError):

@@ -1,6 +1,8 @@
 """Shared fixtures: digits once a process, fewer images, and a tiny recipe."""
 
+import contextlib
 import dataclasses
+import gc
 import os
 from pathlib import Path
 
@@ -69,6 +71,16 @@ def own_models():
     for current, before in ((registry.PLUGIN_MODELS, models), (registry.KERNELS, kernels)):
         current.clear()
         current.update(before)
+
+
+@contextlib.contextmanager
+def without_collector():
+    """What is freed within is freed because nothing refers to it any more."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 class Hostile:

@@ -1,7 +1,6 @@
 """What exists on a GPU only: captured steps, streams, events, energy."""
 
 import dataclasses
-import gc
 import weakref
 
 import pytest
@@ -21,6 +20,7 @@ from benchmarks.training.checkpoints import load_checkpoint
 from benchmarks.training.learning import repeated
 from benchmarks.training.loop import drive
 from benchmarks.training.recipes import RECIPES
+from tests.conftest import without_collector
 from tests.runs.test_speed import bench
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -219,12 +219,9 @@ def test_an_ended_run_frees_its_graph_at_once(digits):
     made = bench(digits, "hyper_resnet10_1", settings("fp32", "graph"))
     losses(made)
     left = [weakref.ref(made.trainer._captured), weakref.ref(made.model)]
-    gc.disable()
-    try:
+    with without_collector():
         del made
         assert [reference() for reference in left] == [None, None]
-    finally:
-        gc.enable()
 
 
 def test_a_profile_is_of_kernels(digits):

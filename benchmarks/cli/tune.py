@@ -28,7 +28,8 @@ def add_parser(commands: _SubParsersAction) -> shared.Parser:
         type=shared.whole(9),
         default=5,
         metavar="N",
-        help="how many, 1 to 9, or 7 where the recipe has no L2 (%(default)s); give rivals as many",
+        help="how many, 1 to 9, two fewer where the recipe has no L2, or no warm-up (%(default)s); "
+        "give rivals as many",
     )
     shared.add_recipe(parser, "the name of a built-in one")
     return parser
@@ -48,8 +49,7 @@ def run(options: Namespace) -> int:
     base = options.recipe or default_name(name, task_of(options.dataset))
     text = tuning.study_text(options.model, base, options.trials, options.seeds)
     file = tuning.study_file(options.results_dir, options.model, base)
-    text = tuning.continued(file, text)
-    study = studies.parsed(text, file)
+    study = studies.parsed(tuning.continued(file, text), file)
     count = sum(model == options.model for model, _ in study.trials)
     if count > options.trials:
         print_note(f"{file} has {count} trials already; they stay")
@@ -59,5 +59,6 @@ def run(options: Namespace) -> int:
     tuning.write(file, text)
     outcomes = run_study(file, options.dataset, chosen, printed_progress())
     if not options.detach:  # else none has ended yet
-        print_trials(options.results_dir, file, [o.record_path for o in outcomes], base)
+        made = [o.record_path for o in outcomes if o.spec.model == options.model]
+        print_trials(options.results_dir, file, made, base)
     return exit_codes.of_runs(outcomes)

@@ -64,10 +64,7 @@ def reproduce(
     result = Reproduction(runs, [])
     if result.halted:
         return result
-    reason = engines.chosen(options).untimed
-    if options.devices:
-        reason = "this process has no GPU of --devices; CUDA_VISIBLE_DEVICES and throughput time it"
-    if reason:
+    if reason := engines.chosen(options).untimed:
         progress.note(f"no model is timed: {reason}")
         return result
     failed = {outcome.spec.model for outcome in runs if outcome.status not in store.DONE}

@@ -101,6 +101,18 @@ def test_trials_of_other_code_are_no_rivals(fast_demo, own_models, desk, capsys)
         out = capsys.readouterr().out
         assert sum("% (n = 1)" in line for line in out.splitlines()) == 2
     assert len(list((desk.folder / "results").rglob("*edited*/*/*/*.json"))) == 4
+    study = desk.folder / "results" / "studies" / "tune_edited_demo" / "study.toml"
+    study.write_text(study.read_text() + '[trials.wide_resnet10_1]\n"base" = {}\n')
+    desk.code_of("tune", "edited", "--trials", "2", "--plugin", plugin)
+    table = capsys.readouterr().out.split(str(study))[-1]
+    assert table.count("% (n = 1)") == 2  # nor those of another model
+
+
+def test_constant_rates_are_tuned():
+    rates = [
+        recipe.stored.learning_rate for _, recipe in study_of("lstm_16", "text_paper", 5).trials
+    ]
+    assert rates == [0.001, 0.0005, 0.002, 0.00025, 0.004]
 
 
 def test_two_that_tune_at_once_lose_no_trial(tmp_path):

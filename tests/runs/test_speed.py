@@ -1,7 +1,6 @@
 """Speed records: what is timed, which models are untimed, and compiled against eager."""
 
 import dataclasses
-import gc
 import weakref
 
 import pytest
@@ -19,6 +18,7 @@ from benchmarks.training.recipes import RECIPES, load
 from benchmarks.training.settings import Settings
 from models import ledger, registry
 from models.materialize import materialize
+from tests.conftest import without_collector
 
 CPU = torch.device("cpu")
 
@@ -67,12 +67,9 @@ def test_what_was_timed_is_freed_at_once(digits):
     made = bench(digits, "hyper_resnet10_1", Settings(torch.device("cpu")))
     made.step.run()
     left = [weakref.ref(made), weakref.ref(made.trainer), weakref.ref(made.model)]
-    gc.disable()
-    try:
+    with without_collector():
         del made
         assert [reference() for reference in left] == [None, None, None]
-    finally:
-        gc.enable()
 
 
 def test_an_epoch_is_steps(digits):

@@ -2,7 +2,6 @@
 
 import copy
 import dataclasses
-import gc
 import weakref
 
 import pytest
@@ -18,6 +17,7 @@ from benchmarks.training.objective import Evaluation, Normalize, Objective, eval
 from benchmarks.training.recipes import Block, Rule
 from models import registry
 from models.kernels.protocol import dense
+from tests.conftest import without_collector
 
 CPU = Settings(torch.device("cpu"))
 NORMALIZE = Normalize((0.5,) * 3, (0.25,) * 3)
@@ -182,12 +182,9 @@ def test_an_ended_run_is_freed_at_once(few, tiny, name):
     run = trainer(few, dataclasses.replace(tiny, batch_size=32), name)
     run.train()
     left = [weakref.ref(run), weakref.ref(run.model)]
-    gc.disable()
-    try:
+    with without_collector():
         del run
         assert [reference() for reference in left] == [None, None]
-    finally:
-        gc.enable()
 
 
 def test_it_learns_and_reads_the_test_set_once(digits, tiny):

@@ -175,10 +175,9 @@ def threads_each(options: RunOptions, jobs: int) -> int:
 class Processes:
     """Runs in `options.jobs` processes, each with its share of the cores or with a GPU."""
 
-    untimed = None
-
     def __init__(self, options: RunOptions):
         self.options = options
+        self.untimed = "the devices are those of other processes" if options.devices else None
 
     def run_all(self, work: Work, progress: Progress) -> dict[RunId, Outcome]:
         """As the protocol; a run whose process is lost is resumed by another one."""

@@ -223,3 +223,8 @@ def test_a_process_imports_nothing_of_the_current_folder(monkeypatch, tmp_path):
     worker = local.Worker(0, RunOptions(), 1, queue.Queue())
     worker.close()
     assert worker.fate == "its process ended with code 0"
+
+
+def test_models_are_not_timed_where_the_devices_are_those_of_workers():
+    assert local.Processes(RunOptions(jobs=2)).untimed is None
+    assert "devices" in local.Processes(RunOptions(devices=("1",))).untimed
