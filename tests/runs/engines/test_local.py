@@ -100,7 +100,10 @@ def test_workers_end_with_checkpoints_when_the_driver_ends(plugin, options, tmp_
     command += ["--results-dir", str(options.results_dir), "--seeds", "0-1", "--jobs", "2"]
     command += ["--checkpoint-dir", str(options.checkpoint_dir), "--compile", "off"]
     driver = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    while "epoch 2/3000" not in driver.stdout.readline():
+    going = set()
+    while len(going) < 2:
+        line = driver.stdout.readline()
+        going |= {seed for seed in ("seed 0", "seed 1") if seed in line and "epoch 2/3000" in line}
         assert driver.poll() is None
     workers = processes_of(driver.pid)
     driver.send_signal(number)
