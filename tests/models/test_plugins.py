@@ -9,7 +9,7 @@ import sys
 import pytest
 from torch import nn
 
-from models import plugins, registry
+from models import plugin_code, plugins, registry
 from tests.conftest import ROOT
 
 MODEL = """
@@ -29,7 +29,7 @@ def _nothing_stays(monkeypatch, own_models):
     before = set(sys.modules)
     yield
     for name in set(sys.modules) - before:
-        if plugins.is_users(getattr(sys.modules[name], "__file__", None) or ""):
+        if plugin_code.is_users(getattr(sys.modules[name], "__file__", None) or ""):
             del sys.modules[name]
 
 
@@ -128,7 +128,7 @@ def test_the_hash_is_of_the_code_that_is_imported(tmp_path):
     write(tmp_path, "near_helper.py", "def late():\n    import far_helper\n    return far_helper.X")
     write(tmp_path, "unrelated.py", "X = 1")
     file = write(tmp_path, "hashed_nets.py", f"import near_helper\n{MODEL.format(name='hashed')}")
-    assert {f.name for f in plugins.code_files(file)} == {
+    assert {f.name for f in plugin_code.code_files(file)} == {
         "hashed_nets.py",
         "near_helper.py",
         "far_helper.py",
@@ -157,7 +157,7 @@ def test_a_module_that_is_imported_by_name_is_in_the_hash(tmp_path, line):
     text = f"import importlib\nfrom importlib import import_module\n{line}\n"
     file = write(tmp_path, "dynamic_nets.py", text + MODEL.format(name="dynamic"))
     first = plugins.load(str(file)).sha256
-    assert "dynamic_helper.py" in plugins.bundle(file)
+    assert "dynamic_helper.py" in plugin_code.bundle(file)
     helper.write_text("WIDTH = 2", encoding="utf-8")
     assert plugins.load(str(file)).sha256 != first
 
@@ -179,8 +179,8 @@ OTHERS = "../outside.json", "absent.json", "a\\0.json", "x" * 10 + ".json"
     write(tmp_path, "outside.json", "{}")
     file = write(tmp_path, "nets/told_nets.py", text + MODEL.format(name="told"))
     first = plugins.load(str(file)).sha256
-    assert {f.name for f in plugins.code_files(file)} == {file.name, own.name, more.name}
-    assert {"told_nets.json", "configs/more.json"} < set(plugins.bundle(file))
+    assert {f.name for f in plugin_code.code_files(file)} == {file.name, own.name, more.name}
+    assert {"told_nets.json", "configs/more.json"} < set(plugin_code.bundle(file))
     log.write_text("a run", encoding="utf-8")
     assert plugins.load(str(file)).sha256 == first
     for place in (own, more):
@@ -194,7 +194,7 @@ def test_the_hash_of_a_single_file_is_its_own_and_does_not_depend_on_its_place(t
     text = MODEL.format(name="single")
     here, there = (write(tmp_path, f"{k}/single_net.py", text) for k in "ab")
     digest = hashlib.sha256(here.read_bytes()).hexdigest()
-    assert plugins.code_sha256(here) == plugins.code_sha256(there) == digest
+    assert plugin_code.code_sha256(here) == plugin_code.code_sha256(there) == digest
 
 
 def test_an_edited_plugin_is_loaded_anew(tmp_path):
@@ -209,7 +209,7 @@ def test_an_edited_plugin_is_loaded_anew(tmp_path):
 def test_a_model_that_no_plugin_registered_has_a_hash_too():
     registry.register_model("by_hand")(lambda classes: nn.Linear(1, classes))
     here = ROOT / "tests" / "models" / "test_plugins.py"
-    assert plugins.sha256_of("by_hand") == plugins.code_sha256(here)
+    assert plugins.sha256_of("by_hand") == plugin_code.code_sha256(here)
 
 
 WRONG = {

@@ -28,7 +28,7 @@ from benchmarks.system.faults import described
 from benchmarks.system.files import refuse_unwritable, remove_leftovers
 from benchmarks.system.stop import Flag
 from benchmarks.training.checkpoints import previous, write_content
-from models import plugins
+from models import plugin_code, plugins
 
 SECONDS_BETWEEN_LOOKS = 2.0
 """At the list of nodes: a node that hangs is known there before its tasks fail, if they ever do."""
@@ -86,7 +86,7 @@ class _Driver:
         self.looked = time.monotonic()
         self._refuse_no_room()
         self.data = ray.put(work.runs[0].data)
-        self.bundles = {str(file): plugins.bundle(file) for file in plugins.LOADED}
+        self.bundles = {str(file): plugin_code.bundle(file) for file in plugins.LOADED}
         here = ray.get_runtime_context().get_node_id()
         beside = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(here, soft=False)
         # One whose process is killed comes back, and whoever asks it meanwhile waits.
