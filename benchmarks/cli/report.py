@@ -41,11 +41,12 @@ def add_parser(commands: _SubParsersAction) -> Parser:
 
 def run(options: Namespace) -> int:
     """Write the pages."""
-    from benchmarks.data import datasets
     from benchmarks.report.pages import build_report
 
     dataset = options.dataset
     if dataset and ":" in dataset:
+        from benchmarks.data import datasets  # it loads torch, which a report does without
+
         dataset = datasets.dataset_name(dataset)
     html = options.html or options.open
     pages = build_report(options.results_dir, options.reports_dir, dataset, options.question, html)

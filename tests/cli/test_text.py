@@ -58,6 +58,7 @@ def words(tmp_path):
     return f"text:{file}"
 
 
+@pytest.mark.slow
 def test_a_text_goes_through_every_command(desk, words, capsys, short):
     models = ["lstm_8", "hyper_lstm_4_m6"]
     command = ["reproduce", *models, "--dataset", words, "--recipe", "text_demo"]

@@ -246,6 +246,7 @@ def test_a_plugin_that_hides_an_installed_module_is_refused(tmp_path, monkeypatc
         plugins.load(str(file))
 
 
+@pytest.mark.slow
 def test_prints_do_not_disturb_json(tmp_path):
     text = "print('hello')\n" + MODEL.format(name="loud").replace(
         "    return", "    print('building')\n    return"

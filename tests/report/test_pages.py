@@ -330,6 +330,7 @@ def committed(tmp_path_factory):
     return target / "results"
 
 
+@pytest.mark.slow
 def test_committed_reports_are_what_the_records_give(committed, tmp_path):
     built = pages.build_report(committed, tmp_path)
     assert built

@@ -5,6 +5,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 import benchmarks
 from benchmarks.measuring import timing
 from benchmarks.runs import reproduce
@@ -13,6 +15,7 @@ from tests.conftest import ROOT
 PAGE = (ROOT / "docs" / "python-api.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs(tmp_path, few_are_loaded, monkeypatch, capsys):
     """Block after block in one namespace, as in a notebook, in a folder of its own."""
     shortened = dataclasses.replace(

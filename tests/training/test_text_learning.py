@@ -43,7 +43,10 @@ def trainer(data, recipe, name="hyper_lstm_8_m6"):
     return Trainer(model, data, recipe, CPU, 0, {"model": name})
 
 
-@pytest.mark.parametrize("name", ["lstm_8", "ln_hyper_lstm_8_z3_m6_x2"])
+SMALL_AND_ALL_PARTS = ["lstm_8", pytest.param("ln_hyper_lstm_8_z3_m6_x2", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("name", SMALL_AND_ALL_PARTS)
 def test_a_run_that_was_stopped_twenty_times_ends_as_if_it_had_not_been(
     words, recipe, tmp_path, name
 ):

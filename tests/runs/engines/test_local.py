@@ -201,6 +201,7 @@ def test_what_a_process_prints_before_its_events_is_no_event(monkeypatch, capfd)
     assert capfd.readouterr().err == "hello\n{}\n[1]\n{torn\n"
 
 
+@pytest.mark.slow
 def test_a_plugin_finds_what_lies_beside_the_drivers_script(tmp_path, monkeypatch, own_models):
     (tmp_path / "beside_the_script.py").write_text("WIDTH = 3072")
     file = tmp_path / "nets" / "beside_nets.py"
@@ -218,6 +219,7 @@ def test_a_plugin_finds_what_lies_beside_the_drivers_script(tmp_path, monkeypatc
     assert [outcome.status for outcome in outcomes] == ["ok", "ok"]
 
 
+@pytest.mark.slow
 def test_a_process_imports_nothing_of_the_current_folder(monkeypatch, tmp_path):
     for name in ("queue", "benchmarks"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('of the user')")
