@@ -288,6 +288,28 @@ def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     return pairs.merge(steps, on=key, how="left", validate="many_to_one")
 
 
+def with_trial_gain(
+    summary: pd.DataFrame, runs: pd.DataFrame, trials: pd.DataFrame
+) -> pd.DataFrame:
+    """`summary` with `trial_gain`: how much lower the best trial's validation error is, in points.
+
+    A trial is of the same data, model, code and epochs with other settings, over the seeds that
+    both have. Missing where it is less than the sampling error of the validation split.
+    """
+    same = ["data_sha256", *ROW, "epochs", "seed"]
+    tried = trials[trials.status == "ok"][[*same, "recipe_hash", "val_error", "validation_images"]]
+    both = runs[runs.status == "ok"].merge(tried, on=same, suffixes=("", "_tried"))
+    both = both[both.recipe_hash != both.recipe_hash_tried]
+    both = both.assign(gain=both.val_error - both.val_error_tried)
+    sampling = sampling_error(both.val_error, both.validation_images)
+    shares = [name for name, task in TASKS.items() if task.share]
+    both = both.assign(sampling=sampling.where(both.task.isin(shares)))
+    by_trial = both.groupby([*RUN_KEY, "recipe_hash_tried"])[["gain", "sampling"]].mean()
+    by_trial = by_trial[by_trial.gain > by_trial.sampling]
+    gains = by_trial.groupby(RUN_KEY).gain.max().rename("trial_gain")
+    return summary.merge(gains.reset_index(), on=RUN_KEY, how="left")
+
+
 @dataclass(frozen=True)
 class Results:
     """The frames that a report of one data set is made of."""
@@ -298,7 +320,9 @@ class Results:
     runs: pd.DataFrame
     epochs: pd.DataFrame
     summary: pd.DataFrame
-    """`summarize`, with `images_per_s` and `optimizer_text` (optimizers with rates and L2)."""
+    """`summarize`, with `images_per_s`, `optimizer_text` (optimizers with rates and L2) and
+    `trial_gain`.
+    """
     differences: pd.DataFrame
     published: pd.DataFrame
     """Published rows of this data that have a registry name; empty for other data."""
@@ -350,6 +374,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     recipes = runs.attrs["recipes"]
     texts = [optimizer_text(recipes[row.recipe_hash], row.block) for row in summary.itertuples()]
     summary["optimizer_text"] = pd.Series(texts, index=summary.index, dtype="string")
+    summary = with_trial_gain(summary, runs, load_runs(results_dir, dataset, studies=True))
     return Results(
         dataset=dataset,
         task=task,

@@ -31,7 +31,7 @@ def trials_by_family(results_dir: Path) -> Trials:
 
 def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     """What weakens an answer, whichever was the question: few seeds, other settings, a
-    validation split that says something else, or tuning.
+    validation split that says something else, or tuning that was unequal or found better.
     """
     weak = []
     validation = row["val_difference"]
@@ -47,7 +47,18 @@ def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     own, other = (trials.get(key, 0) for key in keys)
     if own != other:
         weak.append(f"{own} tuning trials of its kind, {other} of the rival's")
-    return weak
+    return weak + better_trials(row)
+
+
+def better_trials(row: dict) -> list[str]:
+    """That trials of as many epochs found better settings for the model or for its rival."""
+    own, other = (row[f"trial_gain{end}"] for end in ("", "_other"))
+    gains = [] if pd.isna(own) else [f"its validation error by {own:.2f} points"]
+    if not pd.isna(other) and gains:
+        gains.append(f"the rival's by {other:.2f}")
+    elif not pd.isna(other):
+        gains.append(f"the rival's validation error by {other:.2f} points")
+    return [f"in trials other settings of the recipe lowered {', '.join(gains)}"] if gains else []
 
 
 def without_interval(row: dict) -> str:
