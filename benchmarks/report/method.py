@@ -63,6 +63,10 @@ def method_section(page: Page, results: Results) -> None:
         "Intervals of differences are 95 % t-intervals over the seeds that both rows have, paired "
         "by seed, and are not corrected for the number of questions asked."
     )
+    lines.append(
+        "The settings that studies tried are counted over all data but digits, for a kind of model "
+        "and the block of the recipe that it is trained with, whatever came of them."
+    )
     task = results.task
     lines.append(
         f"FLOPs are 2 x MACs of {task.counted}matrix products; {task.uncounted} are left out."

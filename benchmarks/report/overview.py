@@ -4,14 +4,14 @@ what is missing."""
 import pandas as pd
 
 from benchmarks.report import columns
-from benchmarks.report.comparison import comparison, longest
+from benchmarks.report.answers import add_answer_table, answer_line, answer_rows
+from benchmarks.report.comparison import comparison
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
-from benchmarks.report.summary import GROUP, MIN_SEEDS, ROW, Results, family
+from benchmarks.report.summary import GROUP, MIN_SEEDS, Results
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
-from benchmarks.report.verdicts import QUESTIONS, question_text, smallest_as_good, verdicts
-from benchmarks.report.weak_points import Trials, larger, passed_over, weak_points, weakened
+from benchmarks.report.weak_points import Trials
 from benchmarks.system.words import amount, counted
 from benchmarks.tasks import Task
 
@@ -45,12 +45,20 @@ def overview(results: Results, forest: str | None, question: str | None, trials:
     if forest:
         note = f"{FOREST_NOTE} {PAPERS_NOTE}" if results.published_gaps else FOREST_NOTE
         page.add(f"![How far is each model from its plain network?]({forest})", note)
-    lines = [*gap_lines(results), *answers(results, trials, question)]
-    page.add("## Answers", "\n".join(f"- {line}" for line in lines) or "None was measured.")
+    add_answers(page, results, trials, question)
     missing = [*still_open(results), *_untrained_pairs(results), *_failures(results)]
     page.add("## What is missing", "\n".join(f"- {line}" for line in missing) or "Nothing.")
     page.add("## More", _links(results))
     return page
+
+
+def add_answers(page: Page, results: Results, trials: Trials, question: str | None) -> None:
+    """A table to see them at a glance, then each in a sentence, with what weakens it."""
+    rows = answer_rows(results, question)
+    lines = gap_lines(results) + [answer_line(row, results, trials) for row in rows]
+    page.add("## Answers")
+    add_answer_table(page, results.task, rows)
+    page.add("\n".join(f"- {line}" for line in lines) or "None was measured.")
 
 
 FOREST_NOTE = (
@@ -160,96 +168,6 @@ def _speed_note(results: Results) -> str:
     trained = results.runs[results.runs.status == "ok"].device.dropna().unique()
     other = "" if speed.device in trained else ", **on which none of these runs was trained**"
     return f"{results.task.speed.capitalize()}: training steps {where}{other}."
-
-
-def answers(results: Results, trials: Trials, question: str | None = None) -> list[str]:
-    """A line a question and model, each with what weakens it; `question`: a model to ask about.
-
-    Of a model its recipe with seeds enough for an interval answers, then the longest one. Of the
-    hypernetworks, those answer that have most of both.
-    """
-    models = [question] if question else _asked(longest(results.summary))
-    found = verdicts(results.summary, results.differences, models)
-    found = found[found.model_other.notna() & found.difference.notna()]
-    lines, said = [], set()
-    for asked in QUESTIONS:
-        candidates = _strongest(found[found.question == asked])
-        if not question:
-            candidates = candidates[_equal_to_first(candidates[STRENGTH])]
-        for row in candidates.to_dict("records"):
-            rival = (row["model"], row["recipe_hash"], row["model_other"])
-            if rival not in said:
-                said.add(rival)
-                weak = [*larger(row), *passed_over(row, results.task)]
-                weak += weak_points(row, results, trials)
-                lines.append(f"{answer_text(row, results.task)}{weakened(weak)}")
-    return [*lines, *_savings(results, models, trials)]
-
-
-STRENGTH = ["enough", "steps"]
-"""What makes an answer strong: seeds, as far as an interval needs them, and training."""
-
-
-def _strongest(found: pd.DataFrame) -> pd.DataFrame:
-    """Of each model and kind of data the strongest answer, the strongest of all first."""
-    found = found.assign(enough=found.seeds.clip(upper=MIN_SEEDS), steps=found.steps.fillna(0))
-    order = [*STRENGTH, "seeds", "params"]
-    found = found.sort_values(order, ascending=False, kind="stable")
-    return found.drop_duplicates(["data_sha256", *ROW])
-
-
-def _equal_to_first(rows: pd.DataFrame) -> pd.Series:
-    return (rows == rows.iloc[0]).all(axis=1) if len(rows) else rows.any(axis=1)
-
-
-def _savings(results: Results, models: list[str] | None, trials: Trials) -> list[str]:
-    """A line a model that was asked about: the smallest plain network not measurably worse."""
-    found = _strongest(smallest_as_good(results.summary, results.differences, models))
-    return [
-        f"{saving_text(row, results.task)}{weakened(weak_points(row, results, trials))}"
-        for row in found.to_dict("records")
-    ]
-
-
-def saving_text(row: dict, task: Task) -> str:
-    """What the smallest plain network that is not measurably worse costs beside the model."""
-    rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
-    size = row["params_other"] / row["params"]
-    flops = ""
-    if not pd.isna(row["flops_per_image"]) and not pd.isna(row["flops_per_image_other"]):
-        flops = f" and {row['flops_per_image_other'] / row['flops_per_image']:.2f} times its FLOPs"
-    return (
-        f"Which smallest plain network is not measurably worse than {code(row['model'])} "
-        f"({show(row['params'])} parameters, {escape(row['label'])})? {rival}, with {size:.2f} "
-        f"times its parameters{flops}: {_difference(row, task)} for {code(row['model'])}."
-    )
-
-
-def _asked(rows: pd.DataFrame) -> list[str] | None:
-    """The hypernetworks, if there are any; else every model with a pair."""
-    hypernetworks = rows.model[(family(rows) == "hyper") & rows.frozen.isna()]
-    return hypernetworks.tolist() or None
-
-
-def answer_text(row: dict, task: Task) -> str:
-    """One verdict in a sentence."""
-    answer = {"yes": "**Yes**", "no": "**No**"}.get(row["answer"], "**Undecided**")
-    told = _difference(row, task)
-    rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
-    if " best " in row["question"]:
-        rival += f", the best of {row['rivals']}" if row["rivals"] > 1 else ", the only one trained"
-    what = f"{code(row['model'])} ({show(row['params'])} parameters, {escape(row['label'])})"
-    question = question_text(row["question"], task)
-    return f"Is {what} better than {question}? {answer}: {told} against {rival}."
-
-
-def _difference(row: dict, task: Task) -> str:
-    """A paired difference, with its interval where there are seeds enough."""
-    told = f"{row['difference']:{task.signed}} {task.difference}"
-    if pd.isna(row["difference_low"]):
-        return told
-    low, high = (f"{row[f'difference_{end}']:{task.signed}}" for end in ("low", "high"))
-    return f"{told} [{low}, {high}]"
 
 
 def _untrained_pairs(results: Results) -> list[str]:

@@ -7,14 +7,14 @@ import pandas as pd
 from benchmarks.records import store
 from benchmarks.records.frame import load_published, load_runs
 from benchmarks.report import columns
+from benchmarks.report.answers import add_answer_table, answer_rows
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import CIFAR10
-from benchmarks.report.overview import FOREST_NOTE, PAPERS_NOTE, answers, mark_notes, opening
+from benchmarks.report.overview import FOREST_NOTE, PAPERS_NOTE, mark_notes, opening
 from benchmarks.report.page import Page
 from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import Results, load_results, paper_rows, published_gaps
-from benchmarks.report.tables import Column
-from benchmarks.report.weak_points import trials_by_family
+from benchmarks.report.tables import Column, escape
 from benchmarks.system.files import write_atomically
 from benchmarks.tasks import IMAGES, TEXT
 
@@ -77,9 +77,16 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
         page.add(figure, f"{FOREST_NOTE} {PAPERS_NOTE}")
     page.table("paper", frame, [*COUNTED, *MEASURED, *PUBLISHED])
     page.add(" ".join([opening(results), *mark_notes(measured_rows)]))
-    lines = answers(results, trials_by_family(results_dir))
-    page.add("\n".join(f"- {line}" for line in lines))
+    told = answer_rows(results)
+    if told:
+        add_answer_table(page, results.task, told)
+        page.add(f"What weakens each answer is said in [the report]({report_of(results.dataset)}).")
     return page
+
+
+def report_of(dataset: str) -> str:
+    """The place of a data set's answers, from the page."""
+    return f"reports/{dataset}/README.md#answers"
 
 
 def text_table(results_dir: Path) -> Page:
@@ -94,7 +101,8 @@ def text_table(results_dir: Path) -> Page:
         frame = pd.concat(rows, ignore_index=True)
         frame["text"] = frame.dataset.where(frame.dataset != frame.dataset.shift(fill_value=""), "")
         page.table("text", frame, OF_TEXT)
-        page.add(" ".join([TEXT_NOTE, *mark_notes(frame)]))
+        links = ", ".join(f"[{escape(name)}]({report_of(name)})" for name in frame.dataset.unique())
+        page.add(" ".join([TEXT_NOTE, *mark_notes(frame), f"What weakens them: {links}."]))
     return page
 
 

@@ -28,7 +28,7 @@ def columns(task: Task) -> list[Column]:
         Column("changed of the study's base", "changed"),
         Column(mean, "mean", task.number, task.unit, std="std", n="n"),
         *([sampling] if task.share else []),
-        Column("status", "statuses"),
+        Column("status", "statuses", marks="mark"),
     ]
 
 
@@ -47,7 +47,10 @@ def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.D
     for recipe_hash in trials.recipe_hash:
         changed = recipes.differences(resolved[recipe_hash], base)
         texts.append(", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing")
-    return trials.assign(changed=pd.Series(texts, dtype="string", index=trials.index))
+    return trials.assign(
+        changed=pd.Series(texts, dtype="string", index=trials.index),
+        mark=trials.dirty.map({True: "†", False: ""}).astype("string"),
+    )
 
 
 def tuned(results_dir: Path, file: Path, made: Iterable[Path]) -> tuple[pd.DataFrame, dict]:
@@ -136,6 +139,7 @@ def write_page(results_dir: Path, page: Path) -> None:
         if len(trials):
             rows = table(study, trials, runs.attrs["recipes"])
             parts.append(markdown(rows, columns(task_of(trials))))
+            parts.append("† made with uncommitted changes." if trials.dirty.any() else "")
     parts += [f"- {escape(problem)}" for problem in runs.attrs["problems"]]
     write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")
 

@@ -288,26 +288,21 @@ def with_speed_ratio(pairs: pd.DataFrame, speeds: pd.DataFrame) -> pd.DataFrame:
     return pairs.merge(steps, on=key, how="left", validate="many_to_one")
 
 
-def with_trial_gain(
-    summary: pd.DataFrame, runs: pd.DataFrame, trials: pd.DataFrame
-) -> pd.DataFrame:
+def with_trial_gain(summary: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
     """`summary` with `trial_gain`: how much lower the best trial's validation error is, in points.
 
-    A trial is of the same data, model, code and epochs with other settings, over the seeds that
-    both have. Missing where it is less than the sampling error of the validation split.
+    A trial is of the same data, model, code and epochs with other settings. Means over all seeds
+    are compared: two settings share little of a seed's chance. Missing where the gain is less than
+    the sampling error of the validation split.
     """
-    same = ["data_sha256", *ROW, "epochs", "seed"]
-    tried = trials[trials.status == "ok"][[*same, "recipe_hash", "val_error", "validation_images"]]
-    both = runs[runs.status == "ok"].merge(tried, on=same, suffixes=("", "_tried"))
-    both = both[both.recipe_hash != both.recipe_hash_tried]
-    both = both.assign(gain=both.val_error - both.val_error_tried)
-    sampling = sampling_error(both.val_error, both.validation_images)
-    shares = [name for name, task in TASKS.items() if task.share]
-    both = both.assign(sampling=sampling.where(both.task.isin(shares)))
-    by_trial = both.groupby([*RUN_KEY, "recipe_hash_tried"])[["gain", "sampling"]].mean()
-    by_trial = by_trial[by_trial.gain > by_trial.sampling]
-    gains = by_trial.groupby(RUN_KEY).gain.max().rename("trial_gain")
-    return summary.merge(gains.reset_index(), on=RUN_KEY, how="left")
+    same = ["data_sha256", *ROW, "epochs"]
+    tried = summarize(trials, error="val_error")[[*same, "recipe_hash", "mean", "sampling"]]
+    both = summary[[*RUN_KEY, "epochs", "val_mean"]].merge(tried, on=same, suffixes=("", "_tried"))
+    both = both.assign(trial_gain=both.val_mean - both["mean"])
+    better = (both.trial_gain > both.sampling).fillna(False)
+    both = both[better & (both.recipe_hash != both.recipe_hash_tried)]
+    gains = both.groupby(RUN_KEY, as_index=False).trial_gain.max()
+    return summary.merge(gains, on=RUN_KEY, how="left")
 
 
 @dataclass(frozen=True)
@@ -374,7 +369,7 @@ def load_results(results_dir: Path, dataset: str) -> Results:
     recipes = runs.attrs["recipes"]
     texts = [optimizer_text(recipes[row.recipe_hash], row.block) for row in summary.itertuples()]
     summary["optimizer_text"] = pd.Series(texts, index=summary.index, dtype="string")
-    summary = with_trial_gain(summary, runs, load_runs(results_dir, dataset, studies=True))
+    summary = with_trial_gain(summary, load_runs(results_dir, dataset, studies=True))
     return Results(
         dataset=dataset,
         task=task,

@@ -133,12 +133,14 @@ def smallest_as_good(
     nothing.
 
     Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
-    `seeds`, `across`. `models` as for `verdicts`; those without such a network are left out.
+    `seeds`, `across`, `answer`. `models` as for `verdicts`; those without such a network are left
+    out.
     """
     _, pairs = _asked_with_others(summary, models)
     pairs = with_differences(pairs[pairs.pair_other.isna()], differences)
     pairs = pairs[(pairs.difference_high >= 0).fillna(False)]
     smallest = pairs.sort_values(["order", "params_other", *OTHER]).drop_duplicates(RUN_KEY)
+    smallest = smallest.assign(answer=_answers(smallest))
     return smallest.drop(columns="order").reset_index(drop=True)
 
 
@@ -164,14 +166,19 @@ def verdicts(
     found = with_differences(pd.concat(answers, ignore_index=True), differences)
     found = found.sort_values(["order", "number"]).drop(columns=["order", "number"])
     found["rivals"] = found.rivals.fillna(0).astype(int)
+    found["answer"] = _answers(found)
+    return found.reset_index(drop=True)
+
+
+def _answers(found: pd.DataFrame) -> np.ndarray:
+    """Whether each model is better than its rival: yes, no, undecided or not measured."""
     conditions = [
         found.model_other.isna(),
         _undecided(found),
         (found.difference < 0).fillna(False),
     ]
     conditions = [condition.to_numpy(dtype=bool) for condition in conditions]
-    found["answer"] = np.select(conditions, ["not measured", "undecided", "yes"], "no")
-    return found.reset_index(drop=True)
+    return np.select(conditions, ["not measured", "undecided", "yes"], "no")
 
 
 def _best(rivals: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:

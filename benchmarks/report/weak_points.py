@@ -46,7 +46,7 @@ def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     keys = [(task, row[f"family{end}"], row[f"block{end}"]) for end in ("", "_other")]
     own, other = (trials.get(key, 0) for key in keys)
     if own != other:
-        weak.append(f"{own} tuning trials of its kind, {other} of the rival's")
+        weak.append(f"studies tried {own} settings for its kind, {other} for the rival's")
     return weak + better_trials(row)
 
 

@@ -139,6 +139,35 @@ def test_a_question_about_any_model(tmp_path):
 
 
 @pytest.mark.usefixtures("without_figures")
+def test_answers_are_a_table_too(tmp_path):
+    """Ratios are of the rival's: 80 parameters against 100, and 70 that are not worse."""
+    smaller = rows("narrow_resnet16_11", (12.5, 13.5, 16.5), 70, macs=500)
+    text = report(tmp_path, [*PAIRS, *smaller])
+    table = text.split("## Answers")[1].split("\n\n")[2].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table[2:]]
+    start = "`hyper_resnet16_1`"
+    assert [row[:4] for row in cells] == [
+        [start, "`wide_resnet16_1`", "its plain pair", "undecided"],
+        [
+            start,
+            "`narrow_resnet16_11`",
+            "the best plain network of at most its parameters (within 3 %)",
+            "undecided",
+        ],
+        [
+            start,
+            "`narrow_resnet16_11`",
+            "the smallest plain network that is not measurably worse",
+            "undecided",
+        ],
+    ]
+    assert [row[5:] for row in cells] == [["0.80", "1.00"], ["1.14", "2.00"], ["1.14", "2.00"]]
+    folder = tmp_path / "reports" / "made" / "tables"
+    found = pd.read_csv(folder / "answers.csv")
+    assert found.answer.tolist() == ["undecided"] * 3 and (folder / "answers.tex").is_file()
+
+
+@pytest.mark.usefixtures("without_figures")
 def test_what_weakens_an_answer_is_said(tmp_path):
     bf16 = {"environment": {"precision": "bf16"}}
     first, second, third = hyper((12.0, 13.0, 17.0))
@@ -176,8 +205,8 @@ def test_what_weakens_an_answer_is_said(tmp_path):
     store.save(results, {key: tried[key] for key in tried if not key.startswith("test_")})
     (path,) = pages.build_report(results, tmp_path / "c" / "reports", "made")
     assert (
-        "1 tuning trials of its kind, 0 of the rival's; in trials other settings of the recipe "
-        "lowered its validation error by 1.00 points." in path.read_text(encoding="utf-8")
+        "studies tried 1 settings for its kind, 0 for the rival's; in trials other settings of the "
+        "recipe lowered its validation error by 3.00 points." in path.read_text(encoding="utf-8")
     )
 
 

@@ -312,23 +312,23 @@ def gains(folder, trials):
     for trial in trials:
         store.save(results, trial)
     runs = load_runs(results)
-    found = with_trial_gain(summarize(runs), runs, load_runs(results, studies=True))
+    found = with_trial_gain(summarize(runs), load_runs(results, studies=True))
     return found.set_index("model").trial_gain.dropna().to_dict()
 
 
-def test_the_best_trial_of_other_settings_is_compared_over_shared_seeds(tmp_path):
-    """Of 5,000 validation images 11 % has a sampling error of 0.44 points."""
+def test_the_best_trial_of_other_settings_is_compared_with_the_mean(tmp_path):
+    """Of 5,000 validation images 11 % has a sampling error of 0.44 points; the mean is 11 %."""
     plain, other = "wide_resnet16_1", "narrow_resnet16_11"
-    better = tried(plain, (9.0, 10.5))
+    better = tried(plain, (10.0, 10.5))
     assert gains(tmp_path / "a", better) == {plain: pytest.approx(0.75)}
-    best = [*better, *tried(plain, (8.0,), "c"), *tried(other, (1.0,))]
+    best = [*better, *tried(plain, (None, None, None, 9.0), "c"), *tried(other, (1.0,))]
     assert gains(tmp_path / "b", best) == {plain: pytest.approx(2.0)}
-    assert gains(tmp_path / "c", tried(plain, (9.7, 10.7))) == {}
-    assert gains(tmp_path / "d", tried(plain, (None, None, None, 1.0))) == {}
+    assert gains(tmp_path / "c", tried(plain, (10.6, 10.7))) == {}
     (same,) = tried(plain, (1.0,))
-    assert gains(tmp_path / "e", [same | {"recipe": PLAIN[0]["recipe"]}]) == {}
+    assert gains(tmp_path / "d", [same | {"recipe": PLAIN[0]["recipe"]}]) == {}
     longer = same["recipe"] | {"epochs": 3}
-    assert gains(tmp_path / "f", [same | {"recipe": longer}]) == {}
+    assert gains(tmp_path / "e", [same | {"recipe": longer}]) == {}
+    assert gains(tmp_path / "f", []) == {}
 
 
 def test_better_trials_weaken_an_answer():
