@@ -7,7 +7,7 @@ from tqdm import tqdm
 
 from benchmarks.cli.output import duration, print_error, print_note
 from benchmarks.records.store import RunId
-from benchmarks.runs.progress import Outcome, Progress, Timing
+from benchmarks.runs.progress import Outcome, Progress, Timing, epoch_text
 from benchmarks.runs.remaining import Remaining
 from benchmarks.runs.runner import Run
 from benchmarks.tasks import TASKS
@@ -93,12 +93,9 @@ class PrintedProgress(PrintedNotes):
         bar, left = self.bars[run.id], self._left(run, entry["epoch"], epochs)
         self.told[run.id] = self.remaining.clock()
         bar.set_description(left, refresh=False)
-        prefix, shown = f"{run.title}: " if self.together else "", run.data.task.shown
-        bar.write(
-            f"  {prefix}epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.3f}  "
-            f"train {shown(entry['train_error'])}  validation {shown(entry['val_error'])}  "
-            f"{entry['seconds']:.1f} s{', ' if left else ''}{left}"
-        )
+        prefix = f"{run.title}: " if self.together else ""
+        told = epoch_text(entry, epochs, run.data.task)
+        bar.write(f"  {prefix}{told}{', ' if left else ''}{left}")
         sys.stdout.flush()
 
     def _left(self, run: Run, epoch: int, epochs: int) -> str:

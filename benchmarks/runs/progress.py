@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.tasks import Task
 from benchmarks.training.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ class Timing:
     record_path: Path | None = None
     record: dict | None = None
     reason: str | None = None
+
+
+def epoch_text(entry: dict, epochs: int, task: Task) -> str:
+    """An epoch of a history, `entry`, in words: losses, errors, seconds."""
+    return (
+        f"epoch {entry['epoch']}/{epochs}  loss {entry['train_loss']:.4g}  "
+        f"train {task.shown(entry['train_error'])}  "
+        f"validation {task.shown(entry['val_error'])}  {entry['seconds']:.1f} s"
+    )
 
 
 class Progress:

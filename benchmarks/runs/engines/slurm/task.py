@@ -12,6 +12,7 @@ from pathlib import Path
 from benchmarks.runs.engines.events import Event
 from benchmarks.runs.engines.slurm.submission import Submission, append, read
 from benchmarks.runs.engines.worker import execute
+from benchmarks.runs.progress import epoch_text
 from benchmarks.runs.runner import EngineUse
 from benchmarks.system.stop import Stop
 from benchmarks.tasks import Task
@@ -47,11 +48,7 @@ def described(event: Event, task: Task) -> str:
         how = f"{event['device']}, {event['precision']}, compile {event['compile']}"
         return f"begun on {event['node']} after {event['restarts']} restarts: {how}"
     if kind == "epoch":
-        entry = event["entry"]
-        return (
-            f"epoch {entry['epoch']}/{event['epochs']}  loss {entry['train_loss']:.3f}  "
-            f"validation {task.shown(entry['val_error'])}  {entry['seconds']:.1f} s"
-        )
+        return epoch_text(event["entry"], event["epochs"], task)
     if kind == "note":
         return f"note: {event['text']}"
     return event["status"] + (f": {event['reason']}" if event["reason"] else "")
