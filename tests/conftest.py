@@ -12,7 +12,7 @@ import torch
 from benchmarks.data import datasets
 from benchmarks.data.splits import DataSet, Split
 from benchmarks.training import recipes
-from models import registry
+from models import plugins, registry
 
 ROOT = Path(__file__).resolve().parent.parent
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -64,13 +64,15 @@ def tiny():
 
 @pytest.fixture
 def own_models():
-    """A registry without plugins' models; what a test registers is gone after it."""
-    models, kernels = dict(registry.PLUGIN_MODELS), dict(registry.KERNELS)
+    """A registry without plugins and their models; what a test registers is gone after it."""
+    tables = (registry.PLUGIN_MODELS, registry.KERNELS, plugins.LOADED)
+    before = [dict(table) for table in tables]
     registry.PLUGIN_MODELS.clear()
+    plugins.LOADED.clear()  # each of them goes to every process that makes runs of a plugin
     yield
-    for current, before in ((registry.PLUGIN_MODELS, models), (registry.KERNELS, kernels)):
-        current.clear()
-        current.update(before)
+    for table, entries in zip(tables, before, strict=True):
+        table.clear()
+        table.update(entries)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,6 @@ def build(num_classes):
 
 @pytest.fixture(autouse=True)
 def _nothing_stays(monkeypatch, own_models):
-    monkeypatch.setattr(plugins, "LOADED", {})
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = set(sys.modules)
     yield

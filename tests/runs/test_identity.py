@@ -15,7 +15,7 @@ from benchmarks.runs import runner, verify
 from benchmarks.runs.matrix import train
 from benchmarks.runs.options import RunOptions
 from benchmarks.training.recipes import RECIPES
-from models import plugins, registry
+from models import registry
 from tests.records.test_store import RECORD
 
 RECIPE = dataclasses.replace(RECIPES["demo"], name="short", epochs=1, batch_size=8)
@@ -33,7 +33,6 @@ def build(num_classes):
 
 @pytest.fixture
 def options(tmp_path, monkeypatch, own_models):
-    monkeypatch.setattr(plugins, "LOADED", {})
     return RunOptions(
         results_dir=tmp_path / "results",
         checkpoint_dir=tmp_path / "checkpoints",

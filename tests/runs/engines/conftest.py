@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import Progress
-from models import plugins, registry
+from models import registry
 
 PLUGIN = """
 import torch
@@ -44,7 +44,6 @@ HERE = Path(__file__).parent
 @pytest.fixture
 def plugin(tmp_path, monkeypatch, own_models):
     """A file with two models: `quick`, and `raises`, whose training fails; it is loaded."""
-    monkeypatch.setattr(plugins, "LOADED", {})
     monkeypatch.delitem(sys.modules, "engine_models", raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     file = tmp_path / "engine_models.py"
