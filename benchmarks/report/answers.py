@@ -5,9 +5,16 @@ import pandas as pd
 from benchmarks.report import columns
 from benchmarks.report.comparison import longest
 from benchmarks.report.page import Page
+from benchmarks.report.recipe_tables import ACROSS, across_marks
 from benchmarks.report.summary import MIN_SEEDS, ROW, Results, family
 from benchmarks.report.tables import Column, code, escape, show
-from benchmarks.report.verdicts import QUESTIONS, question_text, smallest_as_good, verdicts
+from benchmarks.report.verdicts import (
+    QUESTIONS,
+    answer_rule,
+    question_text,
+    smallest_as_good,
+    verdicts,
+)
 from benchmarks.report.weak_points import Trials, larger, passed_over, weak_points, weakened
 from benchmarks.tasks import Task
 
@@ -45,21 +52,19 @@ def add_answer_table(page: Page, task: Task, rows: list[dict]) -> None:
         return
     frame = frame.assign(
         question=[question_text(question, task) for question in frame.question],
+        marks_other=across_marks(frame),
         params_ratio=frame.params / frame.params_other,
         flops_ratio=frame.flops_per_image / frame.flops_per_image_other,
     )
     shown = [
-        Column("model", "model", name=True),
-        Column("against", "model_other", name=True),
-        Column("which is", "question"),
-        Column("better?", "answer"),
-        columns.difference(task),
-        Column("times its parameters", "params_ratio", ".2f"),
-        Column("times its FLOPs", "flops_ratio", ".2f"),
+        *columns.answer(task),
+        Column("parameters / rival's", "params_ratio", ".2f"),
+        Column("FLOPs / rival's", "flops_ratio", ".2f"),
     ]
+    across = f" § {ACROSS}." if frame.across.any() else ""
     page.add(
-        f"Is a model better than another? Yes or no where the 95 % t-interval of the difference in "
-        f"test {task.metric}, paired over seeds, excludes 0; lower is better."
+        f"Is a model better than its rival? {answer_rule(task)}; lower is better. Parameters and "
+        f"FLOPs are those of the model divided by the rival's.{across}"
     )
     page.table("answers", frame, shown, ["label", "seeds", "across", "recipe_hash", "data_sha256"])
 

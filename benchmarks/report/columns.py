@@ -35,6 +35,17 @@ def difference(task: Task) -> Column:
     )
 
 
+def answer(task: Task) -> list[Column]:
+    """A row of `verdicts`: model, rival, question, answer, difference."""
+    return [
+        Column("model", "model", name=True),
+        Column("against", "model_other", name=True, marks="marks_other"),
+        Column("which is", "question"),
+        Column("better?", "answer"),
+        difference(task),
+    ]
+
+
 def flops(task: Task) -> Column:
     """FLOPs of a forward pass."""
     return Column(task.flops, "flops_per_image", ",")

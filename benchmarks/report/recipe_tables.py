@@ -10,7 +10,7 @@ from benchmarks.report.gap_plots import LONG
 from benchmarks.report.page import Page
 from benchmarks.report.summary import Results, against_pair, with_speed_ratio
 from benchmarks.report.tables import BLANK, Column, code, escape, known
-from benchmarks.report.verdicts import fronts, question_text, verdicts
+from benchmarks.report.verdicts import answer_rule, fronts, question_text, verdicts
 from benchmarks.system.words import amount
 from benchmarks.tasks import Task
 from benchmarks.training import recipes
@@ -140,23 +140,15 @@ def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     if found.empty:
         return
     questions = [question_text(question, task) for question in found.question]
-    found = found.assign(marks="", marks_other=across_marks(found), question=questions)
+    found = found.assign(marks_other=across_marks(found), question=questions)
     across = f" § {ACROSS}." if found.across.any() else ""
     page.add(
         "## Is it better than its rivals?",
-        f"Yes or no where the 95 % t-interval of the difference in test {task.metric}, paired over "
-        f"seeds, excludes 0. The rival is the one with the lowest validation {task.metric} of "
+        f"{answer_rule(task)}. The rival is the one with the lowest validation {task.metric} of "
         "those with three shared seeds, or with most. "
         f"Answers are of this budget of training alone.{across}",
     )
-    columns = [
-        MODEL,
-        Column("against", "model_other", name=True, marks="marks_other"),
-        Column("which is", "question"),
-        Column("better?", "answer"),
-        shared.difference(task),
-        SEEDS,
-    ]
+    columns = [*shared.answer(task), SEEDS]
     page.table(f"{group.iloc[0].slug}-answers", found, columns, ["across", "rivals"])
 
 

@@ -109,6 +109,14 @@ def question_text(question: str, task: Task) -> str:
     return question.format(item=task.item)
 
 
+def answer_rule(task: Task) -> str:
+    """What the answers yes and no mean, as the beginning of a sentence or all of it."""
+    return (
+        f"Yes or no where the 95 % t-interval of the difference in test {task.metric}, paired over "
+        "seeds, excludes 0"
+    )
+
+
 def _asked_with_others(
     summary: pd.DataFrame, models: Iterable[str] | None
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
