@@ -30,6 +30,16 @@ GROUP = RUN_KEY[:4]
 ROW = RUN_KEY[4:]
 """What tells the rows of a group apart: the model and the code of its plugin."""
 OTHER = [f"{column}_other" for column in ROW]
+DIFFERENCE = [
+    "difference",
+    "difference_std",
+    "difference_low",
+    "difference_high",
+    "val_difference",
+    "seeds",
+    "across",
+]
+"""What `with_differences` adds to a pair of rows."""
 CONFIDENCE = 0.95
 MIN_SEEDS = 3
 """There is no interval of fewer seeds, and no answer by fewer."""
@@ -198,7 +208,7 @@ def against_pair(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFra
 
 
 def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of rows (`ROW` and `OTHER`) with their paired difference; missing if none is known."""
+    """Pairs of rows (`ROW` and `OTHER`) with `DIFFERENCE`, missing if none is known."""
     names = {
         "mean": "difference",
         "std": "difference_std",

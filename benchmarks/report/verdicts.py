@@ -12,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report.summary import GROUP, MIN_SEEDS, OTHER, ROW, family, with_differences
+from benchmarks.report.summary import (
+    DIFFERENCE,
+    GROUP,
+    MIN_SEEDS,
+    OTHER,
+    ROW,
+    family,
+    with_differences,
+)
 from benchmarks.report.tables import codes
 from benchmarks.tasks import Task
 
@@ -45,11 +53,11 @@ def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Seri
     one. Perhaps: others are, but each paired difference has no interval, or 0 in it. There is no
     front of fewer than two rows.
     """
-    known = group[group["mean"].notna() & (group[axis] > 0)]
+    known = group.loc[group["mean"].notna() & (group[axis] > 0), [*RUN_KEY, "mean", axis]]
     if len(known) < 2:
         return pd.Series(dtype="string")
     more_is_better = AXES[axis][1]
-    pairs = known.merge(known, how="cross", suffixes=("", "_other"))
+    pairs = known.merge(known, on=GROUP, suffixes=("", "_other"))
     cost, other = pairs[axis], pairs[f"{axis}_other"]
     if more_is_better:
         cost, other = other, cost
@@ -117,19 +125,40 @@ def answer_rule(task: Task) -> str:
     )
 
 
-def _asked_with_others(
-    summary: pd.DataFrame, models: Iterable[str] | None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The rows that are asked about, and each with every other row of its group (`_other`)."""
-    summary = summary.assign(family=family(summary))
+COMPARED = ["pair", "family", "params", "flops_per_image", "val_mean"]
+"""What `QUESTIONS` and the choice of a rival look at."""
+
+
+def _asked(summary: pd.DataFrame, models: Iterable[str] | None) -> pd.DataFrame:
+    """The rows of `summary` (with their `family`) that are asked about, with their `order`."""
     if models is None:
         chosen = summary.pair.notna() & summary.frozen.isna()
     else:
         chosen = summary.model.isin(list(models))
     asked = summary[chosen & summary["mean"].notna()]
-    asked = asked.assign(order=range(len(asked)))
-    pairs = asked.merge(summary[summary.val_mean.notna()], on=GROUP, suffixes=("", "_other"))
-    return asked, pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]
+    return asked.assign(order=range(len(asked)))
+
+
+def _with_others(
+    asked: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame
+) -> pd.DataFrame:
+    """Each row that is asked about with every other of its group that has a validation error.
+
+    Columns: `order`, `RUN_KEY`, `OTHER`; `COMPARED` of both; `DIFFERENCE`.
+    """
+    columns = [*RUN_KEY, *COMPARED]
+    others = summary.loc[summary.val_mean.notna(), columns]
+    pairs = asked[["order", *columns]].merge(others, on=GROUP, suffixes=("", "_other"))
+    pairs = pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]
+    return with_differences(pairs, differences)
+
+
+def _with_rivals(found: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+    """Rows that name a rival (`OTHER`) or none, with its columns of `summary` (`_other`)."""
+    of_group = {f"{key}_other": key for key in GROUP}
+    rivals = summary.add_suffix("_other").rename(columns=of_group)
+    found = found.merge(rivals, on=[*GROUP, *OTHER], how="left")
+    return found.assign(answer=_answers(found)).drop(columns="order")
 
 
 def smallest_as_good(
@@ -140,16 +169,16 @@ def smallest_as_good(
     Worse: the interval of the paired difference is wholly below 0. A network without one says
     nothing.
 
-    Columns: those of `summary`, also with the suffix `_other`; `difference` with its interval;
-    `seeds`, `across`, `answer`. `models` as for `verdicts`; those without such a network are left
-    out.
+    Columns: those of `summary`, also with the suffix `_other`; `DIFFERENCE`; `answer`. `models` as
+    for `verdicts`; those without such a network are left out.
     """
-    _, pairs = _asked_with_others(summary, models)
-    pairs = with_differences(pairs[pairs.pair_other.isna()], differences)
-    pairs = pairs[(pairs.difference_high >= 0).fillna(False)]
-    smallest = pairs.sort_values(["order", "params_other", *OTHER]).drop_duplicates(RUN_KEY)
-    smallest = smallest.assign(answer=_answers(smallest))
-    return smallest.drop(columns="order").reset_index(drop=True)
+    summary = summary.assign(family=family(summary))
+    asked = _asked(summary, models)
+    pairs = _with_others(asked, summary, differences)
+    as_good = pairs[pairs.pair_other.isna() & (pairs.difference_high >= 0).fillna(False)]
+    smallest = as_good.sort_values(["params_other", *OTHER]).drop_duplicates(RUN_KEY)
+    found = asked.merge(smallest[[*RUN_KEY, *OTHER, *DIFFERENCE]], on=RUN_KEY)
+    return _with_rivals(found, summary)
 
 
 def verdicts(
@@ -162,20 +191,37 @@ def verdicts(
 
     Columns: those of `summary`; `question`; the rival's with the suffix `_other` (missing without
     one); `rivals` (how many there were); `passed_over` (a text: those of fewer seeds with a lower
-    validation error); `difference`, `difference_low`, `difference_high`, `val_difference`, `seeds`,
-    `across`; `answer`: yes, no, undecided or not measured.
+    validation error); `DIFFERENCE`; `answer`: yes, no, undecided or not measured.
     """
-    asked, pairs = _asked_with_others(summary, models)
-    answers = []
-    for number, (question, is_rival) in enumerate(QUESTIONS.items()):
-        best = _best(pairs[is_rival(pairs)], differences)
-        rows = asked.merge(best, on=RUN_KEY, how="left")
-        answers.append(rows.assign(question=question, number=number))
-    found = with_differences(pd.concat(answers, ignore_index=True), differences)
-    found = found.sort_values(["order", "number"]).drop(columns=["order", "number"])
+    summary = summary.assign(family=family(summary))
+    asked = _asked(summary, models)
+    pairs = _with_others(asked, summary, differences)
+    answers = [
+        asked.merge(_best(pairs[is_rival(pairs)]), on=RUN_KEY, how="left").assign(question=question)
+        for question, is_rival in QUESTIONS.items()
+    ]
+    found = pd.concat(answers, ignore_index=True).sort_values("order", kind="stable")
     found["rivals"] = found.rivals.fillna(0).astype(int)
-    found["answer"] = _answers(found)
-    return found.reset_index(drop=True)
+    found["across"] = found.across.astype("boolean").fillna(False).astype(bool)
+    return _with_rivals(found, summary)
+
+
+def _best(rivals: pd.DataFrame) -> pd.DataFrame:
+    """Of each row its rival with the lowest validation error, of those with most shared seeds.
+
+    More than `MIN_SEEDS` seeds count as that many. Columns: `RUN_KEY`, `OTHER`, `DIFFERENCE`,
+    `rivals` and `passed_over`.
+    """
+    rivals = rivals.assign(enough=rivals.seeds.fillna(0).clip(upper=MIN_SEEDS))
+    rivals = rivals.sort_values(
+        ["enough", "val_mean_other", *OTHER], ascending=[False, True, True, True]
+    )
+    by_row = rivals.groupby(RUN_KEY)
+    best = rivals.assign(rivals=by_row.val_mean_other.transform("size")).drop_duplicates(RUN_KEY)
+    lower = rivals.val_mean_other < by_row.val_mean_other.transform("first")
+    passed = rivals[lower].groupby(RUN_KEY).model_other.agg(codes).rename("passed_over")
+    best = best[[*RUN_KEY, *OTHER, *DIFFERENCE, "rivals"]]
+    return best.merge(passed.reset_index(), on=RUN_KEY, how="left")
 
 
 def _answers(found: pd.DataFrame) -> np.ndarray:
@@ -187,22 +233,3 @@ def _answers(found: pd.DataFrame) -> np.ndarray:
     ]
     conditions = [condition.to_numpy(dtype=bool) for condition in conditions]
     return np.select(conditions, ["not measured", "undecided", "yes"], "no")
-
-
-def _best(rivals: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
-    """Of each row its rival with the lowest validation error, of those with most shared seeds.
-
-    More than `MIN_SEEDS` seeds count as that many. Columns: `RUN_KEY`, the rival's (`_other`),
-    `rivals` and `passed_over`.
-    """
-    kept = [*RUN_KEY, *(name for name in rivals if name.endswith("_other"))]
-    shared = with_differences(rivals, differences).seeds
-    rivals = rivals.assign(enough=shared.fillna(0).clip(upper=MIN_SEEDS).to_numpy())
-    rivals = rivals.sort_values(
-        ["enough", "val_mean_other", *OTHER], ascending=[False, True, True, True]
-    )
-    by_row = rivals.groupby(RUN_KEY)
-    best = rivals.assign(rivals=by_row.val_mean_other.transform("size")).drop_duplicates(RUN_KEY)
-    lower = rivals.val_mean_other < by_row.val_mean_other.transform("first")
-    passed = rivals[lower].groupby(RUN_KEY).model_other.agg(codes).rename("passed_over")
-    return best[[*kept, "rivals"]].merge(passed.reset_index(), on=RUN_KEY, how="left")
