@@ -28,7 +28,7 @@ def answer_rows(results: Results, question: str | None = None) -> list[dict]:
     Of a model its recipe with seeds enough for an interval answers, then the longest one. Of the
     hypernetworks, those answer that have most of both. `question`: a model to ask about instead.
     """
-    models = [question] if question else _asked(longest(results.summary))
+    models = [question] if question else _asked(longest(results.summary, results.differences))
     found = verdicts(results.summary, results.differences, models)
     found = found[found.model_other.notna() & found.difference.notna()]
     rows, said = [], set()

@@ -22,28 +22,27 @@ ONE_SIZE = 1.15
 """How many times the parameters of the smallest model of a size the largest has, at most."""
 
 
-def longest(summary: pd.DataFrame) -> pd.DataFrame:
+def longest(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
     """Of each model, on each kind of data, the row of the longest recipe that ended well.
 
-    It is the longest that both members of a pair have, where there is one: a longer run of one
-    alone compares with nothing. Of equally long ones, that with most seeds.
+    It is the longest in which both members of a pair have a seed, the same one, where there is
+    such: a longer run of one alone compares with nothing. Of equally long ones, that with most
+    seeds.
     """
     ended = summary[summary["mean"].notna()]
-    keys = {"_both": _both_members(ended), "_length": ended.steps.fillna(0)}
+    keys = {"_both": _both_members(ended, differences), "_length": ended.steps.fillna(0)}
     order = ended.assign(**keys).sort_values([*keys, "n"], ascending=False, kind="stable")
     chosen = order.drop_duplicates(["dataset", "data_sha256", *ROW]).drop(columns=list(keys))
     return chosen.sort_index()
 
 
-def _both_members(ended: pd.DataFrame) -> list[bool]:
-    """Whether the pair of each row, or a model that it is the pair of, has a row in its group."""
-    own, partners = ended[[*GROUP, "model"]], ended.dropna(subset="pair")[[*GROUP, "pair"]]
-    models = set(own.itertuples(index=False, name=None))
-    pairs = set(partners.itertuples(index=False, name=None))
-    return [
-        (*key, model) in pairs if pd.isna(pair) else (*key, pair) in models
-        for *key, model, pair in ended[[*GROUP, "model", "pair"]].itertuples(index=False, name=None)
-    ]
+def _both_members(ended: pd.DataFrame, differences: pd.DataFrame) -> np.ndarray:
+    """Whether each row shares a seed with its pair, or with a model that it is the pair of."""
+    shared = differences.merge(ended[[*RUN_KEY, "pair"]], on=RUN_KEY)
+    shared = shared[(shared.pair == shared.model_other).fillna(False)]
+    plain = shared[[*GROUP, *OTHER]].set_axis(RUN_KEY, axis=1)
+    members = pd.concat([shared[RUN_KEY], plain]).drop_duplicates().assign(both=True)
+    return ended[RUN_KEY].merge(members, on=RUN_KEY, how="left").both.notna().to_numpy()
 
 
 def sizes(params: pd.Series) -> pd.Series:
@@ -65,7 +64,7 @@ def comparison(results: Results) -> pd.DataFrame:
     those of others do not compare); `size` (the middle of those of about as many parameters). The
     paper's rows come first, then the others by size.
     """
-    rows = longest(results.summary)
+    rows = longest(results.summary, results.differences)
     pairs = with_item_sampling(against_pair(results.summary, results.differences), results.runs)
     names = ["difference", "difference_low", "difference_high", "seeds", "across", "images_half"]
     rows = rows.merge(pairs[[*RUN_KEY, *names]], on=RUN_KEY, how="left")
@@ -134,7 +133,7 @@ def sections(results: Results) -> list[Section]:
     pairs = _against_their_plain_network(results)
     if pairs.empty:
         return []
-    chosen = longest(results.summary)
+    chosen = longest(results.summary, results.differences)
     keys = set(map(tuple, chosen[RUN_KEY].astype(str).to_numpy()))
     own = pairs[RUN_KEY].astype(str).apply(tuple, axis=1)
     pairs = pairs.assign(longest=own.isin(keys), family=family(pairs))

@@ -130,7 +130,7 @@ def _shorter(results: Results, ended: pd.DataFrame) -> list[str]:
 
 def _few_seeds(results: Results, ended: pd.DataFrame) -> list[str]:
     """Of the recipes that the comparison shows."""
-    shown = longest(ended).groupby("model").n.min()
+    shown = longest(ended, results.differences).groupby("model").n.min()
     order = [*results.paper_rows, *shown.index.difference(results.paper_rows)]
     seeds = shown.reindex(order).dropna()
     few = [f"{code(name)} ({n})" for name, n in seeds.items() if n < MIN_SEEDS]

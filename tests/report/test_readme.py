@@ -63,6 +63,15 @@ def test_the_longest_recipe_of_each_row_is_shown(results):
     assert cells(results, "wide_resnet40_2")[3] == "–"
 
 
+def test_a_longer_recipe_without_a_common_seed_does_not_hide_the_difference(results):
+    for model, error in (("wide_resnet40_1", 12.0), ("hyper_resnet40_1", 14.0)):
+        run(results, model, error, recipe="short", steps=5)
+    run(results, "wide_resnet40_1", 8.0, 0, recipe="full")
+    run(results, "hyper_resnet40_1", 9.0, 1, recipe="full")
+    assert cells(results, "hyper_resnet40_1")[3:7] == ["14.00 %", "+2.00", "1", "short"]
+    assert cells(results, "wide_resnet40_1")[3] == "12.00 %"
+
+
 @pytest.mark.parametrize("itself", ["cifar10", "cifar10-9980"])
 def test_cifar10_itself_comes_first(results, itself):
     for model in registry.PAPER_TABLE:
