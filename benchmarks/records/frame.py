@@ -59,6 +59,7 @@ RUN_COLUMNS = {
     "threads": "Int64",
     "memory_format": _TEXT,
     "fallbacks": _TEXT,
+    "parallel_seeds": "Int64",
     "torch": _TEXT,
     "train_images": "Int64",
     "validation_images": "Int64",
@@ -115,6 +116,7 @@ def load_runs(
     - `train_images_per_s`; `train_seconds`: training without evaluation; `steady_seconds`: if every
       epoch had taken as long as the median one, which other programs disturb least
     - `device`, `device_type`, `precision`, `compile`, `threads`, `memory_format`, `fallbacks`,
+      `parallel_seeds` (how many runs of the model shared the device, and so the seconds),
       `torch` (version)
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
     - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
@@ -258,6 +260,7 @@ def _run_row(record: dict, path: str) -> dict:
         "train_seconds": sum(epoch["seconds"] for epoch in record["history"]) or None,
         "steady_seconds": _steady_seconds(record["history"]),
         "fallbacks": "; ".join(environment["fallbacks"]),
+        "parallel_seeds": environment.get("parallel_seeds", 1),
         "split_seed": data["split_seed"],
         "resumed_changed": bool(changed),
         "resumed_at": max(changed) if changed else None,

@@ -72,6 +72,9 @@ def _refuse_contradictions(record: dict) -> None:
     parts, history = record["params_by_component"], record["history"]
     if task_of(record).share:
         _refuse_more_than_all(record)
+    block = record["recipe"].get("block")
+    if block is not None and record["recipe"].get(block) is None:
+        raise RecordError(f"recipe has no {block}, which it says the model was trained with")
     if parts is not None and sum(parts.values()) != record["params"]:
         raise RecordError("params_by_component does not sum to params")
     if record["schema_version"] >= 4:

@@ -2,11 +2,12 @@
 
 import pandas as pd
 
+from benchmarks.records.frame import RUN_KEY
 from benchmarks.report import columns
-from benchmarks.report.comparison import longest
+from benchmarks.report.comparison import longest, with_item_sampling
 from benchmarks.report.page import Page
 from benchmarks.report.recipe_tables import ACROSS, across_marks
-from benchmarks.report.summary import MIN_SEEDS, ROW, Results, family
+from benchmarks.report.summary import MIN_SEEDS, OTHER, ROW, Results, family
 from benchmarks.report.tables import Column, code, escape, show
 from benchmarks.report.verdicts import (
     QUESTIONS,
@@ -31,17 +32,19 @@ def answer_rows(results: Results, question: str | None = None) -> list[dict]:
     models = [question] if question else _asked(longest(results.summary, results.differences))
     found = verdicts(results.summary, results.differences, models)
     found = found[found.model_other.notna() & found.difference.notna()]
+    found = with_item_sampling(found, results.runs)
     rows, said = [], set()
     for asked in QUESTIONS:
         candidates = _strongest(found[found.question == asked])
         if not question:
             candidates = candidates[_equal_to_first(candidates[STRENGTH])]
         for row in candidates.to_dict("records"):
-            rival = (row["model"], row["recipe_hash"], row["model_other"])
+            rival = tuple(row[key] for key in [*RUN_KEY, *OTHER])
             if rival not in said:
                 said.add(rival)
                 rows.append(row)
     smallest = smallest_as_good(results.summary, results.differences, models)
+    smallest = with_item_sampling(smallest, results.runs)
     return rows + _strongest(smallest).assign(question=SMALLEST).to_dict("records")
 
 
@@ -52,6 +55,7 @@ def add_answer_table(page: Page, task: Task, rows: list[dict]) -> None:
         return
     frame = frame.assign(
         question=[question_text(question, task) for question in frame.question],
+        marks=columns.version_marks(frame),
         marks_other=across_marks(frame),
         params_ratio=frame.params / frame.params_other,
         flops_ratio=frame.flops_per_image / frame.flops_per_image_other,
@@ -103,8 +107,15 @@ def saving_text(row: dict, task: Task) -> str:
         flops = f" and {row['flops_per_image_other'] / row['flops_per_image']:.2f} times its FLOPs"
     return (
         f"Which smallest plain network is not measurably worse than {code(row['model'])} "
-        f"({show(row['params'])} parameters, {escape(row['label'])})? {rival}, with {size:.2f} "
+        f"({show(row['params'])} parameters, {_trained(row)})? {rival}, with {size:.2f} "
         f"times its parameters{flops}: {_difference(row, task)} for {code(row['model'])}."
+    )
+
+
+def _trained(row: dict) -> str:
+    """The recipe, and the code where there are several."""
+    return escape(row["label"]) + (
+        f", code {row['plugin_sha256'][:8]}" if row["other_code"] else ""
     )
 
 
@@ -121,7 +132,7 @@ def answer_text(row: dict, task: Task) -> str:
     rival = f"{code(row['model_other'])} ({show(row['params_other'])} parameters)"
     if " best " in row["question"]:
         rival += f", the best of {row['rivals']}" if row["rivals"] > 1 else ", the only one trained"
-    what = f"{code(row['model'])} ({show(row['params'])} parameters, {escape(row['label'])})"
+    what = f"{code(row['model'])} ({show(row['params'])} parameters, {_trained(row)})"
     question = question_text(row["question"], task)
     return f"Is {what} better than {question}? {answer}: {told} against {rival}."
 

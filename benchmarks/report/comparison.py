@@ -15,6 +15,7 @@ from benchmarks.report.summary import (
     Results,
     against_pair,
     family,
+    own_code,
     with_differences,
 )
 
@@ -60,9 +61,9 @@ def comparison(results: Results) -> pd.DataFrame:
 
     Columns: those of `summary`; `difference` and its interval, `seeds`, `across` and its mark (as
     `against_pair` has them), `images_half` (half the 95 % interval from the test items alone);
-    `published_error`; `hours` (training of a run, on the device and in the precision of most rows;
-    those of others do not compare); `size` (the middle of those of about as many parameters). The
-    paper's rows come first, then the others by size.
+    `published_error`; `hours` (training of a run, `timed_on` what most rows were; those of others
+    do not compare); `size` (the middle of those of about as many parameters). The paper's rows come
+    first, then the others by size.
     """
     rows = longest(results.summary, results.differences)
     pairs = with_item_sampling(against_pair(results.summary, results.differences), results.runs)
@@ -160,7 +161,7 @@ def _against_their_plain_network(results: Results) -> pd.DataFrame:
     """
     trained = results.summary[results.summary["mean"].notna()]
     pairs = trained.merge(trained, on=GROUP, suffixes=("", "_other"))
-    pairs = pairs[pairs.model != pairs.model_other]
+    pairs = own_code(pairs[pairs.model != pairs.model_other])
     paired = pairs[(pairs.pair == pairs.model_other).fillna(False)].copy()
     paired["size"] = sizes(paired.params)
     ranges = paired.groupby(["model_other", "size"]).params.agg(["min", "max"]).reset_index()
@@ -175,8 +176,11 @@ def _against_their_plain_network(results: Results) -> pd.DataFrame:
 def seed_ticks(section: Section, runs: pd.DataFrame) -> pd.DataFrame:
     """Every seed of a section: `RUN_KEY`, `seed` and `difference`."""
     ended = runs[runs.status == "ok"]
-    plain = ended[ended.model == section.plain][[*GROUP, "seed", "test_error"]]
-    own = ended.merge(section.rows[RUN_KEY], on=RUN_KEY)
-    both = own.merge(plain, on=[*GROUP, "seed"], suffixes=("", "_other"))
-    both["difference"] = both.test_error - both.test_error_other
+    own = ended.merge(section.rows[[*RUN_KEY, *OTHER]], on=RUN_KEY)
+    plain = ended[[*RUN_KEY, "seed", "test_error"]]
+    keys = [*GROUP, "seed"]
+    both = own.merge(
+        plain, left_on=[*keys, *OTHER], right_on=[*keys, *ROW], suffixes=("", "_plain")
+    )
+    both["difference"] = both.test_error - both.test_error_plain
     return both[[*RUN_KEY, "seed", "difference"]]

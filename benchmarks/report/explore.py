@@ -12,7 +12,6 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -23,7 +22,7 @@ import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.report.looks import COLOURS, LOOKS
-from benchmarks.report.summary import GROUP, Results, against_pair, family
+from benchmarks.report.summary import GROUP, Results, against_pair, device_hours, family
 from benchmarks.system.files import write_atomically
 
 SNIPPET = "window.vegaEmbed = vegaEmbed;"
@@ -87,7 +86,9 @@ NOTES = (
     "the plain pair: the difference in test {metric} over the seeds that both have, with its 95 % "
     "t-interval.",
     "Parameters: those that are trained. Weights: 4 bytes for each of them (fp32). "
-    "FLOPs are 2 x MACs of a forward pass. Training time: mean of a run, without evaluation.",
+    "FLOPs are 2 x MACs of a forward pass. Training time: of a row the median epoch times the "
+    "epochs, of its fastest seed; of a run its own, as long as others shared the device; both "
+    "without evaluation.",
 )
 TASK_WORDS = ("metric", "metrics", "unit", "digits", "difference", "axis", "speed", "flops")
 """What the page's scripts know of the task."""
@@ -130,12 +131,9 @@ def explore_rows(results: Results) -> pd.DataFrame:
 
 
 def _compared(results: Results) -> pd.DataFrame:
-    """The difference to the plain pair by `RUN_KEY`; of several codes of a pair, its own first."""
-    pairs = against_pair(results.summary, results.differences)
-    other_code = pairs.plugin_sha256 != pairs.plugin_sha256_other
-    pairs = pairs.assign(_other_code=other_code).sort_values("_other_code", kind="stable")
+    """The difference to the plain pair by `RUN_KEY`."""
     columns = [*RUN_KEY, "difference", "difference_low", "difference_high", "seeds", "across"]
-    return pairs.drop_duplicates(RUN_KEY)[columns]
+    return against_pair(results.summary, results.differences)[columns]
 
 
 def _distinct(values: pd.Series) -> list[str]:
@@ -195,7 +193,7 @@ def looks(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
 def _summary_text(results: Results) -> str:
     runs = results.runs
     ended = runs[runs.status == "ok"]
-    hours = ended.train_seconds.sum() / 3600
+    hours = device_hours(ended)
     devices = ", ".join(_distinct(ended.device)) or "no device"
     return f"{len(ended)} of {len(runs)} runs ended well, {hours:,.1f} h of training on {devices}"
 
@@ -233,7 +231,7 @@ def explore_page(results: Results) -> str:
     """
     parts = {name: _part(name) for name in ("page.html", "page.css", *SCRIPTS)}
     script = in_script("\n".join(parts[name] for name in SCRIPTS))
-    library = in_script(start_library().result())
+    library = in_script(_library())
     text = json.dumps(explore_data(results), allow_nan=False, separators=(",", ":"))
     return Template(parts["page.html"]).substitute(
         title=html.escape(results.dataset),
@@ -257,25 +255,25 @@ def _part(name: str) -> str:
 
 
 @cache
-def start_library() -> Future[str]:
-    """Vega, Vega-Lite and Vega-Embed as one script.
+def start_library() -> subprocess.Popen[str]:
+    """Begin to make Vega, Vega-Lite and Vega-Embed as one script, once, in another process.
 
-    Another process makes it, once, in seconds; whoever calls this early need not wait for it.
+    It takes seconds, in which others may draw; no thread waits, so that they may fork.
     """
-    executor = ThreadPoolExecutor(1)
-    future = executor.submit(_bundle)
-    executor.shutdown(wait=False)
-    return future
-
-
-def _bundle() -> str:
     code = f"import sys, vl_convert; sys.stdout.write(vl_convert.javascript_bundle({SNIPPET!r}))"
     command = [sys.executable, "-X", "utf8", "-c", code]
-    made = subprocess.run(command, capture_output=True, encoding="utf-8")
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, encoding="utf-8")
+
+
+@cache
+def _library() -> str:
+    made = start_library()
+    script, errors = made.communicate()
     if made.returncode != 0:
-        reason = made.stderr.strip().splitlines()[-1:] or [f"exit code {made.returncode}"]
+        reason = errors.strip().splitlines()[-1:] or [f"exit code {made.returncode}"]
         raise ChildProcessError(f"vl-convert-python makes no script for the page: {reason[0]}")
-    return made.stdout
+    return script
 
 
 def _policy(*scripts: str) -> str:

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
+from benchmarks.report.columns import version_marks
 from benchmarks.report.plots import look, new_figure, shortened
-from benchmarks.report.summary import GROUP, family
+from benchmarks.report.summary import GROUP, OTHER, ROW, against_pair, family
 from benchmarks.tasks import Task
 
 if TYPE_CHECKING:
@@ -19,21 +20,23 @@ SHADES = (0.0, -0.55, 0.5, -0.3)
 """Of the curves of one family: towards black where negative, towards white where positive."""
 
 
-def gaps_by_epoch(epochs: pd.DataFrame, summary: pd.DataFrame) -> pd.DataFrame:
+def gaps_by_epoch(
+    epochs: pd.DataFrame, summary: pd.DataFrame, differences: pd.DataFrame
+) -> pd.DataFrame:
     """The validation error above the plain pair, by epoch: the mean over the seeds of both.
 
-    Columns: `model`, `label`, `family`, `epoch`, `gap`, `n` (seeds). Pairs whose members
-    take different numbers of steps in an epoch, and runs of one epoch, are left out.
+    Columns: `model` (with its code, where there are several), `label`, `family`, `epoch`, `gap`,
+    `n` (seeds). Pairs whose members take different numbers of steps in an epoch, and runs of one
+    epoch, are left out.
     """
-    rows = summary.assign(family=family(summary))[[*RUN_KEY, "pair", "label", "family"]]
-    own = epochs.merge(rows[rows.pair.notna()], on=RUN_KEY)
-    both = own.merge(
-        epochs,
-        left_on=[*GROUP, "pair", "seed", "epoch", "step"],
-        right_on=[*GROUP, "model", "seed", "epoch", "step"],
-        suffixes=("", "_other"),
-    )
-    both["gap"] = both.val_error - both.val_error_other
+    pairs = against_pair(summary, differences)
+    pairs = pairs.assign(family=family(pairs), code=version_marks(pairs))
+    own = epochs.merge(pairs[[*RUN_KEY, *OTHER, "label", "family", "code"]], on=RUN_KEY)
+    at = [*GROUP, "seed", "epoch", "step"]
+    plain = epochs[[*at, *ROW, "val_error"]]
+    both = own.merge(plain, left_on=[*at, *OTHER], right_on=[*at, *ROW], suffixes=("", "_plain"))
+    both["model"] = (both.model + " " + both.code).str.strip()
+    both["gap"] = both.val_error - both.val_error_plain
     keys = ["model", "label", "family", "epoch"]
     found = both.groupby(keys, as_index=False).agg(gap=("gap", "mean"), n=("seed", "nunique"))
     seeds = found.groupby(["model", "label"]).n.transform("max")

@@ -45,7 +45,7 @@ def method_section(page: Page, results: Results) -> None:
     lines.append(f"Fingerprint of the data (sha256): {_values(runs.data_sha256)}.")
     if runs.data_sha256.nunique() > 1:
         lines.append("**The data differ between runs** (more than one fingerprint).")
-    recipes = runs.attrs["recipes"].values()
+    recipes = [runs.attrs["recipes"][key] for key in runs.recipe_hash.unique()]
     by_name = sorted(recipes, key=lambda recipe: (recipe["name"], recipe["hash"]))
     lines += [recipe_text(recipe, results.task) for recipe in by_name]
     titles = {

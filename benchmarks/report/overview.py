@@ -9,7 +9,7 @@ from benchmarks.report.comparison import comparison
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
 from benchmarks.report.recipe_tables import row_marks
-from benchmarks.report.summary import GROUP, MIN_SEEDS, Results
+from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, device_hours
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
 from benchmarks.report.weak_points import Trials
 from benchmarks.system.words import amount, counted
@@ -77,7 +77,7 @@ def opening(results: Results) -> str:
     length = " to ".join(dict.fromkeys([amount(epochs.min()), amount(epochs.max())]))
     devices = " and ".join(escape(name) for name in sorted(ended.device.dropna().unique()))
     precisions = ", ".join(sorted(ended.precision.dropna().unique()))
-    hours = ended.train_seconds.sum() / 3600
+    hours = device_hours(ended)
     models = len(ended[["model", "plugin_sha256"]].drop_duplicates())
     return (
         f"{note} {counted(len(ended), 'run')} of {counted(models, 'model')}, "
@@ -136,7 +136,8 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         lines.append(
             "Hours: the median epoch times the epochs on "
             f"{escape(rows[rows.hours.notna()].iloc[0].timed_on)}, of the fastest seed that did "
-            "not move to another device or code; other runs may have shared it."
+            "not move to another device or code; other models may have shared it. Seconds of other "
+            "devices, or beside other seeds, are left out."
         )
     if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
@@ -199,8 +200,11 @@ def _failures(results: Results) -> list[str]:
     failed = runs[runs.status != "ok"]
     lines = []
     if len(failed):
-        counts = ", ".join(f"{n} {status}" for status, n in failed.status.value_counts().items())
-        lines.append(f"Runs that did not end well: {counts} ([method.md](method.md)).")
+        counts = [
+            f"{len(runs)} {status} ({codes(runs.model.unique())})"
+            for status, runs in failed.groupby("status")
+        ]
+        lines.append(f"Runs that did not end well: {', '.join(counts)} ([method.md](method.md)).")
     problems = [*runs.attrs["problems"], *results.speeds.attrs["problems"]]
     if problems:
         lines.append(f"Files that are not records: {len(problems)} ([method.md](method.md)).")

@@ -154,7 +154,7 @@ def _figures_of(results: Results, group: pd.DataFrame) -> list[tuple[str, str, "
         figures.append((title, "errors", plots.draw_errors(group, results.runs, title, task)))
     key = group.iloc[0][GROUP].astype("string")
     epochs = results.epochs[(results.epochs[GROUP] == key).all(axis=1)]
-    gaps = gap_plots.gaps_by_epoch(epochs, group)
+    gaps = gap_plots.gaps_by_epoch(epochs, group, results.differences)
     if len(gaps):
         title = f"Does the gap to the plain network close with training? ({label})"
         published = results.published_gaps

@@ -47,13 +47,18 @@ def gaps(results: Results) -> pd.DataFrame:
 
 
 def gap_lines(results: Results) -> list[str]:
-    """A line for each pair of the paper: its gap after the longest training of both."""
+    """A line for each pair of the paper: its gap after the longest training of both.
+
+    Of training with seeds enough for an interval, if there is any: as the answers below choose.
+    """
     if not results.paper_rows:
         return []
     found = gaps(results)
     found = found[found.difference.notna()]
-    longest = found.sort_values(["steps_hyper", "seeds"], ascending=False, kind="stable")
-    chosen = longest.drop_duplicates("model").sort_values("place")
+    found = found.assign(enough=found.seeds.clip(upper=MIN_SEEDS))
+    order = ["enough", "steps_hyper", "seeds"]
+    chosen = found.sort_values(order, ascending=False, kind="stable")
+    chosen = chosen.drop_duplicates(["model", "data_sha256"]).sort_values(["place", "data_sha256"])
     return [
         f"{gap_text(row, results.task)}{_weak(row, results)}" for row in chosen.to_dict("records")
     ]
@@ -87,7 +92,7 @@ def _weak(row: dict, results: Results) -> str:
     shorter = [
         f"{row[f'steps_{name}']:,} steps ({name}), {steps:,} in the paper"
         for name, steps in published.items()
-        if steps is not None and row[f"steps_{name}"] < steps
+        if steps is not None and not pd.isna(own := row[f"steps_{name}"]) and own < steps
     ]
     return weakened([*weak, *shorter])
 

@@ -18,6 +18,7 @@ from benchmarks.report.looks import COLOURS, LOOKS
 from benchmarks.report.summary import family
 from benchmarks.report.verdicts import pareto
 from benchmarks.system.files import write_atomically
+from benchmarks.system.words import counted
 from benchmarks.tasks import Task
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def draw_forest(
 
     `published`: the paper's distances by model, hollow in the row of its longest recipe.
     """
+    rows = sum(len(section.rows) for section in sections)
     sections = _fitting(sections)
     counts = [len(section.rows) for section in sections]
     figure, all_axes = new_figure(1.0 + sum(0.24 * n + 0.5 for n in counts), counts)
@@ -96,12 +98,14 @@ def draw_forest(
         if axes is not all_axes[-1]:
             axes.tick_params(labelbottom=False)
     gap = task.gap.format("test")
-    all_axes[-1].set_xlabel(f"{gap} above the plain network, on the same seeds")
+    left = rows - sum(counts)
+    more = f" ({counted(left, 'row')} left out)" if left else ""
+    all_axes[-1].set_xlabel(f"{gap} above the plain network, on the same seeds{more}")
     return figure
 
 
 def _fitting(sections: list[Section]) -> list[Section]:
-    """The sections with at most MAX_ROWS rows in all."""
+    """The sections with at most MAX_ROWS rows in all: the longest recipes, then the first ones."""
     shown = sections
     if sum(len(section.rows) for section in sections) > MAX_ROWS:
         shown = [

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.records import store
-from benchmarks.records.frame import load_published, load_runs
+from benchmarks.records.frame import load_published
 from benchmarks.report import columns
 from benchmarks.report.answers import add_answer_table, answer_rows
 from benchmarks.report.comparison import comparison, sections
@@ -93,8 +93,9 @@ def text_table(results_dir: Path) -> Page:
     """A page with the table of all texts: of each model the longest recipe; empty without any."""
     rows, page = [], Page()
     for dataset in store.datasets(results_dir):
-        if set(load_runs(results_dir, dataset).task) == {TEXT.name}:
-            found = comparison(load_results(results_dir, dataset))
+        results = load_results(results_dir, dataset)
+        if results.task is TEXT:
+            found = comparison(results)
             if len(found):  # else no run has ended well
                 rows.append(found.assign(marks=row_marks(found)))
     if rows:

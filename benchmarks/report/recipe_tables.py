@@ -35,9 +35,7 @@ def row_marks(summary: pd.DataFrame) -> pd.Series:
     marks = pd.Series("", index=summary.index)
     for column, mark in (("dirty", "†"), ("resumed_changed", "‡"), ("mixed", "§")):
         marks += summary[column].map({True: f"{mark} ", False: ""})
-    version = "¶ " + summary.plugin_sha256.str[:8]
-    marks += version.where(summary.other_code, "").astype(object)
-    return marks.str.strip()
+    return (marks + shared.version_marks(summary)).str.strip()
 
 
 def recipe_page(
@@ -140,7 +138,9 @@ def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     if found.empty:
         return
     questions = [question_text(question, task) for question in found.question]
-    found = found.assign(marks_other=across_marks(found), question=questions)
+    found = found.assign(
+        marks=shared.version_marks(found), marks_other=across_marks(found), question=questions
+    )
     across = f" § {ACROSS}." if found.across.any() else ""
     page.add(
         "## Is it better than its rivals?",

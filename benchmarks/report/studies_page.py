@@ -1,6 +1,6 @@
 """The page of the studies: what was tried to settle a recipe, and what came out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -35,10 +35,13 @@ def columns(task: Task) -> list[Column]:
 def trials_of(runs: pd.DataFrame, study: str) -> pd.DataFrame:
     """A row a trial of a study: `summarize` of its validation errors, only seeds pooled.
 
-    The order is that of the page: by data set and model, the lowest error first.
+    The order is that of the page: by data set and model, the lowest error first; those of which a
+    seed diverged last, for the mean of the others says too little.
     """
     trials = summarize(runs[runs.study == study], error="val_error")
-    return trials.sort_values(["dataset", "model", "mean", "recipe"]).reset_index(drop=True)
+    order = ["dataset", "model", "unstable", "mean", "recipe"]
+    trials = trials.assign(unstable=trials.diverged > 0).sort_values(order)
+    return trials.reset_index(drop=True)
 
 
 def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.DataFrame:
@@ -72,21 +75,19 @@ def tuned(results_dir: Path, file: Path, made: Iterable[Path]) -> tuple[pd.DataF
     return trials, recipes.differences(best, study.base.as_dict())
 
 
-def edge(hashes: Sequence[str], best: str, resolved: dict[str, dict]) -> str:
+def edge(tried: pd.DataFrame, best: str, resolved: dict[str, dict]) -> str:
     """What to say where the best trial has the lowest or the highest learning rate of those tried.
 
-    `hashes` and `best` name recipes of one model in `resolved`. Empty where fewer than three were
-    tried.
+    `tried`: the trials of one model, with `recipe_hash` and the `block` of it that was used;
+    `best`: the hash of one. Empty where fewer than three rates were tried.
     """
-
-    def rate(recipe: str) -> float:
-        return resolved[recipe][resolved[recipe]["block"]]["learning_rate"]
-
-    tried = sorted({rate(recipe) for recipe in hashes})
-    if len(tried) < 3 or rate(best) not in (tried[0], tried[-1]):
+    blocks = tried.dropna(subset="block").set_index("recipe_hash").block
+    rates = {recipe: resolved[recipe][block]["learning_rate"] for recipe, block in blocks.items()}
+    ends = min(rates.values(), default=None), max(rates.values(), default=None)
+    if len(set(rates.values())) < 3 or rates.get(best) not in ends:
         return ""
-    which = "lowest" if rate(best) == tried[0] else "highest"
-    return f", with the {which} learning rate of the {len(tried)} that were tried"
+    which = "lowest" if rates[best] == ends[0] else "highest"
+    return f", with the {which} learning rate of the {len(set(rates.values()))} that were tried"
 
 
 def chosen(trials: pd.DataFrame, resolved: dict[str, dict]) -> str:
@@ -98,14 +99,14 @@ def chosen(trials: pd.DataFrame, resolved: dict[str, dict]) -> str:
     lines = []
     for (dataset, model, epochs), tried in trials.groupby(["dataset", "model", "epochs"]):
         told = "none ended well"
-        ended = tried.dropna(subset=["mean"]).sort_values(["mean", "study", "recipe"])
+        ended = tried.dropna(subset=["mean"]).sort_values(["unstable", "mean", "study", "recipe"])
         if len(ended):
             best = ended.iloc[0]
             task = TASKS[best.task]
             told = (
                 f"the lowest validation {task.metric} is {task.shown(best['mean'])} "
                 f"({best.study}, {code(best.recipe)})"
-            ) + edge(tried.recipe_hash, best.recipe_hash, resolved)
+            ) + edge(tried, best.recipe_hash, resolved)
         what = f"{code(model)} on {code(dataset)}, trials of {counted(epochs, 'epoch')}"
         lines.append(f"- {what}: {len(tried)}; {told}.")
     return "\n".join(lines)

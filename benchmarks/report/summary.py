@@ -94,13 +94,14 @@ def summarize(
     Columns: `RUN_KEY`; `mean`, `std`, `low`, `high`, `n` of `error` over the seeds that ended
     well; `val_mean` (mean validation error); `train_seconds` (`steady_seconds` of the seed that was
     disturbed least, not of those that were resumed elsewhere or with changes: they have the time
-    of no one device); `timed_on` (that seed's device and precision); `device`, `precision` (all
-    that there are); `sampling` (of the items that `error` is the share of; missing where it is
-    none); `statuses` ("1 failed, 2 ok"); `dirty`, `resumed_changed` (of any run), `mixed` (its
-    seeds differ in `SETTING`); `label` (the recipe's name, with its hash where two have the name),
-    `slug` (the same for files); `other_data` (the runs of its data set have more than one
-    fingerprint); `other_code` (its model's plugin has more than one hash in the group); and
-    `FACTS`, those of runs that ended well before those of others.
+    of no one device); `timed_on` (that seed's device and precision, and how many shared it);
+    `device`, `precision` (all that there are); `sampling` (of the items that `error` is the share
+    of; missing where it is none); `statuses` ("1 failed, 2 ok"); `diverged` (how many seeds did);
+    `dirty`, `resumed_changed` (of any run), `mixed` (its seeds differ in `SETTING`); `label` (the
+    recipe's name, with its hash where two have the name), `slug` (the same for files);
+    `other_data` (the runs of its data set have more than one fingerprint); `other_code` (its
+    model's plugin has more than one hash in the group); and `FACTS`, those of runs that ended well
+    before those of others.
     """
     runs = runs.assign(ended=runs.status == "ok").sort_values(
         ["ended", "seed"], ascending=[False, True], kind="stable"
@@ -111,7 +112,7 @@ def summarize(
     summary = summary.join(estimates(ended.groupby(RUN_KEY)[error]))
     summary["n"] = summary.n.fillna(0).astype("Int64")
     unchanged = ended[~ended.resumed_changed.fillna(False).astype(bool)]
-    timed = unchanged.assign(timed_on=unchanged.device + " (" + unchanged.precision + ")")
+    timed = unchanged.assign(timed_on=_timed_on(unchanged))
     timed = timed.dropna(subset="steady_seconds").sort_values("steady_seconds", kind="stable")
     fastest = timed.drop_duplicates(RUN_KEY).set_index(RUN_KEY)
     summary["train_seconds"], summary["timed_on"] = fastest.steady_seconds, fastest.timed_on
@@ -122,11 +123,24 @@ def summarize(
     shares = summary.task.map({task.name: task.share for task in TASKS.values()}).astype(bool)
     summary["sampling"] = sampling_error(summary["mean"], items).where(shares)
     summary["statuses"] = by_row.status.agg(_statuses)
+    summary["diverged"] = (runs.status == "diverged").groupby([runs[key] for key in RUN_KEY]).sum()
     summary["dirty"] = by_row.dirty.agg(lambda flags: bool(flags.fillna(True).any()))
     summary["resumed_changed"] = by_row.resumed_changed.any()
     settings = ended.groupby(RUN_KEY)[SETTING].nunique(dropna=False)
     summary["mixed"] = (settings > 1).any(axis=1).reindex(summary.index, fill_value=False)
     return _ordered(summary.reset_index(), list(paper_rows))
+
+
+def device_hours(runs: pd.DataFrame) -> float:
+    """Hours of training; those of runs side by side on one device count once."""
+    return float((runs.train_seconds / runs.parallel_seeds.fillna(1)).sum()) / 3600
+
+
+def _timed_on(runs: pd.DataFrame) -> pd.Series:
+    """What the seconds of each run are of: those of runs side by side are longer."""
+    beside = runs.parallel_seeds.fillna(1)
+    alone = runs.device + " (" + runs.precision + ")"
+    return alone.where(beside == 1, alone + ", " + beside.astype("string") + " runs side by side")
 
 
 def _distinct(values: pd.Series) -> str:
@@ -194,17 +208,25 @@ def differences(runs: pd.DataFrame) -> pd.DataFrame:
 def against_pair(summary: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
     """A row for each model whose plain pair was trained with the same recipe.
 
-    Columns: those of `summary`; those of the pair with the suffix `_other`; `difference`,
-    `difference_low`, `difference_high`, `seeds` (shared), `across`; the ratios `params_ratio` and
-    `flops_ratio`, model / plain.
+    Of several codes of the pair's plugin the model's own counts, else the first.
+
+    Columns: those of `summary`; those of the pair with the suffix `_other`; `DIFFERENCE`; the
+    ratios `params_ratio` and `flops_ratio`, model / plain.
     """
     pairs = summary.merge(
         summary, left_on=[*GROUP, "pair"], right_on=[*GROUP, "model"], suffixes=("", "_other")
     )
-    pairs = with_differences(pairs, differences)
+    pairs = with_differences(own_code(pairs), differences)
     pairs["params_ratio"] = pairs.params / pairs.params_other
     pairs["flops_ratio"] = pairs.flops_per_image / pairs.flops_per_image_other
     return pairs
+
+
+def own_code(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Of each row and model beside it (`_other`) one, of the code that both have if there is."""
+    other = pairs.plugin_sha256 != pairs.plugin_sha256_other
+    first = pairs.assign(_other_code=other).sort_values("_other_code", kind="stable")
+    return first.drop_duplicates([*RUN_KEY, "model_other"]).drop(columns="_other_code").sort_index()
 
 
 def with_differences(pairs: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:

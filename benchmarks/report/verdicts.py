@@ -50,8 +50,8 @@ def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Seri
     """Whether each row whose cost and error are known is on the front: front, perhaps or beyond.
 
     On the front: no other row is at least as cheap and as low in mean test error, and better in
-    one. Perhaps: others are, but each paired difference has no interval, or 0 in it. There is no
-    front of fewer than two rows.
+    one. Perhaps: others are, but by no paired difference whose interval is wholly above 0. There is
+    no front of fewer than two rows.
     """
     known = group.loc[group["mean"].notna() & (group[axis] > 0), [*RUN_KEY, "mean", axis]]
     if len(known) < 2:
@@ -65,7 +65,7 @@ def pareto(group: pd.DataFrame, axis: str, differences: pd.DataFrame) -> pd.Seri
     better = (other < cost) | (pairs.mean_other < pairs["mean"])
     pairs["dominated"] = no_worse & better
     pairs = with_differences(pairs, differences)
-    beyond = pairs.dominated & ~_undecided(pairs)
+    beyond = pairs.dominated & (pairs.difference_low > 0).fillna(False)
     by_row = pairs.assign(beyond=beyond).groupby(ROW)[["dominated", "beyond"]].any()
     flags = known[ROW].merge(by_row, left_on=ROW, right_index=True, how="left")
     places = np.select([~flags.dominated, ~flags.beyond], ["front", "perhaps"], "beyond")

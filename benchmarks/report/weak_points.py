@@ -30,8 +30,9 @@ def trials_by_family(results_dir: Path) -> Trials:
 
 
 def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
-    """What weakens an answer, whichever was the question: few seeds, other settings, a
-    validation split that says something else, or tuning that was unequal or found better.
+    """What weakens an answer, whichever was the question: few seeds or test items, other
+    settings, runs that are not clean, a validation split that says something else, or tuning that
+    was unequal or found better.
     """
     weak = []
     validation = row["val_difference"]
@@ -40,14 +41,38 @@ def weak_points(row: dict, results: Results, trials: Trials) -> list[str]:
     elif not row["difference_low"] <= validation <= row["difference_high"]:
         difference = f"{validation:{results.task.signed}}"
         weak.append(f"{difference} on the validation split, outside the interval")
+    weak += few_test_items(row, results.task)
     if row["across"]:
         weak.append(crossing(row, results))
+    weak += blemishes(row)
     task = results.task.name
     keys = [(task, row[f"family{end}"], row[f"block{end}"]) for end in ("", "_other")]
     own, other = (trials.get(key, 0) for key in keys)
     if own != other:
         weak.append(f"studies tried {own} settings for its kind, {other} for the rival's")
     return weak + better_trials(row)
+
+
+def few_test_items(row: dict, task: Task) -> list[str]:
+    """That a decided difference is less than the sampling error of the test items."""
+    half = row["images_half"]
+    if pd.isna(half) or row["answer"] not in ("yes", "no") or abs(row["difference"]) >= half:
+        return []
+    sampled = f"the sampling error of {row['test_images']:,} test {task.items}"
+    return [f"within ±{half:{task.number}} {task.difference}, {sampled}"]
+
+
+def blemishes(row: dict) -> list[str]:
+    """What the table marks of either row, and the seeds that its mean lacks."""
+    found = []
+    for end, whose in (("", "its"), ("_other", "the rival's")):
+        if row[f"diverged{end}"] > 0:
+            found.append(f"{row[f'diverged{end}']} of {whose} seeds diverged")
+        if row[f"dirty{end}"]:
+            found.append(f"{whose} runs were made with uncommitted changes")
+        if row[f"resumed_changed{end}"] and not row["across"]:
+            found.append(f"{whose} runs moved to another device, code or settings")
+    return found
 
 
 def better_trials(row: dict) -> list[str]:

@@ -110,3 +110,10 @@ def test_a_run_that_was_never_counted_has_no_flops():
     )
     failed = {"status": "failed", "reason": "no layer", "test_error": None, "val_error": None}
     validation.validate(RECORD | failed | unknown | {"history": []})
+
+
+def test_a_block_that_the_recipe_lacks():
+    record = copy.deepcopy(RECORD)
+    record["recipe"] |= {"block": "scaled", "scaled": None}
+    with pytest.raises(store.RecordError, match="recipe has no scaled, which"):
+        validation.validate(record)

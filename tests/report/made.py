@@ -162,8 +162,7 @@ def write(folder, records, speeds=()):
             path.write_text(entry)
         else:
             validation.validate(entry)
-            name = entry["recipe"]["name"]
-            path = store.run_path(results, entry["dataset"], entry["model"], name, entry["seed"])
+            path = store.RunId.of(entry).place(results)
             assert not path.exists(), path
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(entry))

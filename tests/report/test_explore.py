@@ -7,7 +7,6 @@ import html
 import json
 import re
 import webbrowser
-from concurrent.futures import Future
 
 import pandas as pd
 import pytest
@@ -31,9 +30,8 @@ HARMFUL = (
 @pytest.fixture
 def without_library(monkeypatch):
     """For tests of the rest: the bundle takes seconds."""
-    made: Future[str] = Future()
-    made.set_result("/* the library */")
-    monkeypatch.setattr(explore, "start_library", lambda: made)
+    monkeypatch.setattr(explore, "start_library", lambda: None)
+    monkeypatch.setattr(explore, "_library", lambda: "/* the library */")
     monkeypatch.setattr(pages, "_draw", lambda *arguments: (None, {}))
 
 
@@ -234,6 +232,7 @@ def test_it_is_opened_in_the_browser(found, code, tmp_path, monkeypatch, capsys)
 
 def test_what_makes_no_library_is_one_line(monkeypatch):
     monkeypatch.setattr(explore, "SNIPPET", "no script (")
+    monkeypatch.setattr(explore, "start_library", explore.start_library.__wrapped__)
     with pytest.raises(ChildProcessError, match="makes no script for the page: ") as error:
-        explore._bundle()
+        explore._library.__wrapped__()
     assert "\n" not in str(error.value)

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -14,7 +15,8 @@ from benchmarks.report.page import Page, write_folder
 from benchmarks.report.tables import optimizer_text
 from benchmarks.tasks import IMAGES
 from tests.conftest import ROOT
-from tests.report.made import BLOCK, RECIPE, hyper, record, rows, speed, write
+from tests.records.test_store import RECORD
+from tests.report.made import BLOCK, FINGERPRINT, RECIPE, hyper, record, rows, speed, write
 
 PAIRS = [*rows("wide_resnet16_1", (10.0, 11.0, 12.0), 100), *hyper((12.0, 13.0, 17.0))]
 SPEEDS = [speed("wide_resnet16_1", 800.0), speed("hyper_resnet16_1", 700.0)]
@@ -136,6 +138,71 @@ def test_a_question_about_any_model(tmp_path):
     assert "Is `hyper_resnet16_1`" not in text
     with pytest.raises(ValueError, match="no run of model 'nobody' on made; there are"):
         ask(results, tmp_path / "reports", "made", question="nobody")
+
+
+def weaknesses(folder, records):
+    """What weakens the answers of the front page."""
+    report(folder, records)
+    text = (folder / "reports" / "made" / "README.md").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if "Weakened by" in line]
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_runs_that_are_not_clean_weaken_an_answer(tmp_path):
+    plain, own = rows("wide_resnet16_1", (10.0, 10.1, 10.2)), (9.0, 9.12, 9.21)
+    assert not weaknesses(tmp_path / "clean", [*plain, *hyper(own)])
+    lost = {"status": "diverged", "reason": "loss is NaN", "test_error": None}
+    few = [entry | lost for entry in hyper([None] * 3 + [10.0] * 7)]
+    (line,) = weaknesses(tmp_path / "few", [*plain, *hyper(own), *few])
+    assert "7 of its seeds diverged" in line
+    front = (tmp_path / "few" / "reports" / "made" / "README.md").read_text(encoding="utf-8")
+    assert "Runs that did not end well: 7 diverged (`hyper_resnet16_1`)" in front
+    dirty = {"code": RECORD["code"] | {"dirty": True}}
+    (line,) = weaknesses(tmp_path / "dirty", [*plain, *hyper(own, **dirty)])
+    assert "its runs were made with uncommitted changes" in line
+
+
+@pytest.mark.usefixtures("without_figures")
+def test_a_difference_that_few_test_items_explain_is_weak(tmp_path):
+    def entry(model, seed, wrong, pair=None):
+        flags = np.zeros(200, bool)
+        flags[wrong] = True
+        data = FINGERPRINT | {"test": 200}
+        packed = validation.packed(flags)
+        error = 100 * float(flags.mean())
+        return record(model, seed, error, pair, test_wrong=packed, dataset_fingerprint=data)
+
+    records = []
+    for seed, more in enumerate((0, 1, 0)):
+        records.append(entry("wide_resnet16_1", seed, range(20)))
+        own = range(20, 38 - more)
+        records.append(entry("hyper_resnet16_1", seed, own, "wide_resnet16_1"))
+    (line,) = weaknesses(tmp_path, records)
+    assert (
+        "**Yes**" in line and "within ±6.01 points, the sampling error of 200 test images" in line
+    )
+
+
+@pytest.mark.usefixtures("without_figures")
+@pytest.mark.parametrize("changed", ["data", "code"])
+def test_each_kind_of_data_and_each_code_has_its_answer(tmp_path, changed):
+    sha256 = {"sha256": "e" * 64, "decoded_sha256": "f" * 64}
+    other = {
+        "data": {"dataset_fingerprint": FINGERPRINT | sha256},
+        "code": {"code": RECORD["code"] | {"plugin_sha256": "e" * 64}},
+    }[changed]
+    plain, own = (10.0, 10.1, 10.2), {"pair": "wide_resnet16_1", "kernels": "hyper"}
+    first = {"code": RECORD["code"] | {"plugin_sha256": "a" * 64}} if changed == "code" else {}
+    records = rows("wide_resnet16_1", plain)
+    records += rows("mine", (9.0, 9.12, 9.21), **own, **first)
+    records += rows("mine", (12.0, 12.12, 12.21), **own, **other)
+    if changed == "data":
+        records += rows("wide_resnet16_1", plain, **other)
+    report(tmp_path, records)
+    text = (tmp_path / "reports" / "made" / "README.md").read_text(encoding="utf-8")
+    said = [line for line in text.splitlines() if "better than its plain pair?" in line]
+    assert len(said) == 2 and any("eeeeeeee" in line for line in said)
+    assert any("**Yes**" in line for line in said) and any("**No**" in line for line in said)
 
 
 @pytest.mark.usefixtures("without_figures")

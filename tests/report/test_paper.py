@@ -109,3 +109,18 @@ def test_other_data_have_no_rows_of_the_paper(tmp_path):
     one = still_open(tmp_path / "b", three[:1], "svhn")
     assert one == "3 seeds of `wide_resnet40_1` (1)."
     assert still_open(tmp_path / "c", three, "svhn") == ""
+
+
+def test_a_gap_of_seeds_enough_comes_before_a_longer_one_of_few(tmp_path):
+    longer = {"name": "longer", "steps": 900, "hash": "d" * 16}
+    records = pair((10.0, 10.2, 10.4), (13.0, 13.2, 13.5))
+    (line,) = lines(tmp_path, [*records, *pair((9.0,), (10.0,), recipe=longer)])
+    assert "**No**: +3.03 points [" in line and "(fast)" in line
+
+
+def test_steps_that_no_record_tells_are_no_fault(tmp_path):
+    records = pair((10.0, 10.2, 10.4), (13.0, 13.2, 13.5))
+    for entry in records:
+        entry["recipe"] = {key: entry["recipe"][key] for key in entry["recipe"] if key != "steps"}
+    (line,) = lines(tmp_path, records)
+    assert "**No**" in line and "steps (" not in line

@@ -95,7 +95,7 @@ def test_gaps_are_of_the_epochs_and_seeds_that_both_have(tmp_path):
     records = [*rows("wide_resnet16_1", (10.0, 10.0), 100), *hyper((12.0, 13.0, 50.0))]
     records[0]["history"][0] = records[0]["history"][0] | {"val_error": 40.0}
     results = results_of(tmp_path, records)
-    gaps = gap_plots.gaps_by_epoch(results.epochs, results.summary)
+    gaps = gap_plots.gaps_by_epoch(results.epochs, results.summary, results.differences)
     assert gaps[["model", "epoch", "gap", "n"]].to_numpy().tolist() == [
         ["hyper_resnet16_1", 1, 5.0, 2],
         ["hyper_resnet16_1", 2, 2.5, 2],
@@ -111,7 +111,7 @@ def test_at_most_four_curves(tmp_path):
         name = f"source{number}_resnet16_1"
         records += rows(name, (20.0 - number,), pair="wide_resnet16_1")
     results = results_of(tmp_path, records)
-    gaps = gap_plots.gaps_by_epoch(results.epochs, results.summary)
+    gaps = gap_plots.gaps_by_epoch(results.epochs, results.summary, results.differences)
     (axes,) = gap_plots.draw_gaps(gaps, {}, "t", IMAGES).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     best = [f"source{number}_resnet16_1" for number in (5, 4, 3, 2)]
@@ -283,3 +283,19 @@ def test_every_seed_is_inside_the_axes_of_errors(tmp_path):
     figure = plots.draw_errors(results.summary, results.runs, "errors", IMAGES)
     low, high = figure.axes[0].get_xlim()
     assert low < 5.0 and high > 19.0
+
+
+def test_rows_that_a_forest_leaves_out_are_counted(tmp_path):
+    records = []
+    for number in range(9):
+        plain = f"wide_resnet{10 + 6 * number}_1"
+        records += rows(plain, (10.0,), 100 * 4**number)
+        for name in range(4):
+            records += rows(f"m{number}{name}", (11.0,), 100 * 4**number, pair=plain)
+    results = results_of(tmp_path, records)
+    found = sections(results)
+    rows_of = sum(len(section.rows) for section in found)
+    figure = plots.draw_forest(found, results.runs, {}, IMAGES)
+    shown = sum(len(axes.get_yticklabels()) for axes in figure.axes)
+    assert rows_of == 36 and shown == 32
+    assert figure.axes[-1].get_xlabel().endswith("(4 rows left out)")

@@ -144,6 +144,12 @@ def test_the_texts_have_a_table_of_their_own(tmp_path):
     assert page.read_text() == before  # the table of text is not emptied
 
 
+def test_a_stray_record_hides_no_text(tmp_path):
+    stray = record("wide_resnet16_1", 0, 10.0) | {"dataset": "pydoc"}
+    results = write(tmp_path, [*text_records(), stray])
+    assert "`hyper_lstm_256`" in readme.text_table(results).text
+
+
 def test_a_longer_run_of_one_member_hides_no_pair(results):
     for seed, error in enumerate((12.0, 13.0)):
         run(results, "wide_resnet40_1", error, seed)

@@ -147,3 +147,24 @@ def test_a_page_that_is_not_there_is_made(tmp_path):
     with pytest.raises(studies.StudyError, match="has no line"):
         studies_page.head(page)
     assert page.read_text(encoding="utf-8") == "another page"
+
+
+def test_the_rates_are_those_of_the_models_own_block(tmp_path):
+    """A recipe has rates for stored and for generated kernels: here each way round."""
+    records = []
+    for rate, other, error in ((0.1, 0.8, 20.0), (0.2, 0.4, 15.0), (0.4, 0.2, 10.0)):
+        for model, block in (("m", "generated"), ("n", "stored")):
+            entry = trial(model, rate, 0, error)
+            entry["recipe"] = entry["recipe"] | {"block": block}
+            entry["recipe"]["generated"] = entry["recipe"]["stored"] | {"learning_rate": other}
+            records.append(entry)
+    told = studies_page.chosen(trials(tmp_path, records), resolved(tmp_path)).splitlines()
+    assert "lowest learning rate of the 3" in told[0]
+    assert "highest learning rate of the 3" in told[1]
+
+
+def test_a_setting_of_which_seeds_diverged_is_not_the_best(tmp_path):
+    seeds = [(0.2, 0, 9.0), (0.2, 1, None), (0.1, 0, 10.0), (0.1, 1, 10.2)]
+    found = trials(tmp_path, [trial("m", rate, seed, error) for rate, seed, error in seeds])
+    assert found["mean"].tolist() == [10.1, 9.0]
+    assert "`demo.0.1`" in studies_page.chosen(found, resolved(tmp_path))

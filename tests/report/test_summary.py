@@ -12,7 +12,9 @@ from benchmarks.records import store
 from benchmarks.records.frame import RUN_KEY, load_published, load_runs
 from benchmarks.records.speeds import load_speeds
 from benchmarks.report import weak_points
-from benchmarks.report.comparison import comparison
+from benchmarks.report.comparison import comparison, sections, seed_ticks
+from benchmarks.report.gap_plots import gaps_by_epoch
+from benchmarks.report.overview import opening
 from benchmarks.report.summary import (
     against_pair,
     choose_condition,
@@ -26,6 +28,7 @@ from benchmarks.report.summary import (
     with_trial_gain,
 )
 from tests.conftest import ROOT
+from tests.records.test_store import RECORD
 from tests.report.made import BLOCK, frames, hyper, on, record, results_of, rows, speed, write
 
 PLAIN = rows("wide_resnet16_1", (10.0, 11.0, 12.0))
@@ -340,3 +343,36 @@ def test_better_trials_weaken_an_answer():
     assert told(0.781, 0.76) == "its validation error by 0.78 points, the rival's by 0.76"
     assert told(None, 0.76) == "the rival's validation error by 0.76 points"
     assert weak_points.better_trials({"trial_gain": None, "trial_gain_other": pd.NA}) == []
+
+
+def test_hours_are_of_runs_beside_as_many_others(tmp_path):
+    beside = {"environment": {"parallel_seeds": 3}}
+    records = [*rows("a", (1.0, 1.1)), *rows("b", (2.0,)), *rows("c", (3.0, 3.1), **beside)]
+    results = results_of(tmp_path, records)
+    assert comparison(results).set_index("model").hours.notna().to_dict() == {
+        "a": True,
+        "b": True,
+        "c": False,
+    }
+    assert results.summary.timed_on.iloc[-1].endswith(", 3 runs side by side")
+    alone = results.runs.train_seconds.iloc[0]
+    assert f"{5 * alone / 3600 - 2 * alone / 3600 * 2 / 3:,.1f} hours" in opening(results)
+
+
+def test_a_pair_of_two_codes_is_the_models_own(tmp_path):
+    """Its curve, its ticks and its row are against the code that both have."""
+    first, second = ({"code": RECORD["code"] | {"plugin_sha256": name * 64}} for name in "12")
+    records = [
+        *rows("plain", (10.0, 10.1, 10.2), kernels="stored", **first),
+        *rows("plain", (12.0, 12.1, 12.2), kernels="stored", **second),
+        *rows("mine", (11.0, 11.12, 11.21), pair="plain", kernels="hyper", **second),
+    ]
+    results = results_of(tmp_path, records)
+    mine = comparison(results).set_index("model").loc[["mine"]]
+    assert mine.difference.round(2).tolist() == [-0.99]
+    (section,) = sections(results)
+    rows_of = section.rows[section.rows.model == "mine"]
+    ticks = seed_ticks(section, results.runs)
+    assert len(rows_of) == 1 and (ticks.difference < 0).sum() == 3
+    gaps = gaps_by_epoch(results.epochs, results.summary, results.differences)
+    assert gaps[gaps.epoch == 2].gap.round(2).tolist() == [-0.99]
