@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.data import text
 from benchmarks.data.archives import ARCHIVES, load_archive
-from benchmarks.data.folders import load_folder
+from benchmarks.data.folders import class_folders, load_folder
 from benchmarks.data.splits import (
     IMAGE_SIZE,
     SPLIT_SEED,
@@ -83,7 +83,7 @@ def dataset_name(spec: str) -> str:
 
 
 def refuse_missing(spec: str) -> None:
-    """Refuse a data set that is named by a path where nothing lies; nothing is loaded.
+    """Refuse a data set that is named by a path where none lies; nothing is loaded.
 
     Raises:
         DataError: naming the path.
@@ -91,6 +91,8 @@ def refuse_missing(spec: str) -> None:
     prefix, _, path = spec.partition(":")
     if f"{prefix}:" in PATHS and not os.path.exists(os.path.expanduser(path)):
         raise DataError(f"data set {spec}: there is no {path}")
+    if prefix == "folder":
+        class_folders(_folder_path(spec))
 
 
 def load(name: str, data_dir: Path, *, download: bool = False, progress: bool = True) -> Data:

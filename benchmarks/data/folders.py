@@ -88,10 +88,13 @@ def _decoded(root: Path, paths: list[str], title: str, progress: bool) -> np.nda
     return images.to_bytes(found, [str(root / path) for path in paths])
 
 
-def _classes(root: Path) -> dict[str, list[str]]:
-    """By class, the paths of its images, relative to `root` with forward slashes.
+def class_folders(root: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The folders of train and of test by class, relative to `root`; no image is looked at.
 
     Names that differ in their Unicode normal form alone are one class.
+
+    Raises:
+        DataError: where there are none, or not the same classes in both.
     """
     train, test = (_class_folders(root, part) for part in ("train", "test"))
     if train.keys() != test.keys():
@@ -105,6 +108,12 @@ def _classes(root: Path) -> dict[str, list[str]]:
         raise DataError(
             f"{str(root / 'train')!r} has {len(train)} class folders; at least 2 are needed"
         )
+    return train, test
+
+
+def _classes(root: Path) -> dict[str, list[str]]:
+    """By class, the paths of its images, relative to `root` with forward slashes."""
+    train, test = class_folders(root)
     return {
         name: [*_image_paths(root, train[name]), *_image_paths(root, test[name])] for name in train
     }

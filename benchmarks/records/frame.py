@@ -119,7 +119,7 @@ def load_runs(
       `parallel_seeds` (how many runs of the model shared the device, and so the seconds),
       `torch` (version)
     - `train_images`, `validation_images`, `test_images`, `split_seed` of the data
-    - `commit`, `dirty` (made from a tree with uncommitted changes), `source_sha256`,
+    - `commit`, `dirty` (the code had uncommitted changes), `source_sha256`,
       `resumed_changed` (continued from a checkpoint of another device, of other code or settings),
       `resumed_at` (the step at which it last was), `test_wrong` (which test images were wrong:
       `benchmarks.records.validation.unpacked`),

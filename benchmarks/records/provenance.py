@@ -31,12 +31,12 @@ def code() -> dict:
     """Commit, dirty flag and source hash; the first two are null where no commit has this code.
 
     That is where there is no git, and where the suite is installed inside another project's
-    repository. Changes in results/, reports/ and Markdown pages do not make a tree dirty.
+    repository. Changes in SOURCES alone make a tree dirty: a plugin has a hash of its own.
     """
     commit = status = None
     if _git("ls-files", "--error-unmatch", "--", *SOURCES) is not None:
         commit = _git("rev-parse", "HEAD")
-        status = _git("status", "--porcelain", "--", ".", ":!results", ":!reports", ":!*.md")
+        status = _git("status", "--porcelain", "--", *SOURCES)
     return {
         "commit": commit,
         "dirty": None if status is None else bool(status),

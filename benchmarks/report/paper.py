@@ -89,12 +89,11 @@ def _weak(row: dict, results: Results) -> str:
     if row["across"]:
         weak.append(crossing(row, results))
     published = {"plain": PAPER.stored.steps, "hyper": PAPER.generated.steps}
-    shorter = [
-        f"{row[f'steps_{name}']:,} steps ({name}), {steps:,} in the paper"
-        for name, steps in published.items()
-        if steps is not None and not pd.isna(own := row[f"steps_{name}"]) and own < steps
-    ]
-    return weakened([*weak, *shorter])
+    for name, steps in published.items():
+        own = row[f"steps_{name}"]
+        if steps is not None and not pd.isna(own) and own < steps:
+            weak.append(f"{own:,} steps ({name}), {steps:,} in the paper")
+    return weakened(weak)
 
 
 def still_open(results: Results) -> list[str]:

@@ -272,14 +272,15 @@ def choose_condition(
 ) -> pd.DataFrame:
     """The speeds under the one `CONDITION` that most of the models were timed under.
 
-    Those of `devices`, on which the models were trained, count before all others, and speeds of
-    single models before ratios of pairs; of equals, the first in order is taken.
+    Those of `devices`, on which the models were trained, count before all others, the first device
+    first, and speeds of single models before ratios of pairs; of equals, the first in order is
+    taken.
     """
     conditions = speeds[CONDITION].astype("string").fillna("")
     known = conditions.assign(model=speeds.model, kind=speeds.kind)
     known = known[known.model.isin(list(models))]
-    same = known.device.isin(list(devices))
-    known = known[same] if same.any() else known
+    timed_on = next((device for device in devices if (known.device == device).any()), None)
+    known = known if timed_on is None else known[known.device == timed_on]
     for kind in ("speed", "pair"):
         timed = known[known.kind == kind].groupby(CONDITION).model.nunique()
         if len(timed):
@@ -386,16 +387,27 @@ def _of_one_task(runs: pd.DataFrame) -> pd.DataFrame:
     return kept
 
 
+def _of_their_batch(speeds: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """The speeds of batches that a recipe of the runs has: those of a demonstration differ.
+
+    Ratios to other code are of no recipe.
+    """
+    recipes = runs.attrs["recipes"]
+    batches = {recipes[key]["batch_size"] for key in runs.recipe_hash}
+    return speeds[speeds.batch_size.isin(batches) | (speeds.kind == "compare")]
+
+
 def load_results(results_dir: Path, dataset: str) -> Results:
     """Everything that is known of a data set."""
     runs = _of_one_task(load_runs(results_dir, dataset))
     task, data = task_of(runs), known_data(dataset, runs)
-    speeds = load_speeds(results_dir)
+    speeds = _of_their_batch(load_speeds(results_dir), runs)
     speeds = speeds[speeds.task == task.name]
     published = load_published().dropna(subset=["registry_name"])
     published = published[published.data == data.published]
     summary = summarize(runs, paper_rows(published))
-    devices = runs[runs.status == "ok"].device.dropna().unique()
+    devices = runs[runs.status == "ok"].device.value_counts().sort_index()
+    devices = devices.sort_values(ascending=False, kind="stable").index
     compared = choose_condition(speeds, summary.model.unique(), devices)
     summary = with_images_per_s(summary, compared)
     recipes = runs.attrs["recipes"]

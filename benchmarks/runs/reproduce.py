@@ -94,10 +94,12 @@ def _time_missing(
     results_dir = Path(options.results_dir)
     missing = untimed(models, results_dir, recipe, settings)
     timings: list[Timing] = []
-    for name in missing:
-        late = matrix.stop() if timings else None  # however short the limit, a call makes one
-        if reason := matrix.stop.signal or late:
-            progress.note(f"{reason} before all models were timed; run again to resume")
-            return timings, True
-        timings += time_models([name], setup, results_dir, progress)
+    with matrix.stop:
+        for name in missing:
+            late = matrix.stop() if timings else None  # however short the limit, a call makes one
+            if reason := matrix.stop.signal or late:
+                progress.note(f"{reason} before all models were timed; run again to resume")
+                return timings, True
+            progress.note(f"timing {name}")
+            timings += time_models([name], setup, results_dir, progress)
     return timings, False

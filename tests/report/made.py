@@ -10,6 +10,7 @@ from tests.records.test_store import RECORD
 
 BLOCK = {"optimizer": "sgd", "learning_rate": 0.1, "l2": 5e-4, "schedule": "cosine", "warmup": 0.05}
 RECIPE = RECORD["recipe"] | {"stored": BLOCK, "generated": BLOCK, "steps": 702, "epochs": 2}
+RECIPE["batch_size"] = 128
 FINGERPRINT = RECORD["dataset_fingerprint"] | {"train": 45000, "validation": 5000, "test": 10000}
 
 

@@ -159,7 +159,7 @@ def test_the_smaller_plain_network_answers_where_the_pair_is_larger(tmp_path):
 
 
 def test_speeds_are_of_the_task(tmp_path):
-    entries = [*SPEEDS, speed("lstm_312", 5.0, batch_size=64), text_speed("wide_resnet16_1", 7.0)]
+    entries = [*SPEEDS, speed("lstm_312", 5.0), text_speed("wide_resnet16_1", 7.0)]
     records = [*text_records(), *rows("wide_resnet16_1", (10.0,))]
     results = write(tmp_path, records, entries)
     text, images = (load_results(results, name) for name in ("pydoc", "made"))

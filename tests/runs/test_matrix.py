@@ -1,6 +1,8 @@
 """A matrix of runs from Python: what is missing is made, and what came of each is told."""
 
 import dataclasses
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -160,6 +162,20 @@ def test_reproduce_trains_and_times_what_is_missing(options, monkeypatch):
     again = reproduce.reproduce(recipe=RECIPE, options=options, progress=told)
     assert again.runs == result.runs and again.timings == []
     assert told.events == [("already_done", 0)]
+
+
+@pytest.mark.slow
+def test_a_signal_stops_it_between_two_timings(options, monkeypatch):
+    named = []
+
+    def interrupted(names, *others):
+        named.extend(names)
+        os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr(reproduce, "time_models", interrupted)
+    result = reproduce.reproduce(MODELS, recipe=RECIPE, options=options)
+    assert named == MODELS[:1] and result.stopped and result.halted
 
 
 @pytest.mark.slow

@@ -66,6 +66,12 @@ def test_a_dry_run_refuses_what_training_refuses(options, few_are_loaded):
             plan(["wide_resnet10_1"], **{"recipe": SHORT, "options": options} | bad)
 
 
+def test_a_dry_run_refuses_a_folder_that_training_refuses(options, tmp_path):
+    (tmp_path / "pets" / "test" / "cat").mkdir(parents=True)
+    with pytest.raises(ValueError, match="train' is missing; needed are train/CLASS/IMAGE"):
+        plan(["wide_resnet10_1"], dataset=f"folder:{tmp_path / 'pets'}", options=options)
+
+
 def test_times_are_of_the_same_run_or_the_nearest(tmp_path):
     of_data = ROOT / "results" / "runs" / "cifar10-jpeg"
     (tmp_path / "runs").mkdir()
