@@ -76,9 +76,14 @@ def _found(name: str) -> ModelSpec | None:
 def _hint(name: str) -> str:
     meant = naming.plain(name)
     known = meant != name and _is_taken(meant)
-    near = [meant] if known else naming.near(name, names())
+    near = [meant] if known else naming.near(name, [*_beginnings(meant), *names()])
     nearest = f"nearest: {', '.join(near)}; " if near else ""
-    return f"{nearest}allowed are {families.forms()}, and plugins' models"
+    return f"{nearest}allowed are {families.forms()}, and models of a --plugin"
+
+
+def _beginnings(name: str) -> list[str]:
+    """What a name is without its last few characters, where that is a model."""
+    return [name[:-cut] for cut in (1, 2, 3) if _is_taken(name[:-cut])]
 
 
 def build(name: str, num_classes: int | None = None):

@@ -128,19 +128,10 @@ def load_runs(
     `frame.attrs["problems"]` has a line for each file that is no valid record, and
     `frame.attrs["recipes"]` the resolved recipes by hash, as JSON has them.
     """
-    results_dir = Path(results_dir)
-    rows, recipes, problems = [], {}, []
-    for path in _files(results_dir, dataset, studies):
-        try:
-            record = _valid(path, results_dir)
-            rows.append(_run_row(record, path.relative_to(results_dir).as_posix()))
-            recipes[record["recipe"]["hash"]] = record["recipe"]
-        except store.RecordError as error:
-            problems.append(without_folder(error, results_dir))
+    read, problems = _read(Path(results_dir), dataset, studies)
+    recipes = {record["recipe"]["hash"]: record["recipe"] for record, _ in read}
+    rows = [row for _, row in read]
     frame = pd.DataFrame(rows, columns=list(RUN_COLUMNS)).astype(RUN_COLUMNS)
-    again = frame.duplicated([*RUN_KEY, "study", "seed"])
-    problems += [f"record {path} is of a run that has another one" for path in frame.path[again]]
-    frame = frame[~again].reset_index(drop=True)
     frame.attrs = {"problems": problems, "recipes": _Shared(recipes)}
     return frame
 
@@ -148,30 +139,41 @@ def load_runs(
 def load_epochs(
     results_dir: str | Path = "results", dataset: str | None = None, studies: bool = False
 ) -> pd.DataFrame:
-    """One row an epoch of each run that ended well.
+    """One row an epoch of each run that ended well, of those that `load_runs` has.
 
     Columns (`EPOCH_COLUMNS` has their types): `RUN_KEY`, `seed`, `epoch` (from 1) and what the
     history has: `step`, `train_loss`, `train_error`, `val_loss`, `val_error`, `learning_rate`,
     `seconds`; errors in the task's metric.
     """
-    results_dir = Path(results_dir)
-    frames = []
-    for path in _files(results_dir, dataset, studies):
+    read, _ = _read(Path(results_dir), dataset, studies)
+    rows: list[dict] = []
+    for record, row in read:
+        if record["status"] == "ok":
+            key = {name: row[name] for name in (*RUN_KEY, "seed")}
+            rows += [key | entry for entry in record["history"]]
+    return pd.DataFrame(rows, columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
+
+
+def _read(
+    results_dir: Path, dataset: str | None, studies: bool
+) -> tuple[list[tuple[dict, dict]], list[str]]:
+    """The valid records, each with its row, one a run; and a line for each other file."""
+    files = store.trial_files if studies else store.run_files
+    read, problems, runs = [], [], set()
+    for path in files(results_dir, dataset):
         try:
             record = _valid(path, results_dir)
-            _run_row(record, path.name)
-        except store.RecordError:
-            continue  # `load_runs` lists it
-        if record["status"] == "ok":
-            key = _key(record) | {"seed": record["seed"]}
-            frames.append(pd.DataFrame(record["history"]).assign(**key))
-    epochs = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-    return epochs.reindex(columns=list(EPOCH_COLUMNS)).astype(EPOCH_COLUMNS)
-
-
-def _files(results_dir: Path, dataset: str | None, studies: bool) -> list[Path]:
-    files = store.trial_files if studies else store.run_files
-    return files(results_dir, dataset)
+            row = _run_row(record, path.relative_to(results_dir).as_posix())
+        except store.RecordError as error:
+            problems.append(without_folder(error, results_dir))
+            continue
+        run = tuple(row[key] for key in (*RUN_KEY, "study", "seed"))
+        if run in runs:
+            problems.append(f"record {row['path']} is of a run that has another one")
+            continue
+        runs.add(run)
+        read.append((record, row))
+    return read, problems
 
 
 def _valid(path: Path, results_dir: Path) -> dict:

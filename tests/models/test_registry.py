@@ -149,6 +149,8 @@ def test_the_tile_is_an_option_and_a_budget_goes_with_it():
         ("template_resnet40_1_4k", "are the nearest to 4,000"),
         ("hashed_resnet40_1_1k", "are the nearest to 1,000"),
         ("wide_resnt40_1", "nearest: wide_resnet40_1"),
+        ("wide_resnet16_3x", "nearest: wide_resnet16_3, "),  # no listed one, but a model
+        ("linear", "and models of a --plugin"),
         ("wide_resnet41_1", "depth 41 is not 6n"),
         ("wide_resnet40_0", "width 0"),
         ("resnet18", r"depth 18 is not 6n \+ 2; allowed are 8, 14, 20"),
