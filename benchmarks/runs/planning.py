@@ -20,6 +20,7 @@ from benchmarks.runs.options import RunOptions
 from benchmarks.runs.progress import RunSpec
 from benchmarks.runs.runner import OutputFolders
 from benchmarks.runs.settings import device_type
+from benchmarks.system.environment import device_name
 from benchmarks.system.faults import is_fault
 from benchmarks.training.optimizers import training_kind
 from benchmarks.training.recipes import Recipe
@@ -75,8 +76,11 @@ def plan_specs(
     """What making these runs would do; raises as `plan` does."""
     places, data = located(specs, dataset, options, study)
     # What the nodes of a cluster have is not known here.
-    device = device_type(options.device) if options.engine == "local" else None
-    times = Times(Path(options.results_dir), datasets.dataset_name(dataset), data, device)
+    here: tuple[str | None, str | None] = (None, None)
+    if options.engine == "local":
+        kind = device_type(options.device)
+        here = (kind, device_name(kind))
+    times = Times(Path(options.results_dir), datasets.dataset_name(dataset), data, *here)
     planned = []
     for place in places:
         resumes = not place.done and place.checkpoint_path.exists()
@@ -201,7 +205,8 @@ def epochs_of(model: str, recipe: Recipe, train_items: int | None) -> int | None
 class Times:
     """How long runs took, by the records of runs and trials that ended well on one device.
 
-    `device_type`: only on devices of this type, if given.
+    `device_type`: only on devices of this type, if given. `device`: its name; runs of it count
+    before those of others.
     """
 
     def __init__(
@@ -210,12 +215,14 @@ class Times:
         dataset: str,
         data: Data | None,
         device_type: str | None = None,
+        device: str | None = None,
     ):
         frames = [load_runs(results_dir, studies=studies) for studies in (False, True)]
         runs = pd.concat(frames)
         known = runs.steady_seconds.notna() & runs.train_images_per_s.notna()
         unchanged = ~runs.resumed_changed.fillna(False).astype(bool)
         here = runs.device_type == device_type if device_type else True
+        runs = runs.assign(elsewhere=runs.device != device if device else False)
         self.runs = runs[known & unchanged & here & (runs.status == "ok")]
         self.recipes = frames[0].attrs["recipes"] | frames[1].attrs["recipes"]
         self.dataset = dataset
@@ -232,7 +239,7 @@ class Times:
         runs = self.runs[self.runs.model == spec.model]
         same = runs[(runs.dataset == self.dataset) & (runs.recipe_hash == spec.recipe.hash)]
         if len(same):
-            run = same.sort_values("steady_seconds").iloc[0]
+            run = same.sort_values(["elsewhere", "steady_seconds"]).iloc[0]
             return float(run.steady_seconds), f"as seed {run.seed}{_where(run)}"
         if self.train_images is None:
             return None, None
@@ -253,11 +260,14 @@ class Times:
     def _nearest(
         self, runs: pd.DataFrame, recipe: Recipe, images: int, macs: int | None = None
     ) -> pd.Series:
-        """The run nearest in batch size, then in MACs per image if given, then in images."""
-        batches = runs.recipe_hash.map(lambda key: self.recipes[key].get("batch_size", 128))
+        """The run of this device nearest in batch size, then in MACs per image if given, then in
+        images; of another where this one has none.
+        """
+        batches = runs.recipe_hash.map(lambda key: self.recipes[key]["batch_size"])
         seen = (runs.train_seconds * runs.train_images_per_s).astype(float)
         distance = pd.DataFrame(
             {
+                "elsewhere": runs.elsewhere.astype(bool),
                 "batch": np.abs(np.log(batches.astype(float) / recipe.batch_size)),
                 "macs": np.abs(np.log(runs.macs_per_image.astype(float) / macs)) if macs else 0.0,
                 "images": np.abs(np.log(seen / max(images, 1))),

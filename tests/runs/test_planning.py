@@ -100,6 +100,33 @@ def test_times_are_of_this_type_of_device(tmp_path):
     assert sources == ["as seed 0 on NVIDIA H200", None]
 
 
+def test_times_of_this_device_count_first(tmp_path):
+    """Of two runs of the recipe, the faster one of another device; and of a network that is like
+    neither, the smaller one of this device."""
+    of_data = ROOT / "results" / "runs" / "cifar10-9980"
+    for model, device, faster in (
+        ("wide_resnet40_1", "Mine", 1.0),
+        ("wide_resnet40_1", "Other", 0.5),
+        ("wide_resnet16_1", "Mine", 1.0),
+        ("wide_resnet40_2", "Other", 1.0),
+    ):
+        seed = 0 if device == "Mine" else 1
+        record = json.loads((of_data / model / "epochs30-seed0.json").read_text())
+        record["seed"] = seed
+        record["environment"]["device"] = device
+        for entry in record["history"]:
+            entry["seconds"] *= faster
+        path = tmp_path / "runs" / "cifar10-9980" / model / f"epochs30-seed{seed}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record))
+    specs = [RunSpec(name, load("epochs30"), 5) for name in ("wide_resnet40_1", "wide_resnet40_3")]
+    for device, likes in (("Mine", "wide_resnet40_1"), ("Other", "wide_resnet40_2")):
+        times = Times(tmp_path, "cifar10-9980", None, "cuda", device)
+        same, like = [times.of(spec)[1] for spec in specs]
+        assert same.endswith(f" on {device}")
+        assert like == f"by the FLOPs of {likes} on {device}"
+
+
 def test_images_follow_the_steps_of_the_block():
     assert items_of("hyper_resnet40_1", RECIPES["paper"], 45_000) == 672_000 * 128
     assert items_of("wide_resnet40_1", RECIPES["paper"], 45_000) == 140_000 * 128
