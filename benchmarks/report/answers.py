@@ -3,10 +3,9 @@
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report import columns
+from benchmarks.report import columns, marks
 from benchmarks.report.comparison import longest, with_item_sampling
 from benchmarks.report.page import Page
-from benchmarks.report.recipe_tables import ACROSS, across_marks
 from benchmarks.report.summary import MIN_SEEDS, OTHER, ROW, Results, family
 from benchmarks.report.tables import Column, code, escape, show
 from benchmarks.report.verdicts import (
@@ -55,8 +54,8 @@ def add_answer_table(page: Page, task: Task, rows: list[dict]) -> None:
         return
     frame = frame.assign(
         question=[question_text(question, task) for question in frame.question],
-        marks=columns.version_marks(frame),
-        marks_other=across_marks(frame),
+        marks=marks.signs(frame, marks.CODE),
+        marks_other=marks.signs(frame, marks.PAIR),
         params_ratio=frame.params / frame.params_other,
         flops_ratio=frame.flops_per_image / frame.flops_per_image_other,
     )
@@ -65,11 +64,9 @@ def add_answer_table(page: Page, task: Task, rows: list[dict]) -> None:
         Column("parameters / rival's", "params_ratio", ".2f"),
         Column("FLOPs / rival's", "flops_ratio", ".2f"),
     ]
-    across = f" § {ACROSS}." if frame.across.any() else ""
-    page.add(
-        f"Is a model better than its rival? {answer_rule(task)}; lower is better. Parameters and "
-        f"FLOPs are those of the model divided by the rival's.{across}"
-    )
+    rule = f"Is a model better than its rival? {answer_rule(task)}; lower is better."
+    ratios = "Parameters and FLOPs are those of the model divided by the rival's."
+    page.add(" ".join([rule, ratios, *marks.notes(frame, marks.PAIR)]))
     page.table("answers", frame, shown, ["label", "seeds", "across", "recipe_hash", "data_sha256"])
 
 

@@ -1,17 +1,10 @@
 """Columns that several tables have, in the words and units of a task."""
 
-import pandas as pd
-
 from benchmarks.report.tables import Column
 from benchmarks.tasks import Task
 
 MODEL = Column("model", "model", name=True, marks="marks")
 PARAMETERS = Column("parameters", "params", ",")
-
-
-def version_marks(rows: pd.DataFrame) -> pd.Series:
-    """The code behind a model's name, where there are several."""
-    return ("¶ " + rows.plugin_sha256.str[:8]).where(rows.other_code, "").astype(object)
 
 
 def mean(task: Task, n: str | None = None) -> Column:

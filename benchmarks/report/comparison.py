@@ -8,6 +8,7 @@ import pandas as pd
 
 from benchmarks.records import validation
 from benchmarks.records.frame import RUN_KEY
+from benchmarks.report.marks import PAIR, signs
 from benchmarks.report.summary import (
     GROUP,
     OTHER,
@@ -71,7 +72,7 @@ def comparison(results: Results) -> pd.DataFrame:
     rows = rows.merge(pairs[[*RUN_KEY, *names]], on=RUN_KEY, how="left")
     published = results.published.set_index("registry_name").test_error
     rows["published_error"] = rows.model.map(published)
-    rows["across_mark"] = rows.across.map({True: "§"}).fillna("")
+    rows["across_mark"] = signs(rows, PAIR)
     rows["hours"] = (rows.train_seconds / 3600).where(_is_commonest(rows.timed_on))
     rows["size"] = rows.groupby(sizes(rows.params)).params.transform("median").astype("Float64")
     place = {model: number for number, model in enumerate(results.paper_rows)}

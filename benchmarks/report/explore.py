@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
+from benchmarks.report import marks
 from benchmarks.report.looks import COLOURS, LOOKS
 from benchmarks.report.summary import GROUP, Results, against_pair, device_hours, family
 from benchmarks.system.files import write_atomically
@@ -92,12 +93,6 @@ NOTES = (
 )
 TASK_WORDS = ("metric", "metrics", "unit", "digits", "difference", "axis", "speed", "flops")
 """What the page's scripts know of the task."""
-_MARKS = {
-    "†": ("dirty", "made from a tree with uncommitted changes"),
-    "‡": ("resumed_changed", "resumed on another device, or with other code or settings"),
-    "§": ("mixed", "its runs differ in device, precision or torch version"),
-    "◊": ("across", "its pair was run on another device, precision or torch version"),
-}
 
 
 def families(rows: pd.DataFrame) -> pd.Series:
@@ -126,7 +121,7 @@ def explore_rows(results: Results) -> pd.DataFrame:
     published = rows.model.map(errors.test_error)
     rows["published_difference"] = published - rows.pair.map(errors.test_error)
     rows["published_error"] = published if results.comparable else pd.NA
-    rows["marks"] = _marks(rows)
+    rows["marks"] = marks.signs(rows, "".join(marks.MARKS))
     return rows[[*ROW_COLUMNS, "devices"]]
 
 
@@ -138,16 +133,6 @@ def _compared(results: Results) -> pd.DataFrame:
 
 def _distinct(values: pd.Series) -> list[str]:
     return sorted(values.dropna().unique())
-
-
-def _marks(rows: pd.DataFrame) -> pd.Series:
-    """Footnote signs of each row, and the start of a plugin's hash where a model has several."""
-    marks = pd.Series("", index=rows.index)
-    for mark, (column, _) in _MARKS.items():
-        flagged = rows[column].astype("boolean").fillna(False).astype(bool)
-        marks += flagged.map({True: mark, False: ""})
-    code = (" code " + rows.plugin_sha256.str[:8]).where(rows.other_code, "")
-    return (marks + code.astype(object)).str.strip()
 
 
 def explore_data(results: Results) -> dict[str, Any]:
@@ -214,9 +199,8 @@ def _notes(results: Results, rows: pd.DataFrame) -> list[str]:
             f"As published: the same difference in the published {task.metrics}, on "
             f"{results.data.published}."
         )
-    for mark, (_, text) in _MARKS.items():
-        if rows.marks.str.contains(mark, regex=False).any():
-            notes.append(f"{mark} {text}.")
+    told = [sign for sign in marks.MARKS if rows.marks.str.contains(sign, regex=False).any()]
+    notes += [f"{sign} {marks.MARKS[sign][1]}." for sign in told]
     if results.summary.groupby(GROUP[:1]).data_sha256.nunique().max() > 1:
         notes.append("The data differ between runs: recipes name the fingerprint of their data.")
     problems = [*results.runs.attrs["problems"], *results.speeds.attrs["problems"]]

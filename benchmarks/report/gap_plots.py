@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY
-from benchmarks.report.columns import version_marks
+from benchmarks.report.marks import CODE, signs
 from benchmarks.report.plots import look, new_figure, shortened
 from benchmarks.report.summary import GROUP, OTHER, ROW, against_pair, family
 from benchmarks.tasks import Task
@@ -30,7 +30,7 @@ def gaps_by_epoch(
     epoch, are left out.
     """
     pairs = against_pair(summary, differences)
-    pairs = pairs.assign(family=family(pairs), code=version_marks(pairs))
+    pairs = pairs.assign(family=family(pairs), code=signs(pairs, CODE))
     own = epochs.merge(pairs[[*RUN_KEY, *OTHER, "label", "family", "code"]], on=RUN_KEY)
     at = [*GROUP, "seed", "epoch", "step"]
     plain = epochs[[*at, *ROW, "val_error"]]

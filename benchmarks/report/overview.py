@@ -3,12 +3,11 @@ what is missing."""
 
 import pandas as pd
 
-from benchmarks.report import columns
+from benchmarks.report import columns, marks
 from benchmarks.report.answers import add_answer_table, answer_line, answer_rows
 from benchmarks.report.comparison import comparison
 from benchmarks.report.page import Page
 from benchmarks.report.paper import gap_lines, still_open
-from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import GROUP, MIN_SEEDS, Results, device_hours
 from benchmarks.report.tables import Column, code, codes, escape, filled, show
 from benchmarks.report.weak_points import Trials
@@ -91,7 +90,7 @@ def add_comparison(page: Page, results: Results) -> None:
     if rows.empty:
         return
     shown = rows.assign(
-        marks=row_marks(rows),
+        marks=marks.signs(rows, marks.ROW),
         size_text=_size_texts(rows["size"]),
         published_gap=rows.model.map(results.published_gaps),
     )
@@ -141,25 +140,12 @@ def _legend(results: Results, rows: pd.DataFrame, kept: list[Column]) -> str:
         )
     if any(column.value == "images_per_s" for column in kept):
         lines.append(_speed_note(results))
-    lines += mark_notes(rows)
+    lines += marks.notes(rows)
     lines += [
         f"FLOPs of {code(row['model'])} are not counted: {escape(row['uncounted'])}."
         for row in rows[rows.uncounted.notna()].to_dict("records")
     ]
     return " ".join(lines)
-
-
-def mark_notes(rows: pd.DataFrame) -> list[str]:
-    """What the marks of a comparison mean, those that it has."""
-    notes = {
-        "† made with uncommitted changes.": rows.dirty,
-        "‡ resumed on another device, or with other code, data or settings.": rows.resumed_changed,
-        "§ on another device, precision or torch version than its rival or its other seeds.": (
-            rows.mixed | rows.across.fillna(False).astype(bool)
-        ),
-        "¶ the model's code, where there are several.": rows.other_code,
-    }
-    return [text for text, marked in notes.items() if marked.any()]
 
 
 def _speed_note(results: Results) -> str:

@@ -6,13 +6,12 @@ import pandas as pd
 
 from benchmarks.records import store
 from benchmarks.records.frame import load_published
-from benchmarks.report import columns
+from benchmarks.report import columns, marks
 from benchmarks.report.answers import add_answer_table, answer_rows
 from benchmarks.report.comparison import comparison, sections
 from benchmarks.report.known_data import CIFAR10
-from benchmarks.report.overview import FOREST_NOTE, PAPERS_NOTE, mark_notes, opening
+from benchmarks.report.overview import FOREST_NOTE, PAPERS_NOTE, opening
 from benchmarks.report.page import Page
-from benchmarks.report.recipe_tables import row_marks
 from benchmarks.report.summary import Results, load_results, paper_rows, published_gaps
 from benchmarks.report.tables import Column, escape
 from benchmarks.system.files import write_atomically
@@ -66,17 +65,17 @@ def table(results_dir: Path, counts: list[dict]) -> Page:
     frame["published_error"] = frame.model.map(errors)
     names = [column.value for column in MEASURED]
     names += ["std", "difference_low", "difference_high", "across_mark", "marks"]
-    measured_rows = measured_rows.assign(marks=row_marks(measured_rows))
+    measured_rows = measured_rows.assign(marks=marks.signs(measured_rows, marks.ROW))
     frame = frame.merge(measured_rows[["model", *names]], on="model", how="left")
-    for marks in ("across_mark", "marks"):
-        frame[marks] = frame[marks].fillna("")
+    for column in ("across_mark", "marks"):
+        frame[column] = frame[column].fillna("")
     page = Page()
     if sections(results):
         folder = f"reports/{results.dataset}"
         figure = f"[![{QUESTION}]({folder}/figures/forest.svg)]({folder}/README.md)"
         page.add(figure, f"{FOREST_NOTE} {PAPERS_NOTE}")
     page.table("paper", frame, [*COUNTED, *MEASURED, *PUBLISHED])
-    page.add(" ".join([opening(results), *mark_notes(measured_rows)]))
+    page.add(" ".join([opening(results), *marks.notes(measured_rows)]))
     told = answer_rows(results)
     if told:
         add_answer_table(page, results.task, told)
@@ -97,13 +96,13 @@ def text_table(results_dir: Path) -> Page:
         if results.task is TEXT:
             found = comparison(results)
             if len(found):  # else no run has ended well
-                rows.append(found.assign(marks=row_marks(found)))
+                rows.append(found.assign(marks=marks.signs(found, marks.ROW)))
     if rows:
         frame = pd.concat(rows, ignore_index=True)
         frame["text"] = frame.dataset.where(frame.dataset != frame.dataset.shift(fill_value=""), "")
         page.table("text", frame, OF_TEXT)
         links = ", ".join(f"[{escape(name)}]({report_of(name)})" for name in frame.dataset.unique())
-        page.add(" ".join([TEXT_NOTE, *mark_notes(frame), f"What weakens them: {links}."]))
+        page.add(" ".join([TEXT_NOTE, *marks.notes(frame), f"What weakens them: {links}."]))
     return page
 
 

@@ -5,6 +5,7 @@ import pandas as pd
 from benchmarks.records.frame import RUN_KEY
 from benchmarks.records.speeds import CONDITION
 from benchmarks.report import columns as shared
+from benchmarks.report import marks
 from benchmarks.report.comparison import with_item_sampling
 from benchmarks.report.gap_plots import LONG
 from benchmarks.report.page import Page
@@ -18,24 +19,10 @@ from benchmarks.training import recipes
 FIGURES_NOTE = "Lines are 95 % t-intervals over three seeds or more, ticks single seeds."
 GAPS_NOTE = f"Of {LONG} epochs or more, the gaps of the last third are drawn."
 FRONT_NOTE = "The dotted line among the sizes is the Pareto front of the means."
-ACROSS = "a seed of the two was run on another device, precision or torch version"
 MODEL = shared.MODEL
 SEEDS = Column("shared seeds", "seeds", "d")
 STEPS = Column("steps", "steps", ",.0f")
 OPTIMIZER = Column("optimizer", "optimizer_text")
-
-
-def across_marks(frame: pd.DataFrame) -> pd.Series:
-    """The mark of pairs that cross settings."""
-    return frame.across.map({True: "§", False: ""})
-
-
-def row_marks(summary: pd.DataFrame) -> pd.Series:
-    """The marks behind a model's name, which the legend explains."""
-    marks = pd.Series("", index=summary.index)
-    for column, mark in (("dirty", "†"), ("resumed_changed", "‡"), ("mixed", "§")):
-        marks += summary[column].map({True: f"{mark} ", False: ""})
-    return (marks + shared.version_marks(summary)).str.strip()
 
 
 def recipe_page(
@@ -95,7 +82,8 @@ def main_table(
     )
     published = published[["registry_name", "published_error", "published_params"]]
     rows = group.assign(
-        marks=row_marks(group), fronts=fronts(group, results.differences).replace("", BLANK)
+        marks=marks.signs(group, marks.ROW),
+        fronts=fronts(group, results.differences).replace("", BLANK),
     )
     without = pd.DataFrame({"model": absent, "marks": "", "n": 0, "statuses": "not yet measured"})
     without = without.astype({"model": "string", "n": "Int64"})
@@ -139,14 +127,16 @@ def verdict_section(page: Page, results: Results, group: pd.DataFrame) -> None:
         return
     questions = [question_text(question, task) for question in found.question]
     found = found.assign(
-        marks=shared.version_marks(found), marks_other=across_marks(found), question=questions
+        marks=marks.signs(found, marks.CODE),
+        marks_other=marks.signs(found, marks.PAIR),
+        question=questions,
     )
-    across = f" § {ACROSS}." if found.across.any() else ""
+    meanings = marks.notes(found, marks.PAIR)
     page.add(
         "## Is it better than its rivals?",
         f"{answer_rule(task)}. The rival is the one with the lowest validation {task.metric} of "
         "those with three shared seeds, or with most. "
-        f"Answers are of this budget of training alone.{across}",
+        f"{' '.join(['Answers are of this budget of training alone.', *meanings])}",
     )
     columns = [*shared.answer(task), SEEDS]
     page.table(f"{group.iloc[0].slug}-answers", found, columns, ["across", "rivals"])
@@ -158,8 +148,8 @@ def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
     if pairs.empty:
         return
     task = results.task
-    pairs = with_item_sampling(pairs, results.runs).assign(marks=across_marks(pairs))
-    across = f" § {ACROSS}." if pairs.across.any() else ""
+    pairs = with_item_sampling(pairs, results.runs).assign(marks=marks.signs(pairs, marks.PAIR))
+    condition = "it is blank where it was not measured under that condition or its A/A run failed."
     half = (
         f", and half the 95 % interval from the sampling of the test {task.items} alone, paired "
         f"over {task.items}"
@@ -169,8 +159,8 @@ def pair_section(page: Page, results: Results, group: pd.DataFrame) -> None:
         f"{task.metric.capitalize()} minus the pair's over the seeds that both have [95 % "
         f"t-interval]{half if task.share else ''}. The rest are ratios, model / plain. That of "
         f"{task.speed} comes from interleaved windows, both with the optimizer of the plain "
-        "network [bootstrap 95 % interval]; it is blank where it was not measured under that "
-        f"condition or its A/A run failed.{across}",
+        "network [bootstrap 95 % interval]; "
+        f"{' '.join([condition, *marks.notes(pairs, marks.PAIR)])}",
     )
     page.table(f"{group.iloc[0].slug}-pairs", pairs, _pair_columns(task), ["across"])
 
@@ -250,20 +240,9 @@ def legend(results: Results, group: pd.DataFrame) -> str:
         lines.append(f"{task.speed.capitalize()}: {condition_text(results.compared)}.")
     if reasons := _reasons(results, group):
         lines.append(f"{BLANK} means, for {'; for '.join(reasons)}.")
-    notes = {
-        "† made from a tree with uncommitted changes, or of unknown origin.": group.dirty,
-        "‡ resumed on another device, or with other code, torch, recipe, data or settings.": (
-            group.resumed_changed
-        ),
-        "§ its seeds differ in device, precision or torch version.": group.mixed,
-        "¶ a model that its plugin defines in several ways; the digits are of the code's hash.": (
-            group.other_code
-        ),
-        "Diverged runs are counted, and are not in the mean.": (
-            group.statuses.str.contains("diverged")
-        ),
-    }
-    lines += [note for note, marked in notes.items() if marked.any()]
+    lines += marks.notes(group, marks.ROW)
+    if group.diverged.any():
+        lines.append("Diverged runs are counted, and are not in the mean.")
     uncounted = group[group.uncounted.notna()]
     lines += [
         f"The MACs of {code(row['model'])} are not counted: {escape(row['uncounted'])}."

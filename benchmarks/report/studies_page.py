@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.records.frame import RUN_KEY, load_runs
+from benchmarks.report import marks
 from benchmarks.report.known_data import task_of
 from benchmarks.report.summary import summarize
 from benchmarks.report.tables import Column, code, escape, markdown
@@ -52,7 +53,7 @@ def table(study: Study, trials: pd.DataFrame, resolved: dict[str, dict]) -> pd.D
         texts.append(", ".join(f"{key} {value}" for key, value in changed.items()) or "nothing")
     return trials.assign(
         changed=pd.Series(texts, dtype="string", index=trials.index),
-        mark=trials.dirty.map({True: "†", False: ""}).astype("string"),
+        mark=marks.signs(trials, "†").astype("string"),
     )
 
 
@@ -140,7 +141,7 @@ def write_page(results_dir: Path, page: Path) -> None:
         if len(trials):
             rows = table(study, trials, runs.attrs["recipes"])
             parts.append(markdown(rows, columns(task_of(trials))))
-            parts.append("† made with uncommitted changes." if trials.dirty.any() else "")
+            parts += marks.notes(trials, "†")
     parts += [f"- {escape(problem)}" for problem in runs.attrs["problems"]]
     write_atomically(page, "\n\n".join(part for part in parts if part) + "\n")
 

@@ -198,9 +198,9 @@ def test_marks(tmp_path):
     results = results_of(tmp_path, records[:-1])
     data = embedded(explore.explore_page(results))
     marks = {row["model"]: row["marks"] for row in data["rows"]}
-    assert marks == {"wide_resnet16_1": "†§", "hyper_resnet16_1": "◊", "mine": ""}
-    told = [note[0] for note in data["notes"] if note[0] in "†‡§◊"]
-    assert told == ["†", "§", "◊"]
+    assert marks == {"wide_resnet16_1": "† §", "hyper_resnet16_1": "‖", "mine": ""}
+    told = [note[0] for note in data["notes"] if note[0] in "†‡§‖¶"]
+    assert told == ["†", "§", "‖"]
     assert {tuple(row["devices"]) for row in data["rows"]} >= {("Another",)}
     assert len(explore.explore_rows(results_of(tmp_path / "two", records[-2:]))) == 2
 
