@@ -79,7 +79,9 @@ def test_epochs_are_those_of_the_steps_of_a_models_block(options, tmp_path):
     waiting = status(models, recipe=paper, options=options)
     an_epoch = TRAIN_ITEMS["digits"] // paper.batch_size
     assert [run.epochs for run in waiting] == [math.ceil(count / an_epoch) for count in steps]
-    unknown = status(models, f"folder:{tmp_path}", paper, options=options)
+    for place in ("train/a", "train/b", "test/a", "test/b"):
+        (tmp_path / "pets" / place).mkdir(parents=True)
+    unknown = status(models, f"folder:{tmp_path / 'pets'}", paper, options=options)
     assert [run.epochs for run in unknown] == [None, None]
     few = {"stored": dataclasses.replace(RECIPE.stored, steps=15)}
     recipe = dataclasses.replace(RECIPE, name="steps", **few)
