@@ -66,7 +66,7 @@ def add_answer_table(page: Page, task: Task, rows: list[dict]) -> None:
     ]
     rule = f"Is a model better than its rival? {answer_rule(task)}; lower is better."
     ratios = "Parameters and FLOPs are those of the model divided by the rival's."
-    page.add(" ".join([rule, ratios, *marks.notes(frame, marks.PAIR)]))
+    page.add(" ".join([rule, ratios, *marks.notes(frame, marks.PAIR + marks.CODE)]))
     page.table("answers", frame, shown, ["label", "seeds", "across", "recipe_hash", "data_sha256"])
 
 

@@ -133,14 +133,14 @@ def summarize(
 
 def device_hours(runs: pd.DataFrame) -> float:
     """Hours of training; those of runs side by side on one device count once."""
-    return float((runs.train_seconds / runs.parallel_seeds.fillna(1)).sum()) / 3600
+    return float((runs.train_seconds / runs.parallel_seeds).sum()) / 3600
 
 
 def _timed_on(runs: pd.DataFrame) -> pd.Series:
     """What the seconds of each run are of: those of runs side by side are longer."""
-    beside = runs.parallel_seeds.fillna(1)
     alone = runs.device + " (" + runs.precision + ")"
-    return alone.where(beside == 1, alone + ", " + beside.astype("string") + " runs side by side")
+    beside = runs.parallel_seeds.astype("string") + " runs side by side"
+    return alone.where(runs.parallel_seeds == 1, alone + ", " + beside)
 
 
 def _distinct(values: pd.Series) -> str:

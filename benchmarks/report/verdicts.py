@@ -144,11 +144,11 @@ def _with_others(
 ) -> pd.DataFrame:
     """Each row that is asked about with every other of its group that has a validation error.
 
-    Columns: `order`, `RUN_KEY`, `OTHER`; `COMPARED` of both; `DIFFERENCE`.
+    Columns: `RUN_KEY`, `OTHER`; `COMPARED` of both; `DIFFERENCE`.
     """
     columns = [*RUN_KEY, *COMPARED]
     others = summary.loc[summary.val_mean.notna(), columns]
-    pairs = asked[["order", *columns]].merge(others, on=GROUP, suffixes=("", "_other"))
+    pairs = asked[columns].merge(others, on=GROUP, suffixes=("", "_other"))
     pairs = pairs[(pairs[ROW].to_numpy() != pairs[OTHER].to_numpy()).any(axis=1)]
     return with_differences(pairs, differences)
 

@@ -202,6 +202,8 @@ def test_each_kind_of_data_and_each_code_has_its_answer(tmp_path, changed):
     text = (tmp_path / "reports" / "made" / "README.md").read_text(encoding="utf-8")
     said = [line for line in text.splitlines() if "better than its plain pair?" in line]
     assert len(said) == 2 and any("eeeeeeee" in line for line in said)
+    rule = next(line for line in text.splitlines() if line.startswith("Is a model better than"))
+    assert ("¶ a model that its plugin defines" in rule) == (changed == "code")
     assert any("**Yes**" in line for line in said) and any("**No**" in line for line in said)
 
 
